@@ -1,0 +1,372 @@
+//! The result document: what a run saw, in base units, nothing trimmed and nothing derived.
+//!
+//! `bench` writes it, this crate reads it. The frame (the field names of the design's section 9) is
+//! relied upon by others: fields may be added, none renamed. `schema.json` beside `src/` is generated
+//! from these types and checked by a test.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The version of the document's frame that this crate reads and writes.
+pub const SCHEMA: u32 = 1;
+
+/// One run of the suite on one host.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Document {
+    /// Version of the frame, [`SCHEMA`].
+    pub schema: u32,
+    /// When, how and whether the run can be relied upon.
+    pub run: Run,
+    /// The machine it ran on.
+    pub host: Host,
+    /// Every contender asked for, those that could not run included.
+    pub contenders: Vec<Contender>,
+    /// The samples, one series per measure, quantity, contender and set of parameters.
+    pub series: Vec<Series>,
+    /// The 27 ways to go wrong, each judged for this run.
+    pub audit: Vec<AuditItem>,
+}
+
+/// When, how and whether the run can be relied upon.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Run {
+    /// Name of the run, also of its directory.
+    pub id: String,
+    /// Start of the run, RFC 3339.
+    pub started: String,
+    /// End of the run, RFC 3339; absent while it is under way or when it was killed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished: Option<String>,
+    /// Seed of every random choice: order of visits, bootstrap.
+    pub seed: u64,
+    /// `quick`, `standard` or `full`.
+    pub profile: String,
+    /// Whether every planned round was finished.
+    pub complete: bool,
+    /// Whether none of the UNRELIABLE rules was broken.
+    pub reliable: bool,
+    /// Which rules were broken, with their figures; empty when `reliable`.
+    #[serde(default)]
+    pub unreliable_because: Vec<String>,
+    /// Version and git revision of the suite.
+    pub tare: String,
+    /// The command line of the suite.
+    #[serde(default)]
+    pub command: Vec<String>,
+    /// What the host did besides, round by round.
+    #[serde(default)]
+    pub readings: Vec<Reading>,
+    /// What of ours existed on the host before and after.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub census: Option<CensusPair>,
+    /// What did not fit into the profile's budget, with the flag that adds it.
+    #[serde(default)]
+    pub left_out: Vec<String>,
+}
+
+/// What the host did during one round of single starts.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Reading {
+    /// Number of the round.
+    pub round: u32,
+    /// How long the round took, ns.
+    pub wall_ns: u64,
+    /// CPU time the hypervisor took away, all CPUs together, ns (`steal` of `/proc/stat`).
+    pub steal_ns: u64,
+    /// CPU time of processes that are neither ours nor kernel threads, ns.
+    pub foreign_cpu_ns: u64,
+}
+
+/// What of ours exists on the host.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Census {
+    /// Processes below the spawner.
+    pub processes: u64,
+    /// Mounts below our directories.
+    pub mounts: u64,
+    /// Cgroup directories below our parent, all hierarchies.
+    pub cgroups: u64,
+    /// Namespaces of all kinds seen on the host.
+    pub namespaces: u64,
+    /// Network links in the host's network namespace.
+    pub links: u64,
+    /// Files and directories below our state directory.
+    pub files: u64,
+}
+
+/// The census before the first and after the last instance, once settled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CensusPair {
+    /// Before the first instance.
+    pub before: Census,
+    /// After the last one.
+    pub after: Census,
+}
+
+/// The machine. What could not be read is absent, never guessed.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Host {
+    /// Kernel release, as `uname -r`.
+    pub kernel: String,
+    /// CPU model name.
+    pub cpu: String,
+    /// Number of CPUs on line.
+    pub cpus: u32,
+    /// MemTotal, bytes.
+    pub memory_bytes: u64,
+    /// `none`, or the hypervisor's name as far as it tells (`kvm`, `vmware`, `unknown` ...).
+    pub hypervisor: String,
+    /// `v1`, `v2`, `hybrid` or `none`.
+    pub cgroup: String,
+    /// `usable`, `emulated: why` or `absent: why`.
+    pub kvm: String,
+    /// Anything else worth recording: governor, smt, thp, ksm, swap, distribution, psi, nesting ...
+    #[serde(default)]
+    pub facts: BTreeMap<String, String>,
+}
+
+/// What kind of box a contender makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Class {
+    /// No box.
+    Process,
+    /// Namespaces and cgroups on the host's kernel.
+    Container,
+    /// A container with a second kernel interface in between.
+    Sandbox,
+    /// The whole stack that a user of a container engine calls.
+    Engine,
+    /// A virtual machine.
+    Vm,
+}
+
+/// What executes the payload's instructions. Figures are never silently compared across classes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Accel {
+    /// The host's CPU, on the host's kernel.
+    Native,
+    /// KVM on bare metal.
+    Kvm,
+    /// KVM inside a virtual machine.
+    KvmNested,
+    /// QEMU's binary translation: an upper bound only.
+    Tcg,
+}
+
+/// What became of a contender in this run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// At least one sample succeeded.
+    Measured,
+    /// It cannot run here; the reason says why and what would fix it.
+    Skipped,
+    /// It was tried and no sample succeeded.
+    Failed,
+}
+
+/// One way to box the payload, as it ran here.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Contender {
+    /// Its name on the command line.
+    pub name: String,
+    /// What kind of box it makes.
+    pub class: Class,
+    /// What executes the payload's instructions.
+    pub accel: Accel,
+    /// Version of the tool; `unknown` where it does not tell.
+    pub version: String,
+    /// The exact command line of one instance; the nonce and names of instances vary.
+    pub command: Vec<String>,
+    /// How payload and lab talk.
+    pub channel: String,
+    /// What became of it.
+    pub status: Status,
+    /// Why it was skipped or failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The command that would make a skipped contender run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fix: Option<String>,
+    /// One line on what it is.
+    #[serde(default)]
+    pub about: String,
+    /// What is inside the clock, in order.
+    #[serde(default)]
+    pub inside_clock: Vec<String>,
+    /// What of the common box this tool cannot express, or could not apply here.
+    #[serde(default)]
+    pub not_expressed: Vec<String>,
+    /// SHA-256 of the payload it ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload_sha256: Option<String>,
+}
+
+/// Unit of a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Unit {
+    /// Nanoseconds.
+    Ns,
+    /// Bytes.
+    Bytes,
+    /// A number of running boxes.
+    Instances,
+}
+
+/// How an instance came to be; never mixed in one table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Caches dropped before.
+    Cold,
+    /// Caches warm.
+    Warm,
+    /// Resumed from a saved state.
+    Restore,
+    /// Taken from a pool of prepared boxes.
+    Pool,
+}
+
+/// What was held constant over a series. A parameter that does not apply is absent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct Parameters {
+    /// Starts under way at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<u32>,
+    /// Instances already running.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub running: Option<u32>,
+    /// `none`, `bridge` or `tap`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
+    /// `idle` or `touched`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// Step of the ladder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rung: Option<String>,
+    /// Number of instances the value is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instances: Option<u32>,
+    /// `true` for the second, independent visit of the A/A test: the same contender once more per round.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aa: Option<bool>,
+}
+
+/// The samples of one quantity of one contender under one set of parameters.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Series {
+    /// Name of the measure.
+    pub measure: String,
+    /// Which of its quantities.
+    pub quantity: String,
+    /// How the instances came to be.
+    pub mode: Mode,
+    /// Name of the contender.
+    pub contender: String,
+    /// Unit of the values.
+    pub unit: Unit,
+    /// `true` for an extrapolation.
+    pub predicted: bool,
+    /// What was held constant.
+    pub parameters: Parameters,
+    /// Every observation, never trimmed.
+    pub samples: Vec<Sample>,
+}
+
+/// Why a sample has no value. A failure is a sample, never dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Failure {
+    /// The tool or the kernel refused to start the instance.
+    Start,
+    /// The deadline passed first.
+    Timeout,
+    /// The instance ended by itself.
+    Crash,
+    /// The guest kernel panicked.
+    GuestPanic,
+    /// It answered something else than it was asked.
+    WrongAnswer,
+    /// It left something behind.
+    Leak,
+    /// The user interrupted the run.
+    Interrupted,
+    /// The quantity could not be observed here.
+    NotMeasured,
+}
+
+/// One observation: a value, or a failure with a reason; never both, never neither.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Sample {
+    /// Number of the round, from 0.
+    pub round: u32,
+    /// Place within the round's shuffled order, from 0.
+    pub position: u32,
+    /// The value in the series' unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<u64>,
+    /// Why there is no value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    /// The failure in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// Named parts of the value, ns.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub spans: BTreeMap<String, u64>,
+}
+
+impl Sample {
+    /// An observation that succeeded.
+    pub fn value(round: u32, position: u32, value: u64) -> Self {
+        Self { round, position, value: Some(value), failure: None, detail: None, spans: BTreeMap::new() }
+    }
+
+    /// An observation that failed, with the reason in words.
+    pub fn failure(round: u32, position: u32, failure: Failure, detail: impl Into<String>) -> Self {
+        Self {
+            round,
+            position,
+            value: None,
+            failure: Some(failure),
+            detail: Some(detail.into()),
+            spans: BTreeMap::new(),
+        }
+    }
+}
+
+/// What the audit says of one item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Verdict {
+    /// Checked by code on this run's document, and it holds.
+    #[serde(rename = "passed")]
+    Passed,
+    /// Checked by code on this run's document, and it does not hold.
+    #[serde(rename = "failed")]
+    Failed,
+    /// This run has not what it takes to check it; the evidence says why.
+    #[serde(rename = "not checkable")]
+    NotCheckable,
+    /// Holds by construction; the evidence names the test that keeps it.
+    #[serde(rename = "by design")]
+    ByDesign,
+}
+
+/// One of the 27 ways such comparisons go wrong, judged for this run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AuditItem {
+    /// Number in `METHOD.md`.
+    pub item: u32,
+    /// What goes wrong.
+    pub title: String,
+    /// The judgement.
+    pub verdict: Verdict,
+    /// What it rests on.
+    pub evidence: String,
+}
