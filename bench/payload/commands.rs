@@ -1,0 +1,91 @@
+//! The commands, one answer each.
+
+use crate::output::Output;
+use crate::{Start, leave, report, sys};
+
+/// The state that commands share.
+pub(crate) struct Commands<'a> {
+    start: &'a Start,
+    /// A random-looking sequence, different in each instance: see `touch`.
+    sequence: u64,
+}
+
+impl<'a> Commands<'a> {
+    pub(crate) fn new(start: &'a Start) -> Self {
+        // FNV-1a of the nonce.
+        let fold = |hash: u64, &byte: &u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        Self { start, sequence: start.nonce.iter().fold(0xcbf2_9ce4_8422_2325, fold) }
+    }
+
+    /// Obeys one line. A new command is a new arm here.
+    pub(crate) fn obey(&mut self, line: &[u8], output: &mut Output) {
+        let (command, argument) = match line.iter().position(|&byte| byte == b' ') {
+            Some(at) => (&line[..at], Some(&line[at + 1..])),
+            None => (line, None),
+        };
+        let result = match (command, argument) {
+            (b"ping", Some(nonce)) => ping(nonce, output),
+            (b"touch", Some(kib)) => self.touch(kib, output),
+            (b"self", None) => report::answer(self.start, output),
+            (b"crash", None) => sys::crash(),
+            (b"hang", None) => loop {
+                sys::pause();
+            },
+            (b"exit", code) => exit(code.unwrap_or(b"0"), output),
+            (b"ping" | b"touch", None) => Err("an argument is missing"),
+            (b"self" | b"crash" | b"hang", Some(_)) => Err("takes no argument"),
+            _ => Err("unknown command"),
+        };
+        if let Err(reason) = result {
+            let shown =
+                command.len() <= 32 && !command.is_empty() && command.iter().all(u8::is_ascii_graphic);
+            output
+                .raw(b"ERR ")
+                .raw(if shown { command } else { b"-" })
+                .raw(b" ")
+                .raw(reason.as_bytes())
+                .end();
+        }
+        output.flush();
+    }
+
+    /// `touch N`: dirties N KiB more. Each page gets a value of its own, different between instances too:
+    /// equal pages could be merged by the host (KSM), and zero pages be found to be nothing at all.
+    fn touch(&mut self, argument: &[u8], output: &mut Output) -> Result<(), &'static str> {
+        let kib = number(argument).filter(|&kib| kib <= 1 << 40).ok_or("not a number of KiB")?;
+        if kib > 0 {
+            let value = || {
+                self.sequence = self.sequence.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                self.sequence
+            };
+            sys::dirty(kib as usize * 1024, value).map_err(|_| "the kernel refuses that much memory")?;
+        }
+        output.raw(b"OK touch ").number(kib, 10).end();
+        Ok(())
+    }
+}
+
+fn ping(nonce: &[u8], output: &mut Output) -> Result<(), &'static str> {
+    if nonce.is_empty() || nonce.len() > crate::LONGEST_NONCE || !nonce.iter().all(u8::is_ascii_graphic) {
+        return Err("the nonce is not 1 to 64 visible ASCII characters");
+    }
+    output.raw(b"PONG ").raw(nonce).end();
+    Ok(())
+}
+
+fn exit(argument: &[u8], output: &mut Output) -> Result<(), &'static str> {
+    let code = number(argument).and_then(|code| u8::try_from(code).ok()).ok_or("the code is not 0 to 255")?;
+    output.raw(b"OK exit ").number(u64::from(code), 10).end().flush();
+    leave(code)
+}
+
+/// A decimal number, digits only.
+fn number(text: &[u8]) -> Option<u64> {
+    if text.is_empty() {
+        return None;
+    }
+    text.iter().try_fold(0u64, |value, &byte| {
+        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+        value.checked_mul(10)?.checked_add(digit)
+    })
+}

@@ -1,0 +1,50 @@
+//! What a virtual machine's `/init` has to do for itself.
+
+use crate::sys;
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+const LONGEST_NAME: usize = 32;
+
+static MACHINE: AtomicBool = AtomicBool::new(false);
+
+/// Whether this payload was started as a machine's `/init`.
+pub(crate) fn is_machine() -> bool {
+    MACHINE.load(Relaxed)
+}
+
+/// A plain file name: it becomes a path below /dev.
+pub(crate) fn is_terminal_name(name: &[u8]) -> bool {
+    !name.is_empty() && name.len() <= LONGEST_NAME && name.iter().all(u8::is_ascii_alphanumeric)
+}
+
+/// Makes `/dev/<terminal>` descriptors 0, 1 and 2, as a plain byte pipe.
+///
+/// The terminal is made raw before READY and not after it: the host answers READY at once, and a cooked
+/// terminal would echo that answer back as if the payload had said it.
+/// If the terminal cannot be opened, the kernel's console stays, and READY with it where a person sees it.
+pub(crate) fn open_channel(terminal: &[u8]) {
+    MACHINE.store(true, Relaxed);
+    let mut path = [0; 5 + LONGEST_NAME + 1];
+    path[..5].copy_from_slice(b"/dev/");
+    path[5..5 + terminal.len()].copy_from_slice(terminal);
+    let Ok(fd) = sys::open(&path, sys::O_RDWR | sys::O_NOCTTY) else { return };
+    let _ = sys::raw_terminal(fd);
+    for standard in 0..3 {
+        sys::duplicate(fd, standard);
+    }
+    if fd > 2 {
+        sys::close(fd);
+    }
+}
+
+/// Mounts /proc, /sys and /dev, once, when a command first needs them: not part of being ready.
+pub(crate) fn mount_once() {
+    static DONE: AtomicBool = AtomicBool::new(false);
+    if DONE.swap(true, Relaxed) {
+        return;
+    }
+    // What cannot be mounted is seen in the answer of `self`.
+    let _ = sys::mount(b"proc\0", b"/proc\0");
+    let _ = sys::mount(b"sysfs\0", b"/sys\0");
+    let _ = sys::mount(b"devtmpfs\0", b"/dev\0");
+}

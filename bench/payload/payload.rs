@@ -1,0 +1,99 @@
+//! The payload: the tiny static program that every contender runs, and a virtual machine's `/init`.
+//!
+//! `payload NONCE [machine=TTY]`. Its very first act is to write `READY <nonce>`; then it obeys one-line
+//! commands on descriptor 0 and answers on descriptor 1, each answer ending with a line `OK <command> ...`
+//! or `ERR <command> <reason>` (`PONG <nonce>` for `ping`). End of input is `exit`. No C library, no
+//! allocator: what it costs is what the box costs. `bench/build.rs` compiles it.
+#![no_std]
+#![no_main]
+#![deny(unsafe_code, warnings)]
+
+mod commands;
+mod input;
+mod machine;
+mod output;
+mod report;
+mod sys;
+
+use input::{Input, Line};
+use output::Output;
+
+/// The longest nonce that is taken.
+const LONGEST_NONCE: usize = 64;
+
+/// What the payload knows of itself from its start on.
+pub(crate) struct Start {
+    pub(crate) arguments: sys::Arguments,
+    pub(crate) nonce: &'static [u8],
+    /// Whether this is a machine's `/init`: then the box is mounted on demand, and leaving restarts it.
+    pub(crate) machine: bool,
+    /// CLOCK_MONOTONIC and CLOCK_BOOTTIME right after READY, in nanoseconds.
+    pub(crate) ready: [u64; 2],
+}
+
+fn main(arguments: sys::Arguments) -> ! {
+    let mut output = Output::new();
+    let (nonce, terminal) = match understand(arguments) {
+        Ok(understood) => understood,
+        Err(reason) => {
+            let _ = sys::write(2, reason.as_bytes());
+            leave(2);
+        }
+    };
+    if let Some(terminal) = terminal {
+        machine::open_channel(terminal);
+    }
+    output.raw(b"READY ").raw(nonce).end().flush();
+    let ready = [sys::clock(sys::CLOCK_MONOTONIC), sys::clock(sys::CLOCK_BOOTTIME)];
+
+    let start = Start { arguments, nonce, machine: terminal.is_some(), ready };
+    let mut input = Input::new();
+    let mut commands = commands::Commands::new(&start);
+    loop {
+        match input.line() {
+            Line::Text(line) => commands.obey(line, &mut output),
+            Line::TooLong => {
+                output.raw(b"ERR - the line is longer than ").number(input::LONGEST as u64, 10);
+                output.raw(b" bytes").end().flush();
+            }
+            Line::End => leave(0),
+        }
+    }
+}
+
+type Understood = (&'static [u8], Option<&'static [u8]>);
+
+/// The nonce and the machine's terminal, or what is wrong with the arguments.
+fn understand(arguments: sys::Arguments) -> Result<Understood, &'static str> {
+    let nonce = arguments.get(1).ok_or("payload: no nonce: usage: payload NONCE [machine=TTY]\n")?;
+    if nonce.is_empty() || nonce.len() > LONGEST_NONCE || !nonce.iter().all(u8::is_ascii_graphic) {
+        return Err("payload: the nonce is not 1 to 64 visible ASCII characters\n");
+    }
+    let mut terminal = None;
+    for index in 2..arguments.count() {
+        let argument = arguments.get(index).unwrap_or(&[]);
+        match argument.strip_prefix(b"machine=") {
+            Some(name) if machine::is_terminal_name(name) => terminal = Some(name),
+            Some(_) => return Err("payload: machine= takes a terminal's name such as ttyS0\n"),
+            None => return Err("payload: unknown argument: usage: payload NONCE [machine=TTY]\n"),
+        }
+    }
+    Ok((nonce, terminal))
+}
+
+/// Leaves the box: the process ends; a machine restarts, which ends its virtual machine monitor when that
+/// was told not to reboot.
+pub(crate) fn leave(code: u8) -> ! {
+    // Pid 1 of a container may ask too; it has no right to, and then simply exits.
+    if sys::number(sys::GETPID) == 1 && machine::is_machine() {
+        sys::restart_machine();
+    }
+    sys::exit(code)
+}
+
+/// A bug in the payload: its own exit code, so that it cannot be taken for `crash`.
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    let _ = sys::write(2, b"payload: internal error\n");
+    sys::exit(101)
+}
