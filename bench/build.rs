@@ -14,13 +14,29 @@ fn main() {
     let os = variable("CARGO_CFG_TARGET_OS");
     let architecture = variable("CARGO_CFG_TARGET_ARCH");
     if (os.as_str(), architecture.as_str()) != ("linux", "x86_64") {
-        println!("cargo::error=tare measures x86_64 Linux only, this build is for {architecture} {os}; build for {TARGET}");
+        println!(
+            "cargo::error=tare measures x86_64 Linux only, this build is for {architecture} {os}; build for {TARGET}"
+        );
         return;
     }
+
+    println!("cargo::rustc-env=TARE_REVISION={}", revision());
 
     let sources = PathBuf::from(variable("CARGO_MANIFEST_DIR")).join("payload");
     let out = PathBuf::from(variable("OUT_DIR"));
     compile(&sources.join("payload.rs"), &out.join("payload"), &[]);
+    let script = format!("-Wl,-T,{}", sources.join("nano.ld").display());
+    compile(&sources.join("nano.rs"), &out.join("nano"), &[script]);
+}
+
+/// The git revision that results are stamped with.
+fn revision() -> String {
+    println!("cargo::rerun-if-changed=../.git/logs/HEAD");
+    let output = Command::new("git").args(["describe", "--always", "--dirty"]).output();
+    match output {
+        Ok(output) if output.status.success() => String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+        _ => "no git revision".to_owned(),
+    }
 }
 
 fn compile(source: &Path, out: &Path, link_arguments: &[String]) {
@@ -50,7 +66,9 @@ fn compile(source: &Path, out: &Path, link_arguments: &[String]) {
     }
     let shown = source.display();
     match command.output() {
-        Err(error) => println!("cargo::error=cannot run {:?} to compile {shown}: {error}", command.get_program()),
+        Err(error) => {
+            println!("cargo::error=cannot run {:?} to compile {shown}: {error}", command.get_program())
+        }
         Ok(output) if !output.status.success() => {
             println!("cargo::error=cannot compile {shown} ({}); the compiler says:", output.status);
             for line in String::from_utf8_lossy(&output.stderr).lines() {

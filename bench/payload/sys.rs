@@ -264,7 +264,8 @@ pub(crate) fn raw_terminal(fd: i32) -> Result<(), Errno> {
     unsafe { call(16, [fd as usize, TCGETS, termios.as_mut_ptr() as usize, 0, 0, 0]) }?;
     termios[0] &= !0o2_753; // input: IGNBRK BRKINT PARMRK ISTRIP INLCR IGNCR ICRNL IXON
     termios[1] &= !0o1; // output: OPOST
-    termios[2] = (termios[2] & !0o10_777) | 0o10_002 | 0o60; // control: 115,200 baud, eight bits, no parity
+    // Control: B115200, CS8, CREAD, CLOCAL; no parity, one stop bit.
+    termios[2] = (termios[2] & !0o10_577) | 0o10_002 | 0o60 | 0o200 | 0o4_000;
     termios[3] &= !0o100_113; // local: ISIG ICANON ECHO ECHONL IEXTEN
     // SAFETY: as above; the kernel only reads it.
     unsafe { call(16, [fd as usize, TCSETS, termios.as_mut_ptr() as usize, 0, 0, 0]) }?;

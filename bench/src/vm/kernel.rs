@@ -1,0 +1,97 @@
+//! Finding the guest kernel: Debian's cloud kernel, the same for every host that has apt.
+//!
+//! `TARE_KERNEL`, then where `scripts/setup` unpacks it (`target/tare/guest`), then `/boot`.
+
+use super::{Unavailable, version_key};
+use std::env;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+const FIX: &str = "unpack Debian's with ./scripts/setup (apt-get install linux-image-cloud-amd64 does too), or name one in TARE_KERNEL";
+
+/// A guest kernel that can be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kernel {
+    /// The bzImage.
+    pub image: PathBuf,
+    /// What its file name says after `vmlinuz-`: `6.1.0-56-cloud-amd64`.
+    pub release: String,
+}
+
+/// Finds the guest kernel.
+///
+/// # Errors
+/// There is none, or the one that was named cannot be read.
+pub fn find() -> Result<Kernel, Unavailable> {
+    let unavailable = |reason: String| Unavailable { reason, fix: FIX.to_owned() };
+    if let Some(named) = env::var_os("TARE_KERNEL").filter(|path| !path.is_empty()) {
+        let image = PathBuf::from(named);
+        File::open(&image)
+            .map_err(|error| unavailable(format!("cannot read TARE_KERNEL {}: {error}", image.display())))?;
+        return Ok(kernel(image));
+    }
+    let directories = directories();
+    for directory in &directories {
+        if let Some(image) = newest(directory) {
+            return Ok(kernel(image));
+        }
+    }
+    let looked: Vec<_> = directories.iter().map(|directory| directory.display().to_string()).collect();
+    Err(unavailable(format!("no readable vmlinuz-*-cloud-amd64 in {}", looked.join(", "))))
+}
+
+/// Where to look, best first.
+fn directories() -> Vec<PathBuf> {
+    let mut directories = Vec::new();
+    if let Some(root) = Path::new(env!("CARGO_MANIFEST_DIR")).parent() {
+        directories.push(root.join("target/tare/guest/boot"));
+    }
+    // A suite that was moved, or built into another target directory: `<target>/<triple>/<profile>/tare`.
+    if let Ok(own) = env::current_exe() {
+        directories.extend(own.ancestors().skip(1).take(4).map(|above| above.join("tare/guest/boot")));
+    }
+    directories.push(PathBuf::from("/boot"));
+    directories
+}
+
+/// The newest readable cloud kernel in a directory.
+fn newest(directory: &Path) -> Option<PathBuf> {
+    let entries = fs::read_dir(directory).ok()?;
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| name.starts_with("vmlinuz-") && name.ends_with("-cloud-amd64"))
+        .filter(|name| File::open(directory.join(name)).is_ok())
+        .max_by_key(|name| version_key(name))
+        .map(|name| directory.join(name))
+}
+
+fn kernel(image: PathBuf) -> Kernel {
+    let name = image.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let release = name.strip_prefix("vmlinuz-").unwrap_or(&name).to_owned();
+    Kernel { image, release }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{kernel, newest};
+
+    #[test]
+    fn takes_the_newest_cloud_kernel_and_no_other() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        for name in [
+            "vmlinuz-6.1.0-9-cloud-amd64",
+            "vmlinuz-6.1.0-56-cloud-amd64",
+            "vmlinuz-6.12.0-1-amd64",
+            "initrd.img-7.0.0-1-cloud-amd64",
+        ] {
+            std::fs::write(directory.path().join(name), "").expect("a file");
+        }
+        let image = newest(directory.path()).expect("a kernel");
+        assert_eq!(kernel(image).release, "6.1.0-56-cloud-amd64");
+    }
+
+    #[test]
+    fn an_absent_directory_holds_none() {
+        assert_eq!(newest("/nonexistent".as_ref()), None);
+    }
+}
