@@ -60,7 +60,7 @@ impl<'a> Commands<'a> {
             };
             sys::dirty(kib as usize * 1024, value).map_err(|_| "the kernel refuses that much memory")?;
         }
-        output.raw(b"OK touch ").number(kib, 10).end();
+        output.raw(b"OK touch ").number(kib).end();
         Ok(())
     }
 }
@@ -75,7 +75,7 @@ fn ping(nonce: &[u8], output: &mut Output) -> Result<(), &'static str> {
 
 fn exit(argument: &[u8], output: &mut Output) -> Result<(), &'static str> {
     let code = number(argument).and_then(|code| u8::try_from(code).ok()).ok_or("the code is not 0 to 255")?;
-    output.raw(b"OK exit ").number(u64::from(code), 10).end().flush();
+    output.raw(b"OK exit ").number(u64::from(code)).end().flush();
     leave(code)
 }
 

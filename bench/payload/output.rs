@@ -38,15 +38,15 @@ impl Output {
         self
     }
 
-    /// Appends a number in the given base, at most 10.
-    pub(crate) fn number(&mut self, value: u64, base: u64) -> &mut Self {
-        let mut digits = [0; 64];
+    /// Appends a decimal number.
+    pub(crate) fn number(&mut self, value: u64) -> &mut Self {
+        let mut digits = [0; 20];
         let mut at = digits.len();
         let mut rest = value;
         loop {
             at -= 1;
-            digits[at] = b'0' + (rest % base) as u8;
-            rest /= base;
+            digits[at] = b'0' + (rest % 10) as u8;
+            rest /= 10;
             if rest == 0 {
                 return self.raw(&digits[at..]);
             }

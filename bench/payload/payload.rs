@@ -53,7 +53,7 @@ fn main(arguments: sys::Arguments) -> ! {
         match input.line() {
             Line::Text(line) => commands.obey(line, &mut output),
             Line::TooLong => {
-                output.raw(b"ERR - the line is longer than ").number(input::LONGEST as u64, 10);
+                output.raw(b"ERR - the line is longer than ").number(input::LONGEST as u64);
                 output.raw(b" bytes").end().flush();
             }
             Line::End => leave(0),

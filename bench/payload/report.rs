@@ -30,7 +30,7 @@ pub(crate) fn answer(start: &Start, output: &mut Output) -> Result<(), &'static 
         if errno == sys::ENOENT {
             output.raw(b"absent").end();
         } else {
-            output.raw(b"unreadable, errno ").number(errno.0 as u64, 10).end();
+            output.raw(b"unreadable, errno ").number(errno.0 as u64).end();
         }
     } else {
         namespaces(output);
@@ -55,7 +55,8 @@ fn own(start: &Start, output: &mut Output) {
     let mut path = [0; 1024];
     let length = sys::working_directory(&mut path).unwrap_or(1);
     text(output, b"cwd", &path[..length - 1]);
-    output.raw(b"self umask 0").number(sys::umask() as u64, 8).end();
+    let mask = sys::umask();
+    output.raw(b"self umask ").raw(&[9, 6, 3, 0].map(|shift| b'0' + ((mask >> shift) & 7) as u8)).end();
     value(output, b"argc", start.arguments.count() as u64);
     for line in (0..).map_while(|index| start.arguments.environment(index)) {
         text(output, b"env", line);
@@ -174,7 +175,7 @@ fn each_line(path: &[u8], mut take: impl FnMut(&[u8])) -> Result<(), sys::Errno>
 }
 
 fn value(output: &mut Output, key: &[u8], value: u64) {
-    output.raw(b"self ").raw(key).raw(b" ").number(value, 10).end();
+    output.raw(b"self ").raw(key).raw(b" ").number(value).end();
 }
 
 fn text(output: &mut Output, key: &[u8], value: &[u8]) {
