@@ -1,1 +1,55 @@
-//! Being written.
+//! A container, explained: a minimal runtime for Linux, one file per kernel mechanism.
+//!
+//! Read `container.rs` first: it is the list of steps. `README.md` gives the order of the others.
+//!
+//! ```no_run
+//! use std::os::fd::AsFd;
+//! use tare_runtime::{Id, Runtime, Spec, default_root};
+//!
+//! let spec = Spec::new(Id::new("hello")?, "/srv/image", vec!["echo".into(), "hello".into()]);
+//! let runtime = Runtime::new(default_root());
+//! let (input, output, error) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+//! let container = runtime.run(&spec, [input.as_fd(), output.as_fd(), error.as_fd()])?;
+//! println!("{}", container.wait()?);
+//! runtime.delete(&spec.id, false)?;
+//! # Ok::<(), tare_runtime::Error>(())
+//! ```
+
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+compile_error!("containers are made of Linux, and the system call filter is written for x86_64");
+
+mod capabilities;
+pub mod cgroup;
+pub mod confinement;
+pub mod container;
+mod delete;
+mod devices;
+mod error;
+mod exec;
+mod idmap;
+mod mounts;
+mod namespaces;
+mod network;
+mod overlay;
+mod report;
+mod rootfs;
+mod runtime;
+mod seccomp;
+mod spec;
+mod state;
+#[doc(hidden)]
+pub mod sys;
+
+pub use cgroup::remove_parent;
+pub use error::{Error, Result};
+pub use runtime::{Container, Exit, Runtime};
+pub use spec::{DEFAULT_PATH, DEFAULT_PIDS, Id, Limits, MilliCpus, MissingLimits, Spec};
+pub use state::{Directory, Process, State, Status, default_root};
+
+/// The seccomp filter as the kernel takes it, for whoever builds the same box by hand.
+///
+/// # Errors
+/// ERANGE if the rules became too many for the filter language; a test keeps that from happening.
+pub fn seccomp_program() -> std::result::Result<Vec<sys::FilterInstruction>, sys::Errno> {
+    seccomp::program()
+}

@@ -1,0 +1,128 @@
+//! Path logic and file formats, on a directory that only looks like a cgroup file system.
+
+use std::fs;
+use std::path::Path;
+
+use super::*;
+use crate::spec::MilliCpus;
+
+fn limits() -> Limits {
+    Limits { memory: Some(1 << 28), pids: Some(64), cpus: Some(MilliCpus(1500)) }
+}
+
+fn id() -> Id {
+    Id::new("box").expect("id")
+}
+
+fn fake_v1(root: &Path, controllers: &[&str]) {
+    for controller in controllers {
+        fs::create_dir_all(root.join(controller)).expect("mkdir");
+        fs::write(root.join(controller).join("tasks"), "").expect("write");
+    }
+}
+
+fn fake_v2(mount: &Path, controllers: &str) {
+    fs::create_dir_all(mount).expect("mkdir");
+    fs::write(mount.join("cgroup.controllers"), controllers).expect("write");
+    fs::write(mount.join("cgroup.subtree_control"), "").expect("write");
+}
+
+fn directories(layout: &Layout, limits: &Limits) -> Vec<(Version, PathBuf)> {
+    layout.places("/tare/run1", &id(), limits).into_iter().map(|p| (p.version, p.directory)).collect()
+}
+
+#[test]
+fn version_1_has_a_directory_per_controller_and_cpu_only_where_it_is_limited() {
+    let root = tempfile::tempdir().expect("tempdir");
+    fake_v1(root.path(), &["memory", "pids", "cpu", "blkio"]);
+    let layout = Layout::detect(root.path());
+    let at = |name: &str| (Version::V1, root.path().join(name).join("tare/run1/box"));
+    assert_eq!(directories(&layout, &limits()), [at("memory"), at("pids"), at("cpu")]);
+    assert_eq!(directories(&layout, &Limits::default()), [at("memory"), at("pids")]);
+}
+
+#[test]
+fn version_2_has_one_directory_for_all_controllers() {
+    let root = tempfile::tempdir().expect("tempdir");
+    fake_v2(root.path(), "cpuset cpu io memory pids\n");
+    let places = Layout::detect(root.path()).places("/tare/run1", &id(), &limits());
+    assert_eq!(places.len(), 1);
+    assert_eq!(places[0].directory, root.path().join("tare/run1/box"));
+    assert_eq!(places[0].controllers, CONTROLLERS);
+}
+
+#[test]
+fn on_a_hybrid_host_each_controller_is_found_where_it_is() {
+    let root = tempfile::tempdir().expect("tempdir");
+    fake_v1(root.path(), &["memory"]);
+    fake_v2(&root.path().join("unified"), "pids");
+    let layout = Layout::detect(root.path());
+    let expected = [
+        (Version::V1, root.path().join("memory/tare/run1/box")),
+        (Version::V2, root.path().join("unified/tare/run1/box")),
+    ];
+    assert_eq!(directories(&layout, &limits()), expected);
+    assert_eq!(layout.of(Controller::Cpu), None);
+}
+
+#[test]
+fn an_empty_unified_tree_is_not_used() {
+    let root = tempfile::tempdir().expect("tempdir");
+    fake_v1(root.path(), &["memory", "pids", "cpu"]);
+    fake_v2(&root.path().join("unified"), "\n");
+    assert!(directories(&Layout::detect(root.path()), &limits()).iter().all(|(v, _)| *v == Version::V1));
+}
+
+#[test]
+fn limits_become_the_kernels_words() {
+    let pair = |(file, value): &(&'static str, String)| format!("{file}={value}");
+    let v1: Vec<String> = v1::values(&CONTROLLERS, &limits()).iter().map(pair).collect();
+    assert_eq!(v1, ["memory.limit_in_bytes=268435456", "pids.max=64", "cpu.cfs_quota_us=150000"]);
+    let v2: Vec<String> = v2::values(&CONTROLLERS, &limits()).iter().map(pair).collect();
+    assert_eq!(v2, ["memory.max=268435456", "pids.max=64", "cpu.max=150000 100000"]);
+}
+
+#[test]
+fn version_2_controllers_are_passed_on_from_the_root_to_the_parent() {
+    let root = tempfile::tempdir().expect("tempdir");
+    for directory in [root.path().into(), root.path().join("tare"), root.path().join("tare/run1")] {
+        fake_v2(&directory, "memory pids cpu");
+    }
+    let place = Layout::detect(root.path()).places("/tare/run1", &id(), &limits()).remove(0);
+    v2::pass_on(&place).expect("pass on");
+    for directory in ["", "tare", "tare/run1"] {
+        let file = root.path().join(directory).join("cgroup.subtree_control");
+        assert_eq!(fs::read_to_string(file).expect("read"), "+memory +pids +cpu", "{directory}");
+    }
+}
+
+#[test]
+fn without_controllers_every_limit_is_named_or_recorded() {
+    let root = tempfile::tempdir().expect("tempdir");
+    let layout = Layout::detect(root.path());
+    let mut spec = Spec::new(id(), "/nowhere", vec!["x".into()]);
+    spec.limits = limits();
+    let error = Group::default().create(&[], &spec, &layout).expect_err("refused").to_string();
+    for name in ["memory", "pids", "cpu"] {
+        assert!(error.contains(&format!("{name}: this host has no such")), "{error}");
+    }
+    spec.missing_limits = MissingLimits::Record;
+    let mut group = Group::default();
+    group.create(&[], &spec, &layout).expect("recorded");
+    assert_eq!(group.not_applied.len(), 3);
+}
+
+#[test]
+fn a_limit_file_that_is_missing_is_recorded_and_undo_leaves_nothing() {
+    let root = tempfile::tempdir().expect("tempdir");
+    fake_v1(root.path(), &["memory"]);
+    let layout = Layout::detect(root.path());
+    let mut spec = Spec::new(id(), "/nowhere", vec!["x".into()]);
+    spec.limits = Limits { memory: Some(1), pids: None, cpus: None };
+    spec.missing_limits = MissingLimits::Record;
+    let mut group = Group::default();
+    group.create(&layout.places("/tare/run1", &id(), &spec.limits), &spec, &layout).expect("recorded");
+    assert!(group.not_applied[0].starts_with("memory: "), "{:?}", group.not_applied);
+    group.undo();
+    assert!(!root.path().join("memory/tare").exists());
+}

@@ -1,0 +1,45 @@
+//! Cgroup version 1: one tree per controller, limits in the controller's own files.
+//!
+//! The new process enters by writing "0", meaning itself, into files that were opened before the fork;
+//! so nobody has to wait for anybody. It writes to `tasks`, not to `cgroup.procs`: moving a whole process
+//! makes the kernel stop every fork and exit of the machine for some milliseconds (it waits for an RCU
+//! grace period), moving the one calling thread does not, and a freshly forked process is one thread.
+//!
+//! Man page: cgroups(7), "Cgroups version 1". Look at it: `cat /sys/fs/cgroup/memory/tare/*/tasks`
+
+use std::fs::OpenOptions;
+use std::os::fd::OwnedFd;
+
+use nix::errno::Errno;
+
+use super::{Controller, Place, Refusal, set};
+use crate::spec::Limits;
+
+/// The scheduler deals out CPU time in periods of this length, which is the kernel's default.
+pub(super) const PERIOD_MICROSECONDS: u64 = 100_000;
+
+/// The control files and values for what lives in one tree.
+pub(super) fn values(controllers: &[Controller], limits: &Limits) -> Vec<(&'static str, String)> {
+    let value = |controller: &Controller| match controller {
+        Controller::Memory => limits.memory.map(|bytes| ("memory.limit_in_bytes", bytes.to_string())),
+        Controller::Pids => limits.pids.map(|count| ("pids.max", count.to_string())),
+        Controller::Cpu => limits
+            .cpus
+            .map(|cpus| ("cpu.cfs_quota_us", (u64::from(cpus.0) * PERIOD_MICROSECONDS / 1000).to_string())),
+    };
+    controllers.iter().filter_map(value).collect()
+}
+
+pub(super) fn limit(place: &Place, limits: &Limits) -> Result<(), Refusal> {
+    values(&place.controllers, limits).iter().try_for_each(|(file, value)| set(&place.directory, file, value))
+}
+
+pub(super) fn open(place: &Place) -> Result<OwnedFd, Refusal> {
+    let path = place.directory.join("tasks");
+    OpenOptions::new().write(true).open(&path).map(OwnedFd::from).map_err(Refusal::new(&path))
+}
+
+/// In the child.
+pub(super) fn enter(tasks: &OwnedFd) -> Result<(), Errno> {
+    nix::unistd::write(tasks, b"0").map(drop)
+}

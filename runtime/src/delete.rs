@@ -1,0 +1,136 @@
+//! Taking a container away: its processes, its cgroups, its directories, in this order.
+//!
+//! Killing the first process of a pid namespace makes the kernel kill all others in it. Its pidfd turns
+//! readable when it has ended, so nobody has to poll. Namespaces and the mounts in them go with the last
+//! process by themselves; that is why they are made inside.
+//!
+//! Man pages: pidfd_send_signal(2), pid_namespaces(7). Look at it: `tare-runtime delete --force box`
+
+use std::fs;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::cgroup::remove;
+use crate::error::{Error, Result};
+use crate::runtime::Runtime;
+use crate::spec::Id;
+use crate::state::{Directory, Process, State, Status, check_root, observe};
+use crate::sys;
+
+/// How long a killed process may take to end; one that hangs in the kernel can take for ever.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+impl Runtime {
+    /// Removes a container. With `force` it is killed first, and the rests of a start that was killed
+    /// are removed too. Its cgroup parent stays: see [`remove_parent`](crate::remove_parent).
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Running`] without `force`; [`Error::Stuck`] if something will not go.
+    pub fn delete(&self, id: &Id, force: bool) -> Result<()> {
+        check_root(self.root())?;
+        let directory = Directory::new(self.root(), id);
+        let state = match self.load(id) {
+            Ok(state) => state,
+            // The directory was claimed and nothing else was made.
+            Err(Error::Running { .. }) if force => return remove_directory(&directory),
+            Err(error) => return Err(error),
+        };
+        match (state.status(), state.process) {
+            (Status::Running, Some(process)) if !force => {
+                return Err(Error::Running {
+                    id: id.clone(),
+                    what: format!("running as process {}", process.pid),
+                });
+            }
+            (Status::Creating, _) if !force => {
+                let what = "being created, or was killed while it was".into();
+                return Err(Error::Running { id: id.clone(), what });
+            }
+            (Status::Running, Some(process)) => kill(process)?,
+            _ => {}
+        }
+        remove_cgroups(&state, force)?;
+        remove_directory(&directory)
+    }
+}
+
+/// Kills the first process and waits for the event of its end.
+fn kill(Process { pid, started }: Process) -> Result<()> {
+    let object = || format!("process {pid}");
+    let pidfd = match sys::pidfd_open(pid) {
+        Err(Errno::ESRCH) => return Ok(()),
+        other => other.map_err(|errno| Error::at("kill", object(), errno))?,
+    };
+    // Looked at again behind the descriptor, which holds on to whichever process it was opened for.
+    if observe(pid).is_none_or(|(now, _)| now != started) {
+        return Ok(());
+    }
+    match sys::pidfd_signal(&pidfd, nix::libc::SIGKILL) {
+        Ok(()) | Err(Errno::ESRCH) => {}
+        Err(errno) => return Err(Error::at("kill", object(), errno)),
+    }
+    let timeout = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::NONE);
+    loop {
+        match poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], timeout) {
+            Ok(0) => {
+                let why = "it was killed and does not end (see its wchan and stack in /proc)".into();
+                return Err(Error::Stuck { object: object(), seconds: PATIENCE.as_secs(), why });
+            }
+            Ok(_) => return Ok(()),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(Error::at("kill", object(), errno)),
+        }
+    }
+}
+
+fn remove_cgroups(state: &State, force: bool) -> Result<()> {
+    for path in &state.cgroups {
+        if force {
+            // Somebody may have put a process in from outside, or the start died between fork and exec.
+            remove::kill_all(path).map_err(|e| Error::io("kill", path.display().to_string(), &e))?;
+        }
+        remove::directory(path)?;
+    }
+    Ok(())
+}
+
+/// Removes the overlay's layers and the state, the state file last: as long as it is there, `delete`
+/// can be repeated.
+pub(crate) fn remove_directory(directory: &Directory) -> Result<()> {
+    for path in [directory.merged(), directory.work(), directory.upper()] {
+        remove_tree(&path)?;
+    }
+    remove_tree(directory.path())
+}
+
+/// Removes a tree that a box may have filled with anything: never follows a link, and gives itself the
+/// permission that the box took from a directory (overlayfs itself makes `work/work` with mode 000).
+fn remove_tree(path: &Path) -> Result<()> {
+    let fault = |error: io::Error| Error::io("state", path.display().to_string(), &error);
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            open_up(path).map_err(fault)?;
+            fs::remove_dir_all(path).map_err(fault)
+        }
+        other => other.map_err(fault),
+    }
+}
+
+fn open_up(directory: &Path) -> io::Result<()> {
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o700))?;
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        // file_type does not follow links.
+        if entry.file_type()?.is_dir() {
+            open_up(&entry.path())?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,20 @@
+//! The network namespace's loopback interface.
+//!
+//! A new network namespace has one interface, `lo`, and it is down. Without this step a server in the
+//! box could not even talk to itself: connecting to 127.0.0.1 fails with "network is unreachable".
+//! Nothing leads out of the box; that is a later chapter.
+//!
+//! Man pages: network_namespaces(7), netdevice(7). Look at it: `ip addr` inside
+
+use std::ffi::CStr;
+
+use crate::report::Fault;
+use crate::sys;
+
+/// The loopback interface's name.
+pub(crate) const LOOPBACK: &CStr = c"lo";
+
+/// Brings it up; the kernel then gives it 127.0.0.1 and ::1 by itself.
+pub(crate) fn loopback_up() -> Result<(), Fault> {
+    sys::interface_up(LOOPBACK).map_err(Fault::of(0))
+}

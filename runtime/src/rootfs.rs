@@ -1,0 +1,54 @@
+//! The root: from "a directory somewhere" to "/", with nothing of the host behind it.
+//!
+//! `chroot` only changes where a path lookup starts; a process with CAP_SYS_CHROOT walks out of it.
+//! `pivot_root` swaps the root mount of the whole mount namespace, and then the old one is unmounted:
+//! there is nothing left to walk out to.
+//!
+//! Man page: pivot_root(2), the section "pivot_root(".", ".")". Look at it: `cat /proc/self/mountinfo`
+//! inside shows no mount of the host
+
+use std::ffi::CStr;
+use std::os::fd::OwnedFd;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+
+use crate::report::Fault;
+use crate::sys::{self, MntFlags, MsFlags};
+
+/// Cuts the propagation of mounts: on most hosts they are "shared", and what the box mounts would
+/// appear on the host.
+pub(crate) fn make_private() -> Result<(), Fault> {
+    let none: Option<&CStr> = None;
+    sys::mount(none, c"/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).map_err(Fault::of(0))
+}
+
+/// Makes `merged` the root. The host's root is then stacked on top of ours, reachable through the
+/// descriptor returned and by no path; it stays until [`detach`], because in a user namespace /proc
+/// and /sys may be mounted only where another full one is in sight, and devices can only be bound.
+pub(crate) fn pivot(merged: &CStr) -> Result<OwnedFd, Fault> {
+    let old = open(c"/", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty());
+    let old = old.map_err(Fault::of(1))?;
+    sys::chdir(merged).map_err(Fault::of(0))?;
+    sys::pivot_root(c".", c".").map_err(Fault::of(0))?;
+    Ok(old)
+}
+
+/// Takes the host's root away. `MNT_DETACH`, for the host itself still uses its files.
+pub(crate) fn detach(old: &OwnedFd) -> Result<(), Fault> {
+    sys::fchdir(old).map_err(Fault::of(1))?;
+    sys::umount2(c".", MntFlags::MNT_DETACH).map_err(Fault::of(1))?;
+    sys::chdir(c"/").map_err(Fault::of(0))
+}
+
+/// Goes to the working directory and checks that it lies inside: a path through a leaked descriptor,
+/// such as /proc/self/fd/7, would not (CVE-2024-21626).
+pub(crate) fn working_directory(path: &CStr) -> Result<(), Fault> {
+    sys::chdir(path).map_err(Fault::of(0))?;
+    let mut buffer = [0; 4096];
+    match sys::working_directory_is_inside(&mut buffer).map_err(Fault::of(0))? {
+        true => Ok(()),
+        false => Err(Fault { object: 0, errno: Errno::EXDEV }),
+    }
+}

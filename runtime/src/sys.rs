@@ -1,0 +1,326 @@
+//! Safe wrappers of the system calls that no library wraps for us: the only file with `unsafe`.
+//!
+//! **Rule after a fork.** Between [`clone3`] returning in the child and [`execve`], the child is a
+//! copy of one thread of a program that may have had many. A lock that another thread held, the
+//! allocator's among them, stays locked for ever in the copy. So the child allocates nothing, takes
+//! no lock and calls no function of the C library that does: every string is prepared before the
+//! fork, and identities change by the raw system call, because glibc's `setresuid` first waits for
+//! threads that the copy does not have.
+//!
+//! The benchmark's hand-issued `floor` contender uses these wrappers too, which is why the module is
+//! public; nothing in it is a stable interface.
+//!
+//! Man pages: clone3(2), capset(2), seccomp(2), close_range(2), pidfd_open(2). Look at it:
+//! `strace -f tare-runtime run -d --rootfs DIR box -- /bin/true`
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, CString, c_char, c_int, c_long, c_uint, c_ulong};
+use std::mem::size_of;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+pub use nix::errno::Errno;
+pub use nix::mount::{MntFlags, MsFlags, mount, umount2};
+pub use nix::sched::{CloneFlags, unshare};
+pub use nix::unistd::{chdir, fchdir, pivot_root, sethostname, setsid};
+
+/// What [`clone3`] returned, and on which side of the fork.
+#[derive(Debug)]
+pub enum Forked {
+    /// This is the new process.
+    Child,
+    /// This is the caller.
+    Parent {
+        /// The child's process id as the caller sees it.
+        pid: i32,
+        /// A descriptor of the child: readable once it has ended, never reused for another process.
+        pidfd: OwnedFd,
+    },
+}
+
+/// Handled signals get their default action in the child, so no handler of ours runs there.
+const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
+/// The child is born in the version 2 cgroup of `clone_args.cgroup`; nothing has to be moved.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// Forks with `namespaces` made for the child, born in `cgroup` (a version 2 directory) if one is given.
+///
+/// The child must keep the rule at the head of this file, and must end in [`execve`] or [`exit`].
+///
+/// # Errors
+/// What clone3(2) reports: EPERM without the right to make a namespace, ENOSPC at a namespace limit,
+/// EAGAIN at a process limit, ENOSYS before Linux 5.3 or under a filter.
+pub fn clone3(namespaces: CloneFlags, cgroup: Option<BorrowedFd<'_>>) -> Result<Forked, Errno> {
+    let mut pidfd: RawFd = -1;
+    // SAFETY: clone_args consists of integers only, for which all zero bytes are a value.
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    args.flags = namespaces.bits() as u64 | libc::CLONE_PIDFD as u64 | CLONE_CLEAR_SIGHAND;
+    args.pidfd = &raw mut pidfd as u64;
+    args.exit_signal = libc::SIGCHLD as u64;
+    if let Some(directory) = cgroup {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = directory.as_raw_fd() as u64;
+    }
+    // SAFETY: `args` and `pidfd` live across the call and the size passed is that of `args`. Without
+    // CLONE_VM the child has its own copy of all memory and of this stack frame, so returning in it
+    // is sound; what it may do from here is the rule at the head of this file.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) };
+    match pid {
+        -1 => Err(Errno::last()),
+        0 => Ok(Forked::Child),
+        // SAFETY: the kernel stored a new descriptor in `pidfd`, which nobody else knows of.
+        _ => Ok(Forked::Parent { pid: pid as i32, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } }),
+    }
+}
+
+/// A null-terminated array of C strings in the form execve(2) wants, built before the fork.
+#[derive(Debug)]
+pub struct CStringArray {
+    pointers: Vec<*const c_char>,
+    /// Owns what `pointers` points to.
+    strings: Vec<CString>,
+}
+
+impl CStringArray {
+    /// Takes the strings and builds the pointer array.
+    pub fn new(strings: Vec<CString>) -> Self {
+        let pointers = strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect();
+        Self { pointers, strings }
+    }
+
+    /// The strings, in order.
+    pub fn strings(&self) -> &[CString] {
+        &self.strings
+    }
+}
+
+/// Replaces this program; returns only if that failed, with the reason.
+pub fn execve(path: &CStr, argv: &CStringArray, envp: &CStringArray) -> Errno {
+    // SAFETY: `path` is a C string; both arrays end with a null pointer and their other pointers lead
+    // into the buffers of `strings`, which a CStringArray owns and never changes.
+    unsafe { libc::execve(path.as_ptr(), argv.pointers.as_ptr(), envp.pointers.as_ptr()) };
+    Errno::last()
+}
+
+/// Ends this process at once, without running destructors or flushing buffers copied from the parent.
+pub fn exit(status: i32) -> ! {
+    // SAFETY: _exit takes a number and touches no memory.
+    unsafe { libc::_exit(status) }
+}
+
+/// Marks every descriptor from `first` upwards close-on-exec.
+///
+/// # Errors
+/// ENOSYS or EINVAL before Linux 5.11.
+pub fn close_on_exec_from(first: u32) -> Result<(), Errno> {
+    // SAFETY: the call takes numbers only and closes nothing yet, so no owner loses a descriptor.
+    let done = unsafe { libc::syscall(libc::SYS_close_range, first, c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    Errno::result(done).map(drop)
+}
+
+/// Lets descriptor number `fd` survive exec.
+///
+/// # Errors
+/// EBADF.
+pub fn keep_on_exec(fd: RawFd) -> Result<(), Errno> {
+    // SAFETY: F_SETFD with a number clears a flag; no descriptor is opened, closed or owned by it.
+    Errno::result(unsafe { libc::fcntl(fd, libc::F_SETFD, 0) }).map(drop)
+}
+
+/// Closes this process's copy of `fd`, whose owner is on the other side of the fork.
+///
+/// For use in a forked child only: there the owner's destructor never runs.
+pub fn close_copy(fd: BorrowedFd<'_>) {
+    // SAFETY: the child's table is its own; it ends in exec or exit, so the owner that was copied with
+    // the memory never closes the number again and nothing in the child uses it.
+    unsafe { libc::close(fd.as_raw_fd()) };
+}
+
+/// Takes ownership of a descriptor number that fcntl's F_DUPFD just returned.
+pub(crate) fn owned(fd: RawFd) -> OwnedFd {
+    // SAFETY: callers pass a number that the kernel handed out in the statement before and that has
+    // no other owner.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// Gives all signals their default action, ignored ones too, and blocks none: a new program inherits
+/// both "ignored" and "blocked" (Rust ignores SIGPIPE).
+///
+/// # Errors
+/// None in practice.
+pub fn reset_signals() -> Result<(), Errno> {
+    // SAFETY: sigaction and sigset_t are plain data, for which all zero bytes are a value: the default
+    // action with no flags, the empty set.
+    let (default, empty): (libc::sigaction, libc::sigset_t) = unsafe { std::mem::zeroed() };
+    for signal in 1..=libc::SIGRTMAX() {
+        // SAFETY: `default` is valid for reading and no old action is asked for. The call fails for
+        // SIGKILL, SIGSTOP and the C library's own two, which cannot be ignored either.
+        unsafe { libc::sigaction(signal, &default, std::ptr::null_mut()) };
+    }
+    // SAFETY: `empty` is valid for reading and no old mask is asked for.
+    Errno::result(unsafe { libc::sigprocmask(libc::SIG_SETMASK, &empty, std::ptr::null_mut()) }).map(drop)
+}
+
+/// Calls prctl(2) with numbers.
+fn prctl(option: c_int, a: c_ulong, b: c_ulong) -> Result<c_int, Errno> {
+    // SAFETY: private to this file; its callers pass only options whose arguments are numbers.
+    Errno::result(unsafe { libc::prctl(option, a, b, 0 as c_ulong, 0 as c_ulong) })
+}
+
+/// Removes one capability from the bounding set, for ever.
+///
+/// # Errors
+/// EINVAL for a number beyond the kernel's last capability, EPERM without CAP_SETPCAP.
+pub fn drop_bounding(capability: u32) -> Result<(), Errno> {
+    prctl(libc::PR_CAPBSET_DROP, c_ulong::from(capability), 0).map(drop)
+}
+
+/// Empties the ambient set.
+///
+/// # Errors
+/// EINVAL before Linux 4.3.
+pub fn clear_ambient() -> Result<(), Errno> {
+    prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL as c_ulong, 0).map(drop)
+}
+
+/// From here on exec grants nothing: no set-user-id, no file capabilities.
+///
+/// # Errors
+/// EINVAL before Linux 3.5.
+pub fn no_new_privileges() -> Result<(), Errno> {
+    prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0).map(drop)
+}
+
+/// Sets the effective and permitted sets to `mask` and the inheritable set to nothing.
+///
+/// # Errors
+/// EPERM if `mask` holds a capability that is not permitted now.
+pub fn set_capabilities(mask: u64) -> Result<(), Errno> {
+    #[repr(C)]
+    struct Header(u32, c_int);
+    /// Effective, permitted, inheritable: 32 bits of each.
+    #[repr(C)]
+    struct Sets(u32, u32, u32);
+    const VERSION_3: u32 = 0x2008_0522;
+    let header = Header(VERSION_3, 0);
+    let (low, high) = (mask as u32, (mask >> 32) as u32);
+    let sets = [Sets(low, low, 0), Sets(high, high, 0)];
+    // SAFETY: version 3 reads one header and two sets of three 32-bit words, laid out as in
+    // linux/capability.h; both live across the call and the kernel only reads the sets.
+    Errno::result(unsafe { libc::syscall(libc::SYS_capset, &header, sets.as_ptr()) }).map(drop)
+}
+
+/// Leaves all supplementary groups.
+///
+/// # Errors
+/// EPERM in a user namespace where setgroups is denied.
+pub fn clear_groups() -> Result<(), Errno> {
+    // SAFETY: with a count of 0 the kernel reads no array.
+    let done = unsafe { libc::syscall(libc::SYS_setgroups, 0 as c_long, std::ptr::null::<libc::gid_t>()) };
+    Errno::result(done).map(drop)
+}
+
+/// Makes real, effective and saved group and user id `id`, the group first, while we still may.
+///
+/// # Errors
+/// EPERM without CAP_SETGID and CAP_SETUID, EINVAL for an id that is not mapped.
+pub fn become_user(id: u32) -> Result<(), Errno> {
+    // SAFETY: takes numbers only.
+    Errno::result(unsafe { libc::syscall(libc::SYS_setresgid, id, id, id) })?;
+    // SAFETY: takes numbers only.
+    Errno::result(unsafe { libc::syscall(libc::SYS_setresuid, id, id, id) }).map(drop)
+}
+
+/// One instruction of the classic packet filter that seccomp(2) takes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FilterInstruction {
+    /// Operation.
+    pub code: u16,
+    /// Instructions to skip if the comparison holds.
+    pub jt: u8,
+    /// Instructions to skip if it does not.
+    pub jf: u8,
+    /// Operand.
+    pub k: u32,
+}
+
+/// Installs a seccomp filter for this thread and all it becomes.
+///
+/// # Errors
+/// EINVAL for a program that the kernel's checker refuses, EACCES without no_new_privs.
+pub fn install_filter(program: &[FilterInstruction]) -> Result<(), Errno> {
+    #[repr(C)]
+    struct Program {
+        length: u16,
+        instructions: *const FilterInstruction,
+    }
+    let length = u16::try_from(program.len()).map_err(|_| Errno::EINVAL)?;
+    let program = Program { length, instructions: program.as_ptr() };
+    // SAFETY: `Program` is laid out as sock_fprog and FilterInstruction as sock_filter; the pointer
+    // leads to `length` of them, borrowed for the whole call, and the kernel copies what it reads.
+    let done = unsafe {
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0 as c_ulong, &raw const program)
+    };
+    Errno::result(done).map(drop)
+}
+
+/// Brings the network interface `name` up in the current network namespace.
+///
+/// # Errors
+/// ENODEV if there is no such interface, EPERM without CAP_NET_ADMIN.
+pub fn interface_up(name: &CStr) -> Result<(), Errno> {
+    // SAFETY: takes numbers only.
+    let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
+    let fd = Errno::result(fd)?;
+    // SAFETY: the socket was just made and nobody else owns it.
+    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+    // SAFETY: ifreq is plain data, for which all zero bytes are a value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    let bytes = name.to_bytes_with_nul();
+    if bytes.len() > request.ifr_name.len() {
+        return Err(Errno::ENODEV);
+    }
+    for (to, from) in request.ifr_name.iter_mut().zip(bytes) {
+        *to = *from as c_char;
+    }
+    request.ifr_ifru.ifru_flags = libc::IFF_UP as i16;
+    // SAFETY: SIOCSIFFLAGS reads one ifreq, which lives across the call.
+    let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &request) };
+    Errno::result(done).map(drop)
+}
+
+/// Reads the working directory into `buffer` and says whether it lies under this process's root.
+///
+/// # Errors
+/// ENOENT if the directory was removed, ERANGE if its path is longer than the buffer.
+pub fn working_directory_is_inside(buffer: &mut [u8]) -> Result<bool, Errno> {
+    // The C library's getcwd would hide the kernel's "(unreachable)", which is what we look for.
+    // SAFETY: the kernel writes at most `len` bytes into a buffer of that length.
+    let done = unsafe { libc::syscall(libc::SYS_getcwd, buffer.as_mut_ptr(), buffer.len()) };
+    Errno::result(done)?;
+    Ok(buffer.first() == Some(&b'/'))
+}
+
+/// Opens a descriptor of the process `pid`.
+///
+/// # Errors
+/// ESRCH if there is none.
+pub fn pidfd_open(pid: i32) -> Result<OwnedFd, Errno> {
+    // SAFETY: takes numbers only.
+    let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
+    // SAFETY: the descriptor was just made and nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+/// Sends a signal to the very process that `pidfd` stands for.
+///
+/// # Errors
+/// ESRCH if it has ended and was reaped, EPERM.
+pub fn pidfd_signal(pidfd: impl AsFd, signal: c_int) -> Result<(), Errno> {
+    let fd = pidfd.as_fd().as_raw_fd();
+    // SAFETY: no siginfo is passed, the rest are numbers.
+    let done = unsafe {
+        libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, std::ptr::null::<libc::siginfo_t>(), 0)
+    };
+    Errno::result(done).map(drop)
+}
