@@ -16,6 +16,7 @@ pub const SCHEMA: u32 = 1;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Document {
     /// Version of the frame, [`SCHEMA`].
+    #[schemars(extend("const" = SCHEMA))]
     pub schema: u32,
     /// When, how and whether the run can be relied upon.
     pub run: Run,
@@ -303,6 +304,7 @@ pub enum Failure {
 
 /// One observation: a value, or a failure with a reason; never both, never neither.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("oneOf" = [{ "required": ["value"] }, { "required": ["failure"] }]))]
 pub struct Sample {
     /// Number of the round, from 0.
     pub round: u32,

@@ -1,0 +1,42 @@
+//! Charts. Adding one is one file here and one entry in [`ALL`].
+
+mod canvas;
+mod compact;
+mod distribution;
+mod lanes;
+mod order;
+mod ratio;
+mod scale;
+mod topic;
+
+use crate::{Error, Lang};
+
+pub use topic::{Table, Topic};
+pub(crate) use topic::{accel_name, failure_counts, failure_name};
+
+/// One way to look at a topic.
+pub trait Chart: Sync {
+    /// Short name, also of its element on the page.
+    fn name(&self) -> &'static str;
+
+    /// What stands above it.
+    fn title(&self, topic: &Topic, lang: Lang) -> String;
+
+    /// How to read it, one or two sentences; also read aloud in place of the drawing.
+    fn caption(&self, topic: &Topic, lang: Lang) -> String;
+
+    /// Whether the topic has what the chart shows.
+    fn applies(&self, topic: &Topic) -> bool;
+
+    /// The drawing as one `<svg>` element whose colours are CSS variables.
+    ///
+    /// # Errors
+    /// [`Error::Draw`] with the backend's words.
+    fn draw(&self, topic: &Topic, lang: Lang) -> Result<String, Error>;
+
+    /// The same figures as a table.
+    fn table(&self, topic: &Topic, lang: Lang) -> Table;
+}
+
+/// The list, in the order of the page.
+pub static ALL: [&dyn Chart; 3] = [&distribution::Distribution, &ratio::RatioChart, &order::Order];

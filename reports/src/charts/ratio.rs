@@ -1,0 +1,174 @@
+//! How many times a bare process: ratios paired within rounds.
+
+use super::canvas::{Align, Canvas, Drawn, FIGURE, Ink, Label, SMALL, WIDTH, paint};
+use super::lanes::{AXIS, LANE, LEFT, TOP, frame, hue, label, middle, trimmed};
+use super::scale::Log;
+use super::topic::{Table, Topic, accel_name};
+use super::{Chart, lanes};
+use crate::document::Accel;
+use crate::stats::Difference;
+use crate::summary::{Comparison, PROCESS, Summary};
+use crate::units::{digits, ratio};
+use crate::{Error, Lang};
+
+/// The ratio of each contender to `process`, with its interval and the verdict of the test.
+pub(super) struct RatioChart;
+
+/// Right end of the plot, px.
+const RIGHT: i32 = 700;
+/// Where the figures end, px.
+const FIGURES: i32 = WIDTH - 4;
+
+fn compared<'a>(topic: &Topic<'a>) -> Vec<(&'a Summary, &'a Comparison)> {
+    topic.lanes.iter().filter_map(|lane| Some((*lane, lane.to_process.as_ref()?))).collect()
+}
+
+impl Chart for RatioChart {
+    fn name(&self) -> &'static str {
+        "ratio"
+    }
+
+    fn title(&self, _: &Topic, lang: Lang) -> String {
+        lang.pick("Times a bare process", "相当于裸进程的倍数").to_owned()
+    }
+
+    fn caption(&self, topic: &Topic, lang: Lang) -> String {
+        let tcg = compared(topic).iter().any(|(_, it)| it.caveat.is_some());
+        let marks = match (tcg, lang) {
+            (false, _) => "",
+            (true, Lang::En) => {
+                " Hollow diamonds are another accel class: under TCG a ratio is an upper bound."
+            }
+            (true, Lang::Zh) => "空心菱形属于另一加速类别：TCG 下的比值只是上界。",
+        };
+        match lang {
+            Lang::En => format!(
+                "Each round's value divided by that round's `process` value; the mark is the median over the rounds, \
+                 the bar its 95 % interval. \"No verdict\": the permutation test does not show a difference.{marks}"
+            ),
+            Lang::Zh => format!(
+                "每轮的数值除以同一轮 `process` 的数值；标记为各轮的中位数，横条为其 95 % 置信区间。\
+                 “无结论”：置换检验未能显示差异。{marks}"
+            ),
+        }
+    }
+
+    fn applies(&self, topic: &Topic) -> bool {
+        !compared(topic).is_empty()
+    }
+
+    fn draw(&self, topic: &Topic, lang: Lang) -> Result<String, Error> {
+        let rows = compared(topic);
+        let ends = rows.iter().flat_map(|(_, it)| {
+            let interval = it.ratio.interval.map_or([it.ratio.ratio; 2], |it| [it.low, it.high]);
+            [it.ratio.ratio, interval[0], interval[1]]
+        });
+        let axis = Log::over(ends.chain([1.0]), (LEFT, RIGHT));
+        let text = Label {
+            id: format!("{}-{}", topic.id(), self.name()),
+            title: self.title(topic, lang),
+            text: self.caption(topic, lang),
+        };
+        let bottom = TOP + LANE * rows.len() as i32;
+        paint(&text, bottom + AXIS, |canvas| {
+            frame(canvas, rows.len(), &axis, RIGHT, |it| trimmed(&digits(it)) + "×")?;
+            let one = axis.place(1.0);
+            canvas.line((one, TOP), (one, bottom), Ink::Strong.at(0.7), 2)?;
+            canvas.text("process = 1", (one.max(LEFT + 40), bottom + 34), SMALL, Align::Middle)?;
+            for (index, (lane, comparison)) in rows.iter().enumerate() {
+                label(canvas, index, lane, lang)?;
+                mark(canvas, index, lane, comparison, topic, &axis)?;
+                figures(canvas, index, comparison, lang)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn table(&self, topic: &Topic, lang: Lang) -> Table {
+        let header = [
+            lang.pick("contender", "参与者"),
+            lang.pick("accel", "加速"),
+            lang.pick("x process", "对 process"),
+            lang.pick("verdict", "结论"),
+            "p",
+            lang.pick("rounds", "轮数"),
+            lang.pick("x qemu", "对 qemu"),
+            lang.pick("say with it", "须一并说明"),
+        ];
+        let rows =
+            topic.lanes.iter().filter(|it| it.to_process.is_some() || it.to_qemu.is_some()).map(|lane| {
+                let process = lane.to_process.as_ref();
+                let none = || "–".to_owned();
+                vec![
+                    lane.label(),
+                    accel_name(lane.accel).to_owned(),
+                    process.map_or_else(none, in_figures),
+                    process.map_or_else(none, |it| verdict(it, lang).to_owned()),
+                    process.map_or_else(none, |it| lanes::p_value(it.ratio.p)),
+                    process.map_or_else(none, |it| it.ratio.pairs.to_string()),
+                    lane.to_qemu.as_ref().map_or_else(none, in_figures),
+                    caveats(lane),
+                ]
+            });
+        Table { header: header.map(str::to_owned).to_vec(), rows: rows.collect() }
+    }
+}
+
+/// `3.05x [2.98, 3.12]`.
+fn in_figures(comparison: &Comparison) -> String {
+    let interval = comparison.ratio.interval;
+    let interval = interval.map_or(String::new(), |it| format!(" [{}, {}]", digits(it.low), digits(it.high)));
+    ratio(comparison.ratio.ratio) + &interval
+}
+
+fn verdict(comparison: &Comparison, lang: Lang) -> &'static str {
+    match comparison.ratio.difference {
+        Difference::Differs => lang.pick("differs", "有差异"),
+        Difference::NoVerdict => lang.pick("no verdict", "无结论"),
+    }
+}
+
+fn caveats(lane: &Summary) -> String {
+    let each = [(PROCESS, &lane.to_process), ("qemu", &lane.to_qemu)];
+    let said = each.iter().filter_map(|(name, it)| Some(format!("x {name}: {}", it.as_ref()?.caveat?)));
+    said.collect::<Vec<_>>().join("; ")
+}
+
+fn mark(
+    canvas: &mut Canvas,
+    index: usize,
+    lane: &Summary,
+    found: &Comparison,
+    topic: &Topic,
+    axis: &Log,
+) -> Drawn {
+    let y = middle(index);
+    let ink = match found.ratio.difference {
+        Difference::Differs => hue(topic, lane),
+        Difference::NoVerdict => Ink::Muted,
+    };
+    if let Some(interval) = found.ratio.interval {
+        let (low, high) = (axis.place(interval.low), axis.place(interval.high));
+        canvas.line((low, y), (high, y), ink.at(1.0), 3)?;
+        for end in [low, high] {
+            canvas.line((end, y - 7), (end, y + 7), ink.at(1.0), 2)?;
+        }
+    }
+    let x = axis.place(found.ratio.ratio);
+    if lane.accel == Accel::Native {
+        canvas.dot((x, y), 6, ink.at(1.0))
+    } else {
+        canvas.diamond((x, y), 9, ink.at(1.0), found.caveat.is_some())
+    }
+}
+
+/// The figures at the right, and below them what must be said.
+fn figures(canvas: &mut Canvas, index: usize, found: &Comparison, lang: Lang) -> Drawn {
+    let y = middle(index);
+    canvas.text(&in_figures(found).replacen('x', "×", 1), (FIGURES, y - 9), FIGURE, Align::End)?;
+    let second = match (found.caveat, found.ratio.difference) {
+        (Some(caveat), _) => caveat.to_owned(),
+        (None, _) => format!("{}, {}", verdict(found, lang), lanes::p_value(found.ratio.p)),
+    };
+    canvas.text(&second, (FIGURES, y + 10), SMALL, Align::End)
+}

@@ -1,0 +1,123 @@
+//! A logarithmic axis. Zeros, which have no logarithm, get a place of their own before it.
+
+/// Maps values to pixels and knows its ticks.
+pub(super) struct Log {
+    low: f64,
+    high: f64,
+    /// Pixel of the low end and of the high end; the second may be smaller (a vertical axis).
+    pixels: (i32, i32),
+    /// Pixel for zeros, where there are any.
+    zero: Option<i32>,
+}
+
+/// A line of the grid.
+pub(super) struct Tick {
+    /// Its pixel.
+    pub(super) at: i32,
+    /// Its value; 0 for the place of the zeros.
+    pub(super) value: f64,
+}
+
+/// Room that the place of the zeros takes, px.
+const ZERO_ROOM: i32 = 34;
+
+impl Log {
+    /// An axis over the values, with air at both ends; always wider than a factor of two.
+    pub(super) fn over(values: impl Iterator<Item = f64>, pixels: (i32, i32)) -> Self {
+        let (mut low, mut high, mut zeros) = (f64::INFINITY, 0.0_f64, false);
+        for value in values.filter(|it| it.is_finite()) {
+            if value > 0.0 {
+                low = low.min(value);
+                high = high.max(value);
+            } else {
+                zeros = true;
+            }
+        }
+        if high == 0.0 {
+            (low, high) = (1.0, 10.0);
+        }
+        let air = (high / low).powf(0.04).max(1.05);
+        let (mut low, mut high) = (low.ln() - air.ln(), high.ln() + air.ln());
+        let short = 2.0_f64.ln() - (high - low);
+        if short > 0.0 {
+            (low, high) = (low - short / 2.0, high + short / 2.0);
+        }
+        let step = (pixels.1 - pixels.0).signum() * ZERO_ROOM;
+        let (zero, start) =
+            if zeros { (Some(pixels.0 + step / 3), pixels.0 + step) } else { (None, pixels.0) };
+        Self { low, high, pixels: (start, pixels.1), zero }
+    }
+
+    /// The pixel of a value.
+    pub(super) fn place(&self, value: f64) -> i32 {
+        if value <= 0.0 {
+            return self.zero.unwrap_or(self.pixels.0);
+        }
+        let share = ((value.ln() - self.low) / (self.high - self.low)).clamp(0.0, 1.0);
+        self.pixels.0 + (share * f64::from(self.pixels.1 - self.pixels.0)).round() as i32
+    }
+
+    /// The densest set of round values whose ticks keep `room` pixels between them.
+    pub(super) fn ticks(&self, room: i32) -> Vec<Tick> {
+        const SETS: [&[f64]; 5] = [
+            &[1.0],
+            &[1.0, 3.0],
+            &[1.0, 2.0, 5.0],
+            &[1.0, 1.5, 2.0, 3.0, 5.0, 7.0],
+            &[1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0],
+        ];
+        let far_apart = |ticks: &[Tick]| ticks.windows(2).all(|it| (it[1].at - it[0].at).abs() >= room);
+        let dense = SETS.iter().rev().map(|set| self.ticks_of(set)).find(|it| far_apart(it));
+        let mut ticks = dense.unwrap_or_else(|| {
+            // Too many decades even for one tick each: every third.
+            self.ticks_of(&[1.0]).into_iter().step_by(3).collect()
+        });
+        if let Some(at) = self.zero {
+            ticks.insert(0, Tick { at, value: 0.0 });
+        }
+        ticks
+    }
+
+    fn ticks_of(&self, set: &[f64]) -> Vec<Tick> {
+        let decades = (self.low / 10_f64.ln()).floor() as i32..=(self.high / 10_f64.ln()).ceil() as i32;
+        let values = decades.flat_map(|decade| set.iter().map(move |it| it * 10_f64.powi(decade)));
+        let inside = values.filter(|it| self.low <= it.ln() && it.ln() <= self.high);
+        inside.map(|value| Tick { at: self.place(value), value }).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_decade_has_its_ticks_in_order_and_apart() {
+        let axis = Log::over([1e6, 1e9].into_iter(), (200, 760));
+        let ticks = axis.ticks(60);
+        assert!(ticks.len() >= 4, "{}", ticks.len());
+        assert!(ticks.windows(2).all(|it| it[1].at - it[0].at >= 60 && it[1].value > it[0].value));
+        assert!(ticks.iter().any(|it| (it.value - 1e7).abs() < 1.0));
+    }
+
+    #[test]
+    fn zeros_stand_before_everything_else() {
+        let axis = Log::over([0.0, 5.0, 50.0].into_iter(), (0, 500));
+        assert!(axis.place(0.0) < axis.place(5.0) - 10);
+        assert!(axis.ticks(40)[0].value.abs() < f64::EPSILON);
+        let upright = Log::over([0.0, 5.0, 50.0].into_iter(), (400, 0));
+        assert!(upright.place(0.0) > upright.place(5.0) + 10);
+    }
+
+    proptest! {
+        #[test]
+        fn every_value_has_a_place_on_the_axis(values in prop::collection::vec(0.0..1e15, 0..30)) {
+            let axis = Log::over(values.iter().copied(), (100, 700));
+            for value in &values {
+                prop_assert!((100..=700).contains(&axis.place(*value)));
+            }
+            prop_assert!(axis.ticks(50).iter().all(|it| (100..=700).contains(&it.at)));
+        }
+    }
+}

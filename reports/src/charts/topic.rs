@@ -1,0 +1,159 @@
+//! What a chart is about: one quantity of one measure under one setting. Modes are never mixed.
+
+use crate::Lang;
+use crate::document::{Accel, Document, Failure, Mode, Parameters, Sample, Series, Unit};
+use crate::summary::Summary;
+
+/// The series that belong in one chart and one table.
+pub struct Topic<'a> {
+    /// The whole document.
+    pub document: &'a Document,
+    /// Name of the measure.
+    pub measure: &'a str,
+    /// Which of its quantities.
+    pub quantity: &'a str,
+    /// How the instances came to be.
+    pub mode: Mode,
+    /// What was held constant, the A/A mark left out.
+    pub parameters: Parameters,
+    /// Unit of all values.
+    pub unit: Unit,
+    /// One per series, the fastest first; the second visit of an A/A test right after the first.
+    pub lanes: Vec<&'a Summary>,
+}
+
+impl<'a> Topic<'a> {
+    /// The topics of a document, in the document's order.
+    pub fn all(document: &'a Document, summaries: &'a [Summary]) -> Vec<Topic<'a>> {
+        let mut topics: Vec<Topic<'a>> = Vec::new();
+        for summary in summaries {
+            let parameters = Parameters { aa: None, ..summary.parameters.clone() };
+            let found = topics.iter_mut().find(|it| {
+                (it.measure, it.quantity, it.mode, it.unit)
+                    == (&*summary.measure, &*summary.quantity, summary.mode, summary.unit)
+                    && it.parameters == parameters
+            });
+            match found {
+                Some(topic) => topic.lanes.push(summary),
+                None => topics.push(Topic {
+                    document,
+                    measure: &summary.measure,
+                    quantity: &summary.quantity,
+                    mode: summary.mode,
+                    parameters,
+                    unit: summary.unit,
+                    lanes: vec![summary],
+                }),
+            }
+        }
+        for topic in &mut topics {
+            topic.sort();
+        }
+        topics
+    }
+
+    /// Fastest first, rows without a value last, A/A rows after their own.
+    fn sort(&mut self) {
+        let first: Vec<(String, f64)> = self
+            .lanes
+            .iter()
+            .filter(|it| !it.is_aa())
+            .map(|it| (it.contender.clone(), it.median.unwrap_or(f64::INFINITY)))
+            .collect();
+        let place =
+            |lane: &Summary| first.iter().find(|it| it.0 == lane.contender).map_or(f64::INFINITY, |it| it.1);
+        self.lanes.sort_by(|a, b| {
+            place(a)
+                .total_cmp(&place(b))
+                .then_with(|| a.contender.cmp(&b.contender))
+                .then_with(|| a.is_aa().cmp(&b.is_aa()))
+        });
+    }
+
+    /// The samples behind a lane.
+    pub fn series(&self, lane: &Summary) -> &'a Series {
+        &self.document.series[lane.series]
+    }
+
+    /// Mode and parameters in words: `warm, one at a time, network none`.
+    pub fn setting(&self, lang: Lang) -> String {
+        let mut parts = vec![mode_name(self.mode, lang).to_owned()];
+        let parameters = &self.parameters;
+        match parameters.concurrency {
+            Some(1) => parts.push(lang.pick("one start at a time", "逐个启动").to_owned()),
+            Some(count) => parts.push(match lang {
+                Lang::En => format!("{count} starts at once"),
+                Lang::Zh => format!("同时启动 {count} 个"),
+            }),
+            None => {}
+        }
+        if let Some(running) = parameters.running {
+            parts.push(match lang {
+                Lang::En => format!("{running} already running"),
+                Lang::Zh => format!("已有 {running} 个在运行"),
+            });
+        }
+        if let Some(network) = &parameters.network {
+            parts.push(format!("{} {network}", lang.pick("network", "网络")));
+        }
+        if let Some(state) = &parameters.state {
+            parts.push(state.clone());
+        }
+        if let Some(rung) = &parameters.rung {
+            parts.push(format!("{} {rung}", lang.pick("rung", "阶梯")));
+        }
+        if let Some(instances) = parameters.instances {
+            parts.push(format!("{instances} {}", lang.pick("instances", "个实例")));
+        }
+        parts.join(lang.pick(", ", "，"))
+    }
+
+    /// An id for the page's elements: `startup-ready-warm`, made unique by the caller.
+    pub fn id(&self) -> String {
+        format!("{}-{}-{}", self.measure, self.quantity, mode_name(self.mode, Lang::En))
+    }
+}
+
+/// Name of a mode in the design's words.
+pub(crate) fn mode_name(mode: Mode, lang: Lang) -> &'static str {
+    match mode {
+        Mode::Cold => lang.pick("cold", "冷启动"),
+        Mode::Warm => lang.pick("warm", "热缓存"),
+        Mode::Restore => lang.pick("restore", "恢复"),
+        Mode::Pool => lang.pick("pool", "预热池"),
+    }
+}
+
+/// Name of an accel class as in the document.
+pub(crate) fn accel_name(accel: Accel) -> &'static str {
+    match accel {
+        Accel::Native => "native",
+        Accel::Kvm => "kvm",
+        Accel::KvmNested => "kvm-nested",
+        Accel::Tcg => "tcg",
+    }
+}
+
+/// The failures of a lane by reason: `timeout 2, crash 1`.
+pub(crate) fn failure_counts(lane: &Summary) -> String {
+    let each = lane.failures.iter().map(|(failure, count)| format!("{} {count}", word(*failure)));
+    each.collect::<Vec<_>>().join(", ")
+}
+
+/// The failure of a sample in one word; empty where it succeeded.
+pub(crate) fn failure_name(sample: &Sample) -> String {
+    sample.failure.map(word).unwrap_or_default()
+}
+
+/// The name of a failure in the document; a unit variant always serialises to a string.
+fn word(failure: Failure) -> String {
+    serde_json::to_value(failure).ok().and_then(|it| it.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+/// Figures in rows, ready to print.
+pub struct Table {
+    /// Headers of the columns.
+    pub header: Vec<String>,
+    /// The rows; the first cell names its row.
+    pub rows: Vec<Vec<String>>,
+}

@@ -1,0 +1,184 @@
+//! One judge per hypothesis. Each decides from intervals, never from a median alone.
+
+use super::{Accel, Class, Comparison, Difference, Document, Judgement, Lang, QEMU, State, Summary};
+use super::{digits, duration};
+use crate::units::bytes;
+
+/// Nanoseconds in a minute.
+const MINUTE: f64 = 60e9;
+/// A share that is still "nothing": what an A/A test may show by chance.
+const NOTHING: f64 = 1.05;
+/// Bytes in a GiB.
+const GIB: f64 = 1024.0 * 1024.0 * 1024.0;
+
+/// Nobody measured it in this run.
+pub(super) fn unmeasured(measure: &str, lang: Lang) -> Judgement {
+    let shown = match lang {
+        Lang::En => format!("This run has no figures for it: it takes the measure `{measure}`."),
+        Lang::Zh => format!("本次运行没有相关数据：需要度量项 `{measure}`。"),
+    };
+    (State::NotMeasured, shown, lang.pick("Nothing is claimed.", "不作任何论断。").to_owned())
+}
+
+fn ready(summaries: &[Summary]) -> impl Iterator<Item = &Summary> {
+    summaries.iter().filter(|it| {
+        it.measure == "startup"
+            && it.quantity == "ready"
+            && !it.is_aa()
+            && it.median.is_some()
+            && it.parameters.concurrency.is_none_or(|it| it <= 1)
+    })
+}
+
+/// Containers as people use them: the floors are calibration, not products.
+fn containers(summaries: &[Summary]) -> impl Iterator<Item = &Summary> {
+    ready(summaries).filter(|it| it.class == Class::Container && !it.contender.starts_with("floor"))
+}
+
+/// The ends that a judgement rests on: the interval, or the extremes where there are too few samples.
+fn ends(summary: &Summary) -> Option<(f64, f64)> {
+    match summary.interval {
+        Some(it) => Some((it.low, it.high)),
+        None => Some((summary.min? as f64, summary.max? as f64)),
+    }
+}
+
+fn how_many(summary: &Summary, lang: Lang) -> String {
+    let (low, high) = ends(summary).unwrap_or_default();
+    let (n, low, high) = (summary.n, duration(low), duration(high));
+    match (summary.interval, lang) {
+        (Some(_), Lang::En) => format!("{n} starts, 95 % interval of the median {low} to {high}."),
+        (Some(_), Lang::Zh) => format!("{n} 次启动，中位数的 95 % 区间为 {low} 至 {high}。"),
+        (None, Lang::En) => format!("Only {n} starts, too few for an interval; from {low} to {high}."),
+        (None, Lang::Zh) => format!("仅 {n} 次启动，不足以给出区间；范围 {low} 至 {high}。"),
+    }
+}
+
+/// "VMs boot in minutes".
+pub(super) fn minutes(_: &Document, summaries: &[Summary], lang: Lang) -> Judgement {
+    let vms = || ready(summaries).filter(|it| it.class == Class::Vm);
+    let Some(vm) = vms().find(|it| it.contender == QEMU).or_else(|| vms().next()) else {
+        return unmeasured("startup", lang);
+    };
+    let Some((low, high)) = ends(vm) else { return unmeasured("startup", lang) };
+    let tcg = vm.accel == Accel::Tcg;
+    let state = match (high < MINUTE, low > MINUTE) {
+        (true, _) => State::Refuted,
+        (_, true) if !tcg => State::Supported,
+        _ => State::Unconfirmed,
+    };
+    let (name, median) = (&vm.contender, duration(vm.median.unwrap_or(high)));
+    let shown = match lang {
+        Lang::En => format!("`{name}` answered after {median}, from the first call to the payload's READY."),
+        Lang::Zh => format!("`{name}` 从第一个系统调用到负载发出 READY 用了 {median}。"),
+    };
+    let mut sure = how_many(vm, lang);
+    if tcg {
+        sure.push_str(lang.pick(
+            " Emulated (TCG): an upper bound, hardware would only be faster.",
+            " 纯软件模拟（TCG）：这是上界，硬件虚拟化只会更快。",
+        ));
+    }
+    sure.push_str(lang.pick(
+        " A kernel and the payload, not a distribution with its services.",
+        " 只含内核与负载，并非带全部服务的发行版。",
+    ));
+    (state, shown, sure)
+}
+
+/// "Containers start faster than VMs".
+pub(super) fn faster_start(_: &Document, summaries: &[Summary], lang: Lang) -> Judgement {
+    let compared: Vec<(&Summary, &Comparison)> =
+        containers(summaries).filter_map(|it| Some((it, it.to_qemu.as_ref()?))).collect();
+    if compared.is_empty() {
+        return unmeasured("startup", lang);
+    }
+    let differs = |it: &Comparison| it.ratio.difference == Difference::Differs;
+    let slower = compared.iter().any(|(_, it)| it.ratio.ratio > 1.0 && differs(it));
+    let faster = compared.iter().all(|(_, it)| it.ratio.ratio < 1.0 && differs(it));
+    let tcg = summaries.iter().any(|it| it.contender == QEMU && it.accel == Accel::Tcg);
+    let state = match (slower, faster) {
+        (true, _) => State::Refuted,
+        (_, true) if !tcg => State::Supported,
+        _ => State::Unconfirmed,
+    };
+    let each = compared.iter().map(|(lane, it)| match lang {
+        Lang::En => format!("`qemu` took {}× as long as `{}`", digits(1.0 / it.ratio.ratio), lane.contender),
+        Lang::Zh => format!("`qemu` 用时是 `{}` 的 {}×", lane.contender, digits(1.0 / it.ratio.ratio)),
+    });
+    let shown = each.collect::<Vec<_>>().join(lang.pick(", ", "，")) + lang.pick(".", "。");
+    let rounds = compared.iter().map(|(_, it)| it.ratio.pairs).min().unwrap_or(0);
+    let mut sure = match lang {
+        Lang::En => format!("Paired within {rounds} rounds."),
+        Lang::Zh => format!("在 {rounds} 轮内成对比较。"),
+    };
+    if tcg {
+        sure.push_str(lang.pick(
+            " Cannot be confirmed under TCG: the VM ran without hardware help, its time is an upper bound. KVM decides.",
+            " TCG 下无法证实：虚拟机没有硬件加速，其用时只是上界，须由 KVM 判定。",
+        ));
+    }
+    (state, shown, sure)
+}
+
+/// "A container costs nothing next to a process".
+pub(super) fn nothing(_: &Document, summaries: &[Summary], lang: Lang) -> Judgement {
+    let compared: Vec<(&Summary, &Comparison)> =
+        containers(summaries).filter_map(|it| Some((it, it.to_process.as_ref()?))).collect();
+    if compared.is_empty() {
+        return unmeasured("startup", lang);
+    }
+    let costs = |it: &Comparison| {
+        it.ratio.difference == Difference::Differs && it.ratio.interval.is_some_and(|it| it.low > NOTHING)
+    };
+    let free = |it: &Comparison| it.ratio.interval.is_some_and(|it| it.high < NOTHING);
+    let state = if compared.iter().all(|(_, it)| costs(it)) {
+        State::Refuted
+    } else if compared.iter().any(|(_, it)| free(it)) {
+        State::Supported
+    } else {
+        State::Unconfirmed
+    };
+    let each = compared.iter().map(|(lane, it)| {
+        let interval = it
+            .ratio
+            .interval
+            .map_or(String::new(), |it| format!(" [{}, {}]", digits(it.low), digits(it.high)));
+        format!("`{}` {}×{interval}", lane.contender, digits(it.ratio.ratio))
+    });
+    let each = each.collect::<Vec<_>>().join(lang.pick(", ", "，"));
+    let shown = match lang {
+        Lang::En => format!("Start-up next to a bare process: {each}."),
+        Lang::Zh => format!("启动时间相对裸进程：{each}。"),
+    };
+    let sure = lang.pick(
+        "Ratios paired within rounds with 95 % intervals. Start-up only: how fast the payload runs once it runs is \
+         another question.",
+        "比值在轮内成对计算，附 95 % 区间。仅限启动：启动之后运行多快是另一个问题。",
+    );
+    (state, shown, sure.to_owned())
+}
+
+/// "A VM costs gigabytes".
+pub(super) fn gigabytes(_: &Document, summaries: &[Summary], lang: Lang) -> Judgement {
+    let vm = summaries.iter().find(|it| {
+        it.measure == "memory" && it.quantity == "host" && it.class == Class::Vm && it.median.is_some()
+    });
+    let Some(vm) = vm else { return unmeasured("memory", lang) };
+    let Some((low, high)) = ends(vm) else { return unmeasured("memory", lang) };
+    let state = match (high < GIB, low > GIB) {
+        (true, _) => State::Refuted,
+        (_, true) => State::Supported,
+        _ => State::Unconfirmed,
+    };
+    let (name, median) = (&vm.contender, bytes(vm.median.unwrap_or(high)));
+    let shown = match lang {
+        Lang::En => format!("One more `{name}` cost the host {median}."),
+        Lang::Zh => format!("每多一个 `{name}`，宿主机多用 {median}。"),
+    };
+    let sure = lang.pick(
+        "What the host lost, not what was declared. A guest that touches gigabytes costs gigabytes.",
+        "这是宿主机实际减少的内存，而非声明的大小。客户机若触碰数 GB，就会占用数 GB。",
+    );
+    (state, shown, sure.to_owned())
+}

@@ -1,0 +1,134 @@
+//! One chapter per measure: the question, the charts, how it was measured, what it does not show, and the
+//! exact command lines.
+
+use maud::{Markup, PreEscaped, html};
+
+use super::parts::{prose, scroll, shell, table};
+use crate::charts::{self, Table, Topic, accel_name};
+use crate::document::{Contender, Document, Status};
+use crate::summary::against;
+use crate::units::digits;
+use crate::{Error, Lang};
+
+mod words;
+
+pub(super) use words::title;
+
+pub(super) fn chapter(
+    document: &Document,
+    measure: &str,
+    topics: &[Topic],
+    lang: Lang,
+) -> Result<Markup, Error> {
+    let own: Vec<&Topic> = topics.iter().filter(|it| it.measure == measure).collect();
+    let drawn = own.iter().map(|topic| topic_section(topic, lang)).collect::<Result<Vec<_>, _>>()?;
+    let words = words::of(measure);
+    Ok(html! {
+        section id=(measure) {
+            h2 { (title(measure, lang)) }
+            @if let Some(words) = &words { p.question { (prose(lang.pick(words.question.0, words.question.1))) } }
+            @for section in drawn { (section) }
+            @if let Some(words) = &words {
+                div.two {
+                    section {
+                        h3 { (lang.pick("How it was measured", "如何测量")) }
+                        ul { @for it in words.how { li { (prose(lang.pick(it.0, it.1))) } } }
+                    }
+                    section {
+                        h3 { (lang.pick("What it does not show", "它不能说明什么")) }
+                        ul { @for it in words.not_shown { li { (prose(lang.pick(it.0, it.1))) } } }
+                    }
+                }
+            }
+            (commands(document, measure, lang))
+        }
+    })
+}
+
+/// One quantity under one setting: its charts, each with its table.
+fn topic_section(topic: &Topic, lang: Lang) -> Result<Markup, Error> {
+    let mut figures = Vec::new();
+    for chart in charts::ALL.iter().filter(|it| it.applies(topic)) {
+        let name = chart.title(topic, lang);
+        let svg = PreEscaped(chart.draw(topic, lang)?);
+        figures.push(html! {
+            figure {
+                h4 { (name) }
+                (scroll(&name, lang, &html! { (svg) }))
+                figcaption { (prose(&chart.caption(topic, lang))) }
+                (table(&name, &chart.table(topic, lang), lang))
+            }
+        });
+    }
+    Ok(html! {
+        section.topic id=(topic.id()) {
+            h3 { (words::quantity(topic.quantity, lang)) " " span.setting { (topic.setting(lang)) } }
+            @for figure in figures { (figure) }
+            @if topic.quantity == "ready" { (matrix(topic, lang)) }
+        }
+    })
+}
+
+/// Everybody against everybody: the row's value divided by the column's, paired within rounds.
+fn matrix(topic: &Topic, lang: Lang) -> Markup {
+    const MOST: usize = 14;
+    let lanes: Vec<_> = topic.lanes.iter().filter(|it| !it.is_aa() && it.n > 0).take(MOST).collect();
+    if lanes.len() < 2 {
+        return html! {};
+    }
+    let name = lang.pick("Everybody against everybody", "两两相比");
+    let mut header = vec![lang.pick("row / column", "行 / 列").to_owned()];
+    header.extend(lanes.iter().map(|it| it.contender.clone()));
+    let rows = lanes.iter().map(|lane| {
+        let mut row = vec![lane.contender.clone()];
+        row.extend(lanes.iter().map(|base| {
+            let found = against(topic.document, topic.series(lane), &base.contender);
+            found.map_or_else(
+                || "–".to_owned(),
+                |it| {
+                    let interval = it
+                        .ratio
+                        .interval
+                        .map_or(String::new(), |it| format!(" [{}, {}]", digits(it.low), digits(it.high)));
+                    let mark = if it.caveat.is_some() { " *" } else { "" };
+                    format!("{}{interval}{mark}", digits(it.ratio.ratio))
+                },
+            )
+        }));
+        row
+    });
+    let rows: Vec<_> = rows.collect();
+    html! {
+        h4 { (name) }
+        p.note { (lang.pick(
+            "How many times the row takes what the column takes: median ratio within rounds, 95 % interval in brackets. \
+             * marks a ratio between accel classes, a bound and not a comparison.",
+            "行相对于列的倍数：轮内比值的中位数，方括号内为 95 % 区间。* 表示跨加速类别的比值，只是界限而非比较。",
+        )) }
+        (table(name, &Table { header, rows }, lang))
+    }
+}
+
+/// The exact command lines, with what is inside the clock and what the tool could not express.
+fn commands(document: &Document, measure: &str, lang: Lang) -> Markup {
+    let took_part = |it: &&Contender| {
+        it.status != Status::Skipped
+            && document.series.iter().any(|series| series.measure == measure && series.contender == it.name)
+    };
+    html! {
+        h3 { (lang.pick("Exact command lines", "确切的命令行")) }
+        @for row in document.contenders.iter().filter(took_part) {
+            article.command {
+                h4 { (row.name) " " span.setting { (accel_name(row.accel)) " · " (row.version) " · " (lang.pick("channel ", "通道 ")) (row.channel) } }
+                @if !row.about.is_empty() { p.note { (row.about) } }
+                pre tabindex="0" { code { (shell(&row.command)) } }
+                @if !row.inside_clock.is_empty() {
+                    p.note { b { (lang.pick("Inside the clock: ", "计时之内：")) } (row.inside_clock.join(" → ")) }
+                }
+                @if !row.not_expressed.is_empty() {
+                    p.note { b { (lang.pick("Not expressed or not applied: ", "未能表达或未生效：")) } (row.not_expressed.join("; ")) }
+                }
+            }
+        }
+    }
+}

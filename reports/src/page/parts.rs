@@ -1,0 +1,86 @@
+//! Small pieces that every part of the page uses.
+
+use maud::{Markup, html};
+
+use crate::Lang;
+use crate::charts::Table;
+
+/// A table that scrolls sideways by itself, reachable by keyboard.
+pub(super) fn table(caption: &str, table: &Table, lang: Lang) -> Markup {
+    // Figures to the right, words to the left: a column is words where no cell starts with a figure.
+    let figures: Vec<bool> = (0..table.header.len())
+        .map(|column| {
+            let figure = |row: &Vec<String>| {
+                row.get(column).is_some_and(|it| it.starts_with(|c: char| c.is_ascii_digit() || c == '-'))
+            };
+            column > 0 && table.rows.iter().any(figure)
+        })
+        .collect();
+    let class = |column: usize| figures.get(column).is_some_and(|it| *it).then_some("figure");
+    scroll(
+        caption,
+        lang,
+        &html! {
+            table {
+                caption { (caption) }
+                thead { tr {
+                    @for (column, header) in table.header.iter().enumerate() {
+                        th scope="col" class=[class(column)] { (header) }
+                    }
+                } }
+                tbody {
+                    @for row in &table.rows { tr {
+                        @for (column, cell) in row.iter().enumerate() {
+                            @if column == 0 { th scope="row" { (cell) } }
+                            @else { td class=[class(column)] { (cell) } }
+                        }
+                    } }
+                }
+            }
+        },
+    )
+}
+
+/// A container that scrolls sideways where its content is wider than the screen.
+pub(super) fn scroll(name: &str, lang: Lang, content: &Markup) -> Markup {
+    let label = format!("{name} ({})", lang.pick("scrolls sideways", "可横向滚动"));
+    html! { div.scroll tabindex="0" role="region" aria-label=(label) { (content) } }
+}
+
+/// A text in which what stands between backquotes is code.
+pub(super) fn prose(text: &str) -> Markup {
+    html! {
+        @for (index, part) in text.split('`').enumerate() {
+            @if index % 2 == 1 { code { (part) } } @else { (part) }
+        }
+    }
+}
+
+/// A command line that can be pasted into a shell.
+pub(super) fn shell(words: &[String]) -> String {
+    let plain = |it: char| it.is_ascii_alphanumeric() || "_-./:=,+@%".contains(it);
+    let quoted = words.iter().map(|word| {
+        if !word.is_empty() && word.chars().all(plain) {
+            word.clone()
+        } else {
+            format!("'{}'", word.replace('\'', r"'\''"))
+        }
+    });
+    quoted.collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn command_lines_survive_a_shell() {
+        let words = ["qemu", "-append", "a b", "", "it's"].map(str::to_owned);
+        assert_eq!(shell(&words), r"qemu -append 'a b' '' 'it'\''s'");
+    }
+
+    #[test]
+    fn prose_marks_code_and_escapes() {
+        assert_eq!(prose("a `b<c` d").into_string(), "a <code>b&lt;c</code> d");
+    }
+}

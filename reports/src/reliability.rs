@@ -1,0 +1,171 @@
+//! When a run's figures are not to be trusted: the UNRELIABLE rules, as code.
+//!
+//! | rule | limit | from |
+//! |---|---|---|
+//! | steal | 1 % of wall time x CPUs | `run.readings` |
+//! | foreign CPU | 3 % of one core | `run.readings` |
+//! | A/A effect | 5 %, with an interval that excludes 0 | series with `aa` against their main series |
+//! | drift over the run | 10 %, with an interval that excludes 0 | single starts, quantity `ready` |
+
+use serde::Serialize;
+
+use crate::document::{Document, Series};
+use crate::stats::{self, Ratio};
+use crate::units::percent;
+
+/// Limit of steal, as a share of wall time x CPUs.
+pub const STEAL: f64 = 0.01;
+/// Limit of foreign CPU time, as a share of one core.
+pub const FOREIGN: f64 = 0.03;
+/// Limit of the A/A effect.
+pub const AA: f64 = 0.05;
+/// Limit of the drift over the run.
+pub const DRIFT: f64 = 0.10;
+
+/// Whether a rule was kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// The figure is within the limit.
+    Kept,
+    /// It is beyond.
+    Broken,
+    /// The run has no figure for it.
+    NotJudged,
+}
+
+/// One rule with the figure found.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Rule {
+    /// What is limited.
+    pub name: &'static str,
+    /// What the run showed, in words, with the limit.
+    pub figure: String,
+    /// The judgement.
+    pub state: State,
+}
+
+/// The rules that this run broke, each with its figure; empty where the run can be relied upon.
+pub fn check(document: &Document) -> Vec<String> {
+    let broken = rules(document).into_iter().filter(|rule| rule.state == State::Broken);
+    broken.map(|rule| format!("{}: {}", rule.name, rule.figure)).collect()
+}
+
+/// Every rule, also those that were kept or could not be judged.
+pub fn rules(document: &Document) -> Vec<Rule> {
+    let mut rules = vec![steal(document), foreign(document)];
+    rules.extend(aa(document));
+    rules.push(drift(document));
+    rules
+}
+
+/// Sums wall time, steal and foreign CPU over the single-start rounds. None without a reading.
+fn sums(document: &Document) -> Option<(f64, f64, f64)> {
+    let readings = &document.run.readings;
+    let wall: u64 = readings.iter().map(|it| it.wall_ns).sum();
+    let steal: u64 = readings.iter().map(|it| it.steal_ns).sum();
+    let foreign: u64 = readings.iter().map(|it| it.foreign_cpu_ns).sum();
+    (wall > 0).then_some((wall as f64, steal as f64, foreign as f64))
+}
+
+fn steal(document: &Document) -> Rule {
+    let name = "steal";
+    let cpus = f64::from(document.host.cpus.max(1));
+    let Some((wall, steal, _)) = sums(document) else { return unread(name) };
+    let share = steal / (wall * cpus);
+    judged(name, share > STEAL, format!("{} of the CPU time was taken away (limit 1 %)", percent(share)))
+}
+
+fn foreign(document: &Document) -> Rule {
+    let name = "foreign CPU";
+    let Some((wall, _, foreign)) = sums(document) else { return unread(name) };
+    let share = foreign / wall;
+    judged(name, share > FOREIGN, format!("other processes used {} of a core (limit 3 %)", percent(share)))
+}
+
+fn unread(name: &'static str) -> Rule {
+    Rule { name, figure: "not read in this run".to_owned(), state: State::NotJudged }
+}
+
+fn judged(name: &'static str, broken: bool, figure: String) -> Rule {
+    Rule { name, figure, state: if broken { State::Broken } else { State::Kept } }
+}
+
+/// The effect that each A/A test found: a contender's second visit of the round against its first.
+pub fn aa_effects(document: &Document) -> Vec<(&Series, Ratio)> {
+    let second = document.series.iter().filter(|it| it.parameters.aa == Some(true));
+    second
+        .filter_map(|second| {
+            let mut parameters = second.parameters.clone();
+            let first = document.series.iter().find(|it| {
+                parameters.aa = it.parameters.aa;
+                it.parameters.aa != Some(true)
+                    && it.contender == second.contender
+                    && (&it.measure, &it.quantity, it.mode)
+                        == (&second.measure, &second.quantity, second.mode)
+                    && it.parameters == parameters
+            })?;
+            let seed = stats::derive_seed(document.run.seed, &["aa", &second.contender, &second.quantity]);
+            let ratio = stats::ratio(&stats::by_round(second), &stats::by_round(first), seed)?;
+            Some((second, ratio))
+        })
+        .collect()
+}
+
+/// Judged on `ready` alone: the rule is about the clock, and CPU and teardown follow it.
+fn aa(document: &Document) -> Vec<Rule> {
+    let name = "A/A effect";
+    let mut rules: Vec<Rule> = aa_effects(document)
+        .into_iter()
+        .filter(|(series, _)| series.quantity == "ready")
+        .map(|(series, found)| {
+            let effect = found.ratio - 1.0;
+            let Some(interval) = found.interval else {
+                let figure = format!("{}: too few rounds ({})", series.contender, found.pairs);
+                return Rule { name, figure, state: State::NotJudged };
+            };
+            let broken = effect.abs() > AA && !interval.contains(1.0);
+            let (low, high) = (percent(interval.low - 1.0), percent(interval.high - 1.0));
+            let (who, effect) = (&series.contender, percent(effect));
+            let figure = format!(
+                "{who} differs from itself by {effect}, 95 % interval {low} to {high} \
+                 (limit 5 % with an interval that excludes 0)"
+            );
+            judged(name, broken, figure)
+        })
+        .collect();
+    if rules.is_empty() {
+        rules.push(Rule { name, figure: "no A/A test in this run".to_owned(), state: State::NotJudged });
+    }
+    rules
+}
+
+/// The worst drift among the single-start series.
+fn drift(document: &Document) -> Rule {
+    let name = "drift";
+    let single = document.series.iter().filter(|it| {
+        it.quantity == "ready"
+            && it.parameters.aa != Some(true)
+            && it.parameters.concurrency.is_none_or(|it| it <= 1)
+            && it.parameters.running.is_none_or(|it| it == 0)
+    });
+    let worst = single.filter_map(|series| Some((series, stats::drift(&stats::by_round(series))?))).max_by(
+        |(_, a), (_, b)| {
+            let rank = |it: &stats::Drift| (it.is_certain(), it.change.abs());
+            let ((a_certain, a_size), (b_certain, b_size)) = (rank(a), rank(b));
+            a_certain.cmp(&b_certain).then(a_size.total_cmp(&b_size))
+        },
+    );
+    let Some((series, worst)) = worst else {
+        let figure = "no series with enough rounds".to_owned();
+        return Rule { name, figure, state: State::NotJudged };
+    };
+    let figure = format!(
+        "{} changed by {} over the run, 99 % interval {} to {} (limit 10 % with an interval that excludes 0)",
+        series.contender,
+        percent(worst.change),
+        percent(worst.interval.low),
+        percent(worst.interval.high),
+    );
+    judged(name, worst.change.abs() > DRIFT && worst.is_certain(), figure)
+}

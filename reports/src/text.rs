@@ -1,0 +1,162 @@
+//! The plain summary for a terminal: aligned, no escape codes, nothing that a pipe would spoil.
+
+use crate::audit;
+use crate::charts::Topic;
+use crate::document::{Document, Status, Verdict};
+use crate::stats::Difference;
+use crate::summary::{Comparison, Summary, summarise};
+use crate::units::{percent, ratio, value};
+
+/// The run's summary as plain text. The first line says whether the figures can be relied upon.
+pub fn table(document: &Document) -> String {
+    let mut out = Vec::new();
+    head(document, &mut out);
+    let summaries = summarise(document);
+    for topic in Topic::all(document, &summaries) {
+        out.push(String::new());
+        out.push(format!("{} / {}, {}", topic.measure, topic.quantity, topic.setting(crate::Lang::En)));
+        out.extend(aligned(&rows(&topic)));
+        let caveats: std::collections::BTreeSet<&str> = topic
+            .lanes
+            .iter()
+            .flat_map(|it| [&it.to_process, &it.to_qemu])
+            .flatten()
+            .filter_map(|it| it.caveat)
+            .collect();
+        out.extend(caveats.into_iter().map(|it| format!("  * {it}")));
+    }
+    idle(document, &mut out);
+    verdicts(document, &mut out);
+    out.push(String::new());
+    out.join("\n")
+}
+
+fn head(document: &Document, out: &mut Vec<String>) {
+    let run = &document.run;
+    if run.reliable {
+        out.push(format!("tare run {}, profile {}, seed {}", run.id, run.profile, run.seed));
+    } else {
+        out.push(format!("UNRELIABLE: {}", run.unreliable_because.join("; ")));
+        out.push(format!("tare run {}, profile {}, seed {}", run.id, run.profile, run.seed));
+    }
+    if !run.complete {
+        out.push("incomplete: the run ended before its last planned round".to_owned());
+    }
+    out.push(format!("this host only: {}", audit::fingerprint(document)));
+    out.push(format!("kvm: {}", document.host.kvm));
+}
+
+/// The header and one row per lane.
+fn rows(topic: &Topic) -> Vec<Vec<String>> {
+    let header = ["contender", "accel", "median", "95 % interval", "n", "failed", "x process", "x qemu"];
+    let mut rows = vec![header.map(str::to_owned).to_vec()];
+    rows.extend(topic.lanes.iter().map(|lane| {
+        vec![
+            lane.label(),
+            accel(lane),
+            or_na(lane.median.map(|it| value(it, lane.unit))),
+            or_na(
+                lane.interval
+                    .map(|it| format!("{} .. {}", value(it.low, lane.unit), value(it.high, lane.unit))),
+            ),
+            lane.n.to_string(),
+            failures(lane),
+            compared(lane.to_process.as_ref()),
+            compared(lane.to_qemu.as_ref()),
+        ]
+    }));
+    rows
+}
+
+fn accel(lane: &Summary) -> String {
+    crate::charts::accel_name(lane.accel).to_owned()
+}
+
+fn or_na(text: Option<String>) -> String {
+    text.unwrap_or_else(|| "n/a".to_owned())
+}
+
+/// `0`, or the number with its reasons: `2 of 30: timeout 1, crash 1`.
+fn failures(lane: &Summary) -> String {
+    if lane.failed() == 0 {
+        return "0".to_owned();
+    }
+    let reasons = crate::charts::failure_counts(lane);
+    format!("{} of {}: {reasons}", lane.failed(), lane.failed() + lane.n)
+}
+
+/// `3.05x [2.98, 3.12]`, with `?` where the test gives no verdict and `*` where a caveat applies.
+fn compared(comparison: Option<&Comparison>) -> String {
+    let Some(found) = comparison else { return "-".to_owned() };
+    let interval = found.ratio.interval.map_or(String::new(), |it| {
+        format!(" [{}, {}]", crate::units::digits(it.low), crate::units::digits(it.high))
+    });
+    let doubt = if found.ratio.difference == Difference::NoVerdict { " no verdict" } else { "" };
+    let caveat = if found.caveat.is_some() { " *" } else { "" };
+    format!("{}{interval}{doubt}{caveat}", ratio(found.ratio.ratio))
+}
+
+/// Columns padded to their widest cell; figures to the right, names to the left.
+fn aligned(rows: &[Vec<String>]) -> Vec<String> {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, width))| match column {
+            0 | 1 => format!("{cell:<width$}"),
+            _ => format!("{cell:>width$}"),
+        });
+        format!("  {}", cells.collect::<Vec<_>>().join("  ")).trim_end().to_owned()
+    };
+    rows.iter().map(line).collect()
+}
+
+/// Contenders without figures, with the reason and what would fix it.
+fn idle(document: &Document, out: &mut Vec<String>) {
+    let rows = document.contenders.iter().filter(|it| it.status != Status::Measured);
+    for (index, row) in rows.enumerate() {
+        if index == 0 {
+            out.push(String::new());
+            out.push("not measured".to_owned());
+        }
+        let status = if row.status == Status::Skipped { "skipped" } else { "failed" };
+        let reason = row.reason.as_deref().unwrap_or("no reason given");
+        out.push(format!("  {} {status}: {reason}", row.name));
+        if let Some(fix) = &row.fix {
+            out.push(format!("    fix: {fix}"));
+        }
+    }
+    for left_out in &document.run.left_out {
+        out.push(format!("  left out: {left_out}"));
+    }
+}
+
+/// One line on the audit, and every item that failed.
+fn verdicts(document: &Document, out: &mut Vec<String>) {
+    let items = if document.audit.is_empty() { audit::audit(document) } else { document.audit.clone() };
+    let count = |verdict| items.iter().filter(|it| it.verdict == verdict).count();
+    out.push(String::new());
+    out.push(format!(
+        "audit: {} passed, {} failed, {} by design, {} not checkable",
+        count(Verdict::Passed),
+        count(Verdict::Failed),
+        count(Verdict::ByDesign),
+        count(Verdict::NotCheckable)
+    ));
+    for item in items.iter().filter(|it| it.verdict == Verdict::Failed) {
+        out.push(format!("  failed {}: {}: {}", item.item, item.title, item.evidence));
+    }
+    if let Some((share, _)) = audit::lab_share(document) {
+        let process = document.series.iter().find(|it| it.contender == "process" && it.quantity == "ready");
+        let median = process.and_then(|it| {
+            crate::stats::median(
+                &it.samples.iter().filter_map(|it| it.value).map(|it| it as f64).collect::<Vec<_>>(),
+            )
+        });
+        let part =
+            median.map_or(String::new(), |it| format!(" ({} of the process row)", percent(share / it)));
+        out.push(format!("lab: adds {} to a hand-written loop{part}", crate::units::duration(share)));
+    }
+}
