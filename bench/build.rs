@@ -61,6 +61,10 @@ fn compile(source: &Path, out: &Path, link_arguments: &[String]) {
     ] {
         command.args(["-C", option]);
     }
+    // The linker that cargo's configuration names for this target, if it names one.
+    if let Ok(linker) = std::env::var("RUSTC_LINKER") {
+        command.args(["-C", &format!("linker={linker}")]);
+    }
     for argument in link_arguments {
         command.args(["-C", &format!("link-arg={argument}")]);
     }
@@ -75,7 +79,11 @@ fn compile(source: &Path, out: &Path, link_arguments: &[String]) {
                 println!("cargo::error={line}");
             }
         }
-        Ok(_) => {}
+        Ok(output) => {
+            for line in String::from_utf8_lossy(&output.stderr).lines() {
+                println!("cargo::warning={line}");
+            }
+        }
     }
 }
 

@@ -9,7 +9,6 @@
 //! machine monitor told not to reboot ends.
 #![no_std]
 #![no_main]
-#![deny(warnings)]
 // The whole file is assembly and none of it is called from Rust: there is nothing to be unsafe towards.
 #![allow(unsafe_code)]
 
