@@ -1,0 +1,247 @@
+//! What the targets of `cargo bench` share: criterion's flags, and the runtime's binary.
+//!
+//! `cargo bench` passes one set of flags to every target, so a target that is not criterion must accept what
+//! criterion accepts.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use clap::Parser;
+use tare_reports::document::{Sample, Series, Status};
+
+use crate::clock;
+use crate::run::{Options, Outcome, Profile, Selection, run};
+
+/// Criterion's flags. Those without an effect here are accepted and named when they are used.
+#[derive(Debug, Parser)]
+#[command(disable_version_flag = true)]
+struct Flags {
+    /// Measure only what has this in its name, as `startup/tare`
+    filter: Option<String>,
+    /// The filter is the whole name
+    #[arg(long)]
+    exact: bool,
+    /// List what can be measured
+    #[arg(long)]
+    list: bool,
+    /// Visit every contender this often
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    sample_size: Option<u32>,
+    /// One visit each: does it run?
+    #[arg(long)]
+    test: bool,
+    /// Ten visits each
+    #[arg(long)]
+    quick: bool,
+    #[arg(long, hide = true)]
+    bench: bool,
+    #[arg(long, hide = true)]
+    nocapture: bool,
+    #[arg(long, hide = true)]
+    show_output: bool,
+    #[arg(long, short = 'n', hide = true)]
+    noplot: bool,
+    #[arg(long, short = 'v', hide = true)]
+    verbose: bool,
+    #[arg(long, hide = true)]
+    quiet: bool,
+    #[arg(long, hide = true)]
+    discard_baseline: bool,
+    #[arg(long, hide = true)]
+    ignored: bool,
+    #[arg(long, short = 'c', hide = true)]
+    color: Option<String>,
+    #[arg(long, short = 's', hide = true)]
+    save_baseline: Option<String>,
+    #[arg(long, short = 'b', hide = true)]
+    baseline: Option<String>,
+    #[arg(long, hide = true)]
+    baseline_lenient: Option<String>,
+    #[arg(long, hide = true)]
+    load_baseline: Option<String>,
+    #[arg(long, hide = true)]
+    format: Option<String>,
+    #[arg(long, hide = true)]
+    output_format: Option<String>,
+    #[arg(long, hide = true)]
+    plotting_backend: Option<String>,
+    #[arg(long, hide = true)]
+    profile_time: Option<f64>,
+    #[arg(long, hide = true)]
+    warm_up_time: Option<f64>,
+    #[arg(long, hide = true)]
+    measurement_time: Option<f64>,
+    #[arg(long, hide = true)]
+    nresamples: Option<u64>,
+    #[arg(long, hide = true)]
+    noise_threshold: Option<f64>,
+    #[arg(long, hide = true)]
+    confidence_level: Option<f64>,
+    #[arg(long, hide = true)]
+    significance_level: Option<f64>,
+}
+
+impl Flags {
+    /// Flags given that mean something to criterion and nothing here.
+    fn without_effect(&self) -> Vec<&'static str> {
+        let texts = [
+            (self.save_baseline.is_some(), "--save-baseline"),
+            (self.baseline.is_some(), "--baseline"),
+            (self.baseline_lenient.is_some(), "--baseline-lenient"),
+            (self.load_baseline.is_some(), "--load-baseline"),
+            (self.profile_time.is_some(), "--profile-time"),
+            (self.warm_up_time.is_some(), "--warm-up-time"),
+            (self.measurement_time.is_some(), "--measurement-time"),
+            (self.nresamples.is_some(), "--nresamples"),
+            (self.noise_threshold.is_some(), "--noise-threshold"),
+            (self.confidence_level.is_some(), "--confidence-level"),
+            (self.significance_level.is_some(), "--significance-level"),
+        ];
+        texts.iter().filter(|(given, _)| *given).map(|(_, name)| *name).collect()
+    }
+
+    fn rounds(&self) -> Option<u32> {
+        match self {
+            Self { test: true, .. } => Some(1),
+            Self { quick: true, .. } => Some(10),
+            _ => self.sample_size,
+        }
+    }
+
+    fn wants(&self, name: &str) -> bool {
+        match &self.filter {
+            None => true,
+            Some(filter) if self.exact => name == filter,
+            Some(filter) => name.contains(filter.as_str()),
+        }
+    }
+}
+
+/// The whole of a bench target that runs one measure; returns the exit status.
+pub fn main(measure: &str) -> i32 {
+    crate::spawner::become_if_asked();
+    match target(measure, Flags::parse()) {
+        Ok(status) => status,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "tare: {error:#}");
+            1
+        }
+    }
+}
+
+fn target(measure: &str, flags: Flags) -> Result<i32> {
+    let names: Vec<String> = crate::contenders::all()?
+        .iter()
+        .map(|c| c.name().to_owned())
+        .filter(|c| flags.wants(&format!("{measure}/{c}")))
+        .collect();
+    if flags.list {
+        for name in names {
+            println!("{measure}/{name}: benchmark");
+        }
+        return Ok(0);
+    }
+    if names.is_empty() {
+        println!("\nrunning 0 benchmarks of {measure}: none matches the filter\n");
+        return Ok(0);
+    }
+    for flag in flags.without_effect() {
+        eprintln!("tare: {flag} has no effect on {measure}: every run is kept under target/tare");
+    }
+    build_runtime()?;
+    let outcome = run(&Options {
+        selection: Selection { measures: vec![measure.into()], only: names, skip: Vec::new() },
+        profile: Profile::Quick,
+        rounds: flags.rounds(),
+        seed: clock::now_ns(),
+        out: workspace().join("target/tare"),
+        spawner: std::env::current_exe().context("find this executable")?,
+        progress: true,
+    })?;
+    print(measure, &outcome);
+    Ok(outcome.exit_status())
+}
+
+/// Lines as libtest prints them for benchmarks, which other tools parse.
+fn print(measure: &str, outcome: &Outcome) {
+    let document = &outcome.document;
+    println!();
+    for row in &document.contenders {
+        let reason = row.reason.as_deref().unwrap_or("");
+        match row.status {
+            Status::Skipped => println!("test {measure}/{} ... ignored, {reason}", row.name),
+            Status::Failed => println!("test {measure}/{} ... FAILED, {reason}", row.name),
+            Status::Measured => {
+                let series = document.series.iter().filter(|s| s.contender == row.name);
+                for series in series.filter(|s| s.measure == measure && s.parameters.aa.is_none()) {
+                    println!("test {measure}/{}/{} ... {}", row.name, series.quantity, figures(series));
+                }
+            }
+        }
+    }
+    println!("\n{}\n{}", tare_reports::text::table(document), outcome.page.display());
+}
+
+/// The median with half the width between the quartiles, as `bench: N ns/iter (+/- M)`.
+fn figures(series: &Series) -> String {
+    let mut values: Vec<u64> = series.samples.iter().filter_map(|s: &Sample| s.value).collect();
+    values.sort_unstable();
+    if values.is_empty() {
+        return "ignored, no sample succeeded".into();
+    }
+    let at = |part: usize| values[(values.len() - 1) * part / 4];
+    format!("bench: {:>14} ns/iter (+/- {})", grouped(at(2)), grouped((at(3) - at(1)) / 2))
+}
+
+fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// The workspace's directory.
+fn workspace() -> PathBuf {
+    let package = std::env::var_os("CARGO_MANIFEST_DIR")
+        .map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
+    package.parent().map(PathBuf::from).unwrap_or(package)
+}
+
+/// `cargo bench` does not build another package's binary, so this does, with the same profile.
+fn build_runtime() -> Result<()> {
+    let Some(cargo) = std::env::var_os("CARGO") else { return Ok(()) };
+    let mut command = Command::new(cargo);
+    command.args(["build", "--quiet", "--package", "tare-runtime", "--bin", "tare-runtime"]);
+    if !cfg!(debug_assertions) {
+        command.arg("--release");
+    }
+    let status = command.current_dir(workspace()).status().context("run cargo to build tare-runtime")?;
+    ensure!(status.success(), "cargo could not build tare-runtime ({status}): see its message above");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn criterions_flags_are_accepted() {
+        let line = "startup --bench --noplot --save-baseline a --sample-size 20 --color always tare";
+        let flags = Flags::try_parse_from(line.split(' ')).unwrap();
+        assert_eq!(flags.rounds(), Some(20));
+        assert_eq!(flags.without_effect(), ["--save-baseline"]);
+        assert!(flags.wants("startup/tare-lib") && !flags.wants("startup/runc"));
+    }
+
+    #[test]
+    fn thousands_are_grouped() {
+        assert_eq!([0, 999, 1000, 1830211].map(grouped), ["0", "999", "1,000", "1,830,211"]);
+    }
+}

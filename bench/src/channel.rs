@@ -1,0 +1,152 @@
+//! The channel between lab and payload: one line out, one line back, over inherited pipes (pipe(7)).
+//!
+//! A VM's first serial port arrives here too: QEMU connects it to its own standard input and output.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::fcntl::OFlag;
+use nix::unistd::{pipe2, read, write};
+
+use crate::clock;
+
+/// Longest line a payload may send, bytes. Its own limit is 4 KiB.
+const LONGEST: usize = 64 * 1024;
+
+/// The lab's ends of a box's standard input and output.
+#[derive(Debug)]
+pub struct Channel {
+    to_box: Option<OwnedFd>,
+    from_box: OwnedFd,
+    buffer: Vec<u8>,
+}
+
+/// A line from the box, without its end, and when the lab had read it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// The text; bytes that are not UTF-8 are replaced.
+    pub text: String,
+    /// When it was read, on the host's monotonic clock, ns.
+    pub at_ns: u64,
+}
+
+/// What one read brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Read {
+    /// A whole line.
+    Line(Line),
+    /// Part of a line.
+    Partial,
+    /// The box has closed its side.
+    End,
+}
+
+impl Channel {
+    /// Makes both pipes: the channel, and the box's standard input and output.
+    ///
+    /// # Errors
+    /// When the process has no descriptors left (pipe2(2)).
+    pub fn pipes() -> io::Result<(Self, [OwnedFd; 2])> {
+        let (input, to_box) = pipe2(OFlag::O_CLOEXEC)?;
+        let (from_box, output) = pipe2(OFlag::O_CLOEXEC)?;
+        Ok((Self { to_box: Some(to_box), from_box, buffer: Vec::new() }, [input, output]))
+    }
+
+    /// Sends one line.
+    ///
+    /// # Errors
+    /// `BrokenPipe` when the box is gone or the input was closed.
+    pub fn send(&self, line: &str) -> io::Result<()> {
+        let to_box = self.to_box.as_ref().ok_or(io::ErrorKind::BrokenPipe)?;
+        let bytes = format!("{line}\n").into_bytes();
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            match write(to_box, rest) {
+                Ok(n) => rest = &rest[n..],
+                Err(nix::errno::Errno::EINTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes the box's input: for the payload, the end.
+    pub fn close_input(&mut self) {
+        self.to_box = None;
+    }
+
+    /// The descriptor to poll(2) before [`Channel::read`].
+    pub fn readable(&self) -> BorrowedFd<'_> {
+        self.from_box.as_fd()
+    }
+
+    /// A line that an earlier read brought along.
+    pub fn buffered(&mut self) -> Option<Line> {
+        let end = self.buffer.iter().position(|&b| b == b'\n')?;
+        let rest = self.buffer.split_off(end + 1);
+        let line = std::mem::replace(&mut self.buffer, rest);
+        // A serial line ends in CR LF until the guest's terminal is raw.
+        let text = String::from_utf8_lossy(&line[..end]).trim_end_matches('\r').to_owned();
+        Some(Line { text, at_ns: clock::now_ns() })
+    }
+
+    /// Reads once; blocks unless poll(2) said that there is something.
+    ///
+    /// # Errors
+    /// `InvalidData` for a line above 64 KiB.
+    pub fn read(&mut self) -> io::Result<Read> {
+        let mut chunk = [0; 4096];
+        let n = match read(&self.from_box, &mut chunk) {
+            Ok(n) => n,
+            Err(nix::errno::Errno::EINTR) => return Ok(Read::Partial),
+            Err(errno) => return Err(errno.into()),
+        };
+        if n == 0 {
+            return Ok(Read::End);
+        }
+        self.buffer.extend_from_slice(&chunk[..n]);
+        match self.buffered() {
+            Some(line) => Ok(Read::Line(line)),
+            None if self.buffer.len() > LONGEST => {
+                Err(io::Error::new(io::ErrorKind::InvalidData, "a line above 64 KiB"))
+            }
+            None => Ok(Read::Partial),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_arrive_whole_and_in_order_however_they_are_cut() {
+        let (mut channel, [_input, output]) = Channel::pipes().unwrap();
+        let mut texts = Vec::new();
+        for chunk in ["RE", "ADY a\r", "\nPONG b\nPO"] {
+            write(&output, chunk.as_bytes()).unwrap();
+            if let Read::Line(line) = channel.read().unwrap() {
+                texts.push(line.text);
+            }
+            while let Some(line) = channel.buffered() {
+                texts.push(line.text);
+            }
+        }
+        assert_eq!(texts, ["READY a", "PONG b"]);
+        drop(output);
+        assert_eq!(channel.read().unwrap(), Read::End);
+    }
+
+    #[test]
+    fn a_line_without_end_is_refused() {
+        let (mut channel, [_input, output]) = Channel::pipes().unwrap();
+        let result = loop {
+            write(&output, &[b'x'; 4096]).unwrap();
+            match channel.read() {
+                Ok(Read::Partial) => {}
+                other => break other,
+            }
+        };
+        assert_eq!(result.unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+}

@@ -1,0 +1,107 @@
+//! The command line of the suite.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::run::Profile;
+
+/// Weighs the box: what a container or a virtual machine costs on this host.
+#[derive(Debug, Parser)]
+#[command(name = "tare", version = crate::VERSION, propagate_version = true)]
+#[command(after_help = "Exit status: 0 done, 1 error, 2 usage, 3 a contender failed, 130/143 interrupted \
+                        (partial results are kept).")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Say what this host can measure, what is missing, and the command that fixes it
+    Doctor {
+        /// Print JSON: `host`, `contenders` and `audit` as in a result document
+        #[arg(long)]
+        json: bool,
+    },
+    /// List contenders and measures, each available or why not
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Measure
+    Run(RunArgs),
+    /// Draw the page of earlier results
+    Report {
+        /// A `result.json`, or the directory of a run
+        results: PathBuf,
+        /// Where to write `index.html` [default: beside the result]
+        #[arg(long)]
+        out: Option<PathBuf>,
+        /// Language of the page
+        #[arg(long, default_value = "en")]
+        lang: Lang,
+    },
+    /// Remove whatever a killed run left, and only that
+    Clean {
+        /// Say what would be removed, and remove nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+/// Options of `tare run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// What to measure [default: all]
+    pub measures: Vec<String>,
+    /// Only these contenders
+    #[arg(long, value_delimiter = ',', value_name = "CONTENDERS")]
+    pub only: Vec<String>,
+    /// All but these contenders
+    #[arg(long, value_delimiter = ',', value_name = "CONTENDERS")]
+    pub skip: Vec<String>,
+    /// How much is measured
+    #[arg(long, value_enum, default_value = "quick")]
+    pub profile: Profile,
+    /// Visit every contender this many times, whatever the profile's time allows
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub rounds: Option<u32>,
+    /// Seed of the order of visits and of the bootstrap [default: from the clock]
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Where runs are kept
+    #[arg(long, default_value = "target/tare")]
+    pub out: PathBuf,
+    /// Print the result document instead of the summary
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Language of the page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Lang {
+    /// English
+    En,
+    /// Chinese
+    Zh,
+}
+
+impl From<Lang> for tare_reports::Lang {
+    fn from(lang: Lang) -> Self {
+        match lang {
+            Lang::En => Self::En,
+            Lang::Zh => Self::Zh,
+        }
+    }
+}

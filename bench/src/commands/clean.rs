@@ -1,0 +1,121 @@
+//! `tare clean`: removes what a killed run left, and only that.
+//!
+//! Everything a run makes is below its site's directory or below its cgroup parent, both of which carry the
+//! run's name, and the site's `owner.json` says which lab it belonged to. A site whose lab still runs is left
+//! alone; so is everything without an `owner.json`.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use nix::mount::{MntFlags, umount2};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::print_bytes;
+use crate::host::{cgroups, process};
+use crate::site::{self, Owner};
+
+/// Removes leftovers and says what was removed.
+///
+/// # Errors
+/// When something that is ours cannot be removed.
+pub fn clean(dry_run: bool) -> Result<i32> {
+    let mut out = String::new();
+    for (dir, owner) in dead_sites(&site::base())? {
+        let left = Leftovers::find(&dir, &owner);
+        let verb = if dry_run { "would remove" } else { "removed" };
+        if !dry_run {
+            left.remove(&dir, &owner)?;
+        }
+        writeln!(
+            out,
+            "{verb} run {}: {} processes, {} mounts, {} cgroups, {}",
+            owner.run,
+            left.processes.len(),
+            left.mounts.len(),
+            left.cgroups,
+            dir.display()
+        )?;
+    }
+    if out.is_empty() {
+        out.push_str("nothing to remove\n");
+    }
+    print_bytes(out.as_bytes())
+}
+
+/// Sites below `base` whose lab is gone.
+fn dead_sites(base: &Path) -> Result<Vec<(PathBuf, Owner)>> {
+    let entries = match fs::read_dir(base) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(e).with_context(|| format!("read {}", base.display())),
+    };
+    let mut dead = Vec::new();
+    for entry in entries.flatten() {
+        let owner = fs::read(entry.path().join("owner.json"))
+            .ok()
+            .and_then(|bytes| serde_json::from_slice::<Owner>(&bytes).ok());
+        if let Some(owner) = owner
+            && !owner.alive()
+        {
+            dead.push((entry.path(), owner));
+        }
+    }
+    Ok(dead)
+}
+
+/// What a dead run left.
+struct Leftovers {
+    processes: Vec<i32>,
+    mounts: Vec<PathBuf>,
+    cgroups: usize,
+}
+
+impl Leftovers {
+    fn find(dir: &Path, owner: &Owner) -> Self {
+        let cgroups = cgroups::tree(&owner.cgroup_parent);
+        let mut processes: Vec<i32> = cgroups.iter().flat_map(|dir| cgroups::members(dir)).collect();
+        processes.extend(process::all().iter().filter(|p| works_in(p, dir)).map(|p| p.pid()));
+        processes.sort_unstable();
+        processes.dedup();
+        Self { processes, mounts: mounts_below(dir), cgroups: cgroups.len() }
+    }
+
+    fn remove(&self, dir: &Path, owner: &Owner) -> Result<()> {
+        for pid in &self.processes {
+            let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
+        }
+        for mount in &self.mounts {
+            umount2(mount, MntFlags::MNT_DETACH).with_context(|| format!("unmount {}", mount.display()))?;
+        }
+        cgroups::remove_tree(&owner.cgroup_parent)?;
+        fs::remove_dir_all(dir).with_context(|| format!("remove {}", dir.display()))
+    }
+}
+
+/// Whether a process runs from the site: its program lies there, or its arguments name a file there (a VM's
+/// initramfs). The site's name holds the run's, so nobody else's process does.
+fn works_in(process: &procfs::process::Process, dir: &Path) -> bool {
+    let me = std::process::id() as i32;
+    if process.pid() == me {
+        return false;
+    }
+    let inside = format!("{}/", dir.display());
+    process.exe().is_ok_and(|exe| exe.starts_with(dir))
+        || process.cmdline().is_ok_and(|args| args.iter().any(|arg| arg.contains(&inside)))
+}
+
+/// Mounts below a directory, the innermost first.
+fn mounts_below(dir: &Path) -> Vec<PathBuf> {
+    let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mut mounts: Vec<PathBuf> = text
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .map(PathBuf::from)
+        .filter(|at| at.starts_with(dir))
+        .collect();
+    mounts.reverse();
+    mounts
+}

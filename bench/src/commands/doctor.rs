@@ -1,0 +1,79 @@
+//! `tare doctor`.
+
+use std::fmt::Write;
+
+use anyhow::Result;
+use serde_json::json;
+use tare_reports::document::{Contender, Document, Host, Run, SCHEMA, Verdict};
+
+use super::{print_bytes, print_json};
+use crate::run::{Selection, look};
+
+/// Says what this host can measure.
+///
+/// # Errors
+/// When the script of scripted contenders is broken.
+pub fn doctor(json: bool) -> Result<i32> {
+    let (host, contenders) = look(&Selection::default())?;
+    let document = unmeasured(host, contenders);
+    let audit = tare_reports::audit::audit(&document);
+    if json {
+        let Document { host, contenders, .. } = document;
+        return print_json(&json!({"host": host, "contenders": contenders, "audit": audit}));
+    }
+    let host = &document.host;
+    let mut out = String::new();
+    writeln!(out, "host")?;
+    let memory = format!("{:.1} GiB", host.memory_bytes as f64 / f64::from(1 << 30));
+    let cpus = format!("{} x {}", host.cpus, host.cpu);
+    let facts = [
+        ("kernel", &host.kernel),
+        ("cpu", &cpus),
+        ("memory", &memory),
+        ("hypervisor", &host.hypervisor),
+        ("cgroup", &host.cgroup),
+        ("kvm", &host.kvm),
+    ];
+    for (name, value) in facts.into_iter().chain(host.facts.iter().map(|(k, v)| (k.as_str(), v))) {
+        writeln!(out, "  {name:<14} {value}")?;
+    }
+    writeln!(out, "contenders")?;
+    for row in &document.contenders {
+        let state = row.reason.as_deref().map_or_else(|| "can run".into(), |why| format!("skipped: {why}"));
+        writeln!(out, "  {:<14} {state}", row.name)?;
+        if let Some(fix) = &row.fix {
+            writeln!(out, "  {:<14} fix: {fix}", "")?;
+        }
+    }
+    writeln!(out, "the 27 ways to go wrong, as far as they can be judged without a run")?;
+    for item in &audit {
+        let verdict = match item.verdict {
+            Verdict::Passed => "passed",
+            Verdict::Failed => "failed",
+            Verdict::NotCheckable => "not checkable",
+            Verdict::ByDesign => "by design",
+        };
+        writeln!(out, "  {:>2} {verdict:<14} {}: {}", item.item, item.title, item.evidence)?;
+    }
+    print_bytes(out.as_bytes())
+}
+
+/// A document of a run in which nothing was measured: what an audit can be asked without one.
+fn unmeasured(host: Host, contenders: Vec<Contender>) -> Document {
+    let run = Run {
+        id: "doctor".into(),
+        started: jiff::Timestamp::now().to_string(),
+        finished: None,
+        seed: 0,
+        profile: "none".into(),
+        complete: false,
+        reliable: false,
+        unreliable_because: vec!["nothing was measured".into()],
+        tare: crate::VERSION.into(),
+        command: std::env::args().collect(),
+        readings: Vec::new(),
+        census: None,
+        left_out: Vec::new(),
+    };
+    Document { schema: SCHEMA, run, host, contenders, series: Vec::new(), audit: Vec::new() }
+}

@@ -1,0 +1,235 @@
+//! Who is compared: one way to box the payload per file, and one list.
+//!
+//! To add one: a file with a type that implements [`Contender`], and a line in [`all`]. Nothing else.
+
+pub mod fake;
+pub mod floor;
+pub mod hand_loop;
+pub mod process;
+pub mod qemu;
+pub mod runc;
+pub mod tare;
+pub mod tare_lib;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Result;
+use tare_reports::document::{Accel, Class, Failure};
+
+use crate::site::{Site, Start};
+use crate::spawner::protocol::{Launch, Made};
+use crate::vm::kvm::Kvm;
+
+/// The effective memory of every box, bytes: a container's limit, a VM's RAM.
+pub const MEMORY: u64 = 256 << 20;
+/// The most processes in every container.
+pub const PIDS: u64 = 64;
+/// The CPUs of every box.
+pub const CPUS: u32 = 1;
+/// Host name inside every box that has one of its own.
+pub const HOSTNAME: &str = "tare";
+
+/// What a contender found on this host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Version of the tool.
+    pub version: String,
+    /// What executes the payload's instructions.
+    pub accel: Accel,
+    /// What of the common box it cannot express, in words.
+    pub not_expressed: Vec<String>,
+}
+
+/// Why a contender cannot run here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// In words.
+    pub reason: String,
+    /// The command that would change it.
+    pub fix: Option<String>,
+}
+
+impl Missing {
+    /// A reason with the command that fixes it.
+    pub fn new(reason: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { reason: reason.into(), fix: Some(fix.into()) }
+    }
+
+    /// For what only root can do here.
+    pub fn root(what: &str) -> Self {
+        Self::new(format!("{what} needs root"), "run the same command as root")
+    }
+}
+
+/// What a contender is asked to look at when it is asked whether it can run.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// Whether the run has root's rights.
+    pub root: bool,
+    /// Whether hardware virtualisation works here.
+    pub kvm: Kvm,
+}
+
+/// One step of taking a box down, carried out by the lab or the spawner.
+#[derive(Debug, Clone)]
+pub enum Undo {
+    /// Run the tool's own command.
+    Command(Vec<String>),
+    /// Have the spawner take down what it made.
+    Made(Made),
+    /// Undo the overlay mount that the lab made.
+    Unmount(PathBuf),
+    /// Remove a file or a directory tree.
+    Remove(PathBuf),
+}
+
+/// One way to box the payload.
+pub trait Contender: std::fmt::Debug {
+    /// Its name on the command line.
+    fn name(&self) -> &str;
+
+    /// What kind of box it makes.
+    fn class(&self) -> Class;
+
+    /// One line on what it is.
+    fn about(&self) -> &str;
+
+    /// What is inside the clock, in order.
+    fn inside_clock(&self) -> &'static [&'static str];
+
+    /// How payload and lab talk.
+    fn channel(&self) -> &'static str {
+        "inherited pipes"
+    }
+
+    /// Whether something else than the payload may write to the channel before READY.
+    fn noisy_channel(&self) -> bool {
+        false
+    }
+
+    /// Looks for what it needs on this host, and makes nothing.
+    ///
+    /// # Errors
+    /// Why it cannot run here.
+    fn probe(&mut self, surroundings: &Surroundings) -> Result<Found, Missing>;
+
+    /// Makes what is needed once per image; untimed.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    fn prepare(&mut self, _site: &Site) -> Result<()> {
+        Ok(())
+    }
+
+    /// Does what is needed per instance and says what to start. Inside the clock.
+    ///
+    /// # Errors
+    /// The sample then fails with this error.
+    fn launch(&mut self, site: &Site, start: &Start) -> Result<Launch>;
+
+    /// The command line to print for one instance.
+    fn command(&mut self, site: &Site) -> Vec<String>;
+
+    /// Where a client that leaves the box running writes the box's process id.
+    fn pid_file(&self, _site: &Site, _start: &Start) -> Option<PathBuf> {
+        None
+    }
+
+    /// How the box is taken down once its process has ended. Inside teardown's clock.
+    fn teardown(&self, _site: &Site, _start: &Start) -> Vec<Undo> {
+        Vec::new()
+    }
+
+    /// How whatever is left of an instance in any state is taken away.
+    fn rescue(&self, site: &Site, start: &Start) -> Vec<Undo> {
+        self.teardown(site, start)
+    }
+
+    /// Paths that may exist while the instance does and must not afterwards.
+    fn leaves(&self, _site: &Site, _start: &Start) -> Vec<PathBuf> {
+        Vec::new()
+    }
+
+    /// Looks for the cause of a failure where only this contender knows to look.
+    fn diagnose(&self, _site: &Site, _start: &Start) -> Option<(Failure, String)> {
+        None
+    }
+
+    /// After this time a start is given up.
+    fn deadline(&self) -> Duration {
+        Duration::from_secs(10)
+    }
+}
+
+/// All contenders, in the order in which tables show them.
+pub fn all() -> Result<Vec<Box<dyn Contender>>> {
+    let mut all: Vec<Box<dyn Contender>> = vec![
+        Box::new(hand_loop::HandLoop),
+        Box::new(process::PlainProcess),
+        Box::new(floor::Floor),
+        Box::new(tare_lib::TareLib),
+        Box::new(tare::Tare::default()),
+        Box::new(runc::Runc::default()),
+        Box::new(qemu::Qemu::default()),
+    ];
+    all.extend(fake::from_environment()?);
+    Ok(all)
+}
+
+/// The common box, as our runtime is told of it.
+fn runtime_spec(site: &Site, start: &Start) -> Result<tare_runtime::Spec> {
+    Ok(tare_runtime::Spec {
+        id: start.id.parse()?,
+        rootfs: site.rootfs(),
+        args: vec!["/payload".into(), start.nonce.clone()],
+        env: Vec::new(),
+        cwd: "/".into(),
+        hostname: HOSTNAME.into(),
+        limits: tare_runtime::Limits {
+            memory: Some(MEMORY),
+            pids: Some(PIDS),
+            cpus: Some(tare_runtime::MilliCpus(CPUS * 1000)),
+        },
+        cgroup_parent: site.cgroup_parent().into(),
+        missing_limits: tare_runtime::MissingLimits::Record,
+    })
+}
+
+/// Finds a program: where the environment variable points, else on PATH.
+fn find(variable: &str, name: &str) -> Option<PathBuf> {
+    if let Some(path) = std::env::var_os(variable) {
+        return Some(path.into());
+    }
+    std::env::split_paths(&std::env::var_os("PATH")?)
+        .chain(["/usr/sbin".into(), "/sbin".into()])
+        .map(|dir| dir.join(name))
+        .find(|path| is_program(path))
+}
+
+fn is_program(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+/// The first line that a program prints when asked for its version.
+fn version_of(program: &Path, argument: &str) -> Result<String, Missing> {
+    let failed =
+        |why: String| Missing { reason: format!("{} {argument}: {why}", program.display()), fix: None };
+    let output =
+        std::process::Command::new(program).arg(argument).output().map_err(|e| failed(e.to_string()))?;
+    if !output.status.success() {
+        return Err(failed(output.status.to_string()));
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    Ok(text.lines().next().unwrap_or("unknown").trim().to_owned())
+}
+
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+/// A start as it is printed on a command line that stands for all instances.
+fn example() -> Start {
+    Start { id: "ID".into(), nonce: "NONCE".into() }
+}

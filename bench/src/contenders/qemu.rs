@@ -1,0 +1,130 @@
+//! `qemu`: the baseline virtual machine: q35, SeaBIOS, Debian's cloud kernel, the payload as initramfs.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tare_reports::document::{Accel, Class, Failure};
+
+use super::{Contender, Found, Missing, Surroundings, Undo, example};
+use crate::site::{Site, Start};
+use crate::spawner::protocol::Launch;
+use crate::vm::kvm::Kvm;
+use crate::vm::{Unavailable, initramfs, kernel, qemu, tool};
+
+/// See the file's head.
+#[derive(Debug, Default)]
+pub struct Qemu {
+    machine: Option<(qemu::Qemu, PathBuf)>,
+}
+
+impl Qemu {
+    fn argv(&self, site: &Site, start: &Start) -> Result<Vec<String>> {
+        let (machine, kernel) = self.machine.as_ref().context("the contender was not probed")?;
+        Ok(machine.q35_command(&start.nonce, kernel, &initramfs_file(site), &console(site, start)))
+    }
+}
+
+impl Contender for Qemu {
+    fn name(&self) -> &str {
+        "qemu"
+    }
+
+    fn class(&self) -> Class {
+        Class::Vm
+    }
+
+    fn about(&self) -> &str {
+        "QEMU q35 with SeaBIOS, Debian's cloud kernel and the payload as initramfs: the baseline VM"
+    }
+
+    fn inside_clock(&self) -> &'static [&'static str] {
+        &[
+            "pipes",
+            "request to the spawner",
+            "QEMU",
+            "SeaBIOS",
+            "kernel and initramfs loaded",
+            "guest kernel boot",
+            "payload as /init",
+            "READY",
+        ]
+    }
+
+    fn channel(&self) -> &'static str {
+        "ttyS0 (the kernel's console is ttyS1)"
+    }
+
+    fn noisy_channel(&self) -> bool {
+        true
+    }
+
+    fn probe(&mut self, surroundings: &Surroundings) -> Result<Found, Missing> {
+        let found = tool::find().map_err(missing)?;
+        let kernel = kernel::find().map_err(missing)?;
+        let accel = match &surroundings.kvm {
+            Kvm::Usable { nested: false, .. } => Accel::Kvm,
+            Kvm::Usable { nested: true, .. } => Accel::KvmNested,
+            Kvm::Emulated(_) | Kvm::Absent(_) => Accel::Tcg,
+        };
+        let version = format!("{}, guest kernel {}", found.version, kernel.release);
+        self.machine = Some((surroundings.kvm.qemu(&found.path), kernel.image));
+        Ok(Found {
+            version,
+            accel,
+            not_expressed: vec![
+                "its own kernel instead of namespaces and cgroups: the memory limit is the guest's RAM"
+                    .into(),
+            ],
+        })
+    }
+
+    fn prepare(&mut self, site: &Site) -> Result<()> {
+        initramfs::write(&initramfs_file(site)).context("write the initramfs")
+    }
+
+    fn launch(&mut self, site: &Site, start: &Start) -> Result<Launch> {
+        Ok(Launch::Command {
+            argv: self.argv(site, start)?,
+            env: Vec::new(),
+            overlay: None,
+            // It does not end with its input: the kernel ends it when the spawner dies.
+            dies_with_parent: true,
+        })
+    }
+
+    fn command(&mut self, site: &Site) -> Vec<String> {
+        self.argv(site, &example()).unwrap_or_default()
+    }
+
+    fn teardown(&self, site: &Site, start: &Start) -> Vec<Undo> {
+        vec![Undo::Remove(console(site, start))]
+    }
+
+    fn leaves(&self, site: &Site, start: &Start) -> Vec<PathBuf> {
+        vec![console(site, start)]
+    }
+
+    fn diagnose(&self, site: &Site, start: &Start) -> Option<(Failure, String)> {
+        let log = std::fs::read(console(site, start)).ok()?;
+        let panic = qemu::panic_in(&String::from_utf8_lossy(&log))?;
+        Some((Failure::GuestPanic, panic))
+    }
+
+    fn deadline(&self) -> Duration {
+        // Under TCG on a busy host a boot takes seconds; one that hangs must not eat the run.
+        Duration::from_secs(30)
+    }
+}
+
+fn missing(unavailable: Unavailable) -> Missing {
+    Missing::new(unavailable.reason, unavailable.fix)
+}
+
+fn initramfs_file(site: &Site) -> PathBuf {
+    site.dir().join("initramfs.cpio")
+}
+
+fn console(site: &Site, start: &Start) -> PathBuf {
+    site.boxes().join(format!("{}.console", start.id))
+}

@@ -1,0 +1,70 @@
+//! `tare-lib`: our runtime called as a library, by the spawner.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use tare_reports::document::{Accel, Class};
+
+use super::{Contender, Found, Missing, Surroundings, Undo, runtime_spec};
+use crate::site::{Site, Start};
+use crate::spawner::protocol::{Launch, Made};
+
+/// See the file's head.
+#[derive(Debug)]
+pub struct TareLib;
+
+impl Contender for TareLib {
+    fn name(&self) -> &str {
+        "tare-lib"
+    }
+
+    fn class(&self) -> Class {
+        Class::Container
+    }
+
+    fn about(&self) -> &str {
+        "our runtime, called as a library"
+    }
+
+    fn inside_clock(&self) -> &'static [&'static str] {
+        &[
+            "pipes",
+            "request to the spawner",
+            "state directory",
+            "cgroups and limits",
+            "namespaces",
+            "overlay",
+            "mounts and devices",
+            "pivot_root",
+            "capabilities and seccomp",
+            "exec",
+            "READY",
+        ]
+    }
+
+    fn probe(&mut self, surroundings: &Surroundings) -> Result<Found, Missing> {
+        let mut not_expressed = Vec::new();
+        if !surroundings.root {
+            not_expressed.push("rootless: limits are recorded as not applied where no cgroup is ours".into());
+        }
+        Ok(Found { version: env!("CARGO_PKG_VERSION").into(), accel: Accel::Native, not_expressed })
+    }
+
+    fn launch(&mut self, site: &Site, start: &Start) -> Result<Launch> {
+        Ok(Launch::Library { root: site.runtime_root(), spec: Box::new(runtime_spec(site, start)?) })
+    }
+
+    fn command(&mut self, _: &Site) -> Vec<String> {
+        vec!["tare_runtime::Runtime::run".into(), "(library call, in the spawner)".into()]
+    }
+
+    fn teardown(&self, site: &Site, start: &Start) -> Vec<Undo> {
+        vec![Undo::Made(Made::Library { root: site.runtime_root(), id: start.id.clone() })]
+    }
+
+    fn leaves(&self, site: &Site, start: &Start) -> Vec<PathBuf> {
+        let mut paths = site.cgroups_of(start);
+        paths.push(site.runtime_root().join(&start.id));
+        paths
+    }
+}

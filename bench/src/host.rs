@@ -1,0 +1,7 @@
+//! The host: what it is, what it does besides, and what of ours is on it.
+
+pub mod census;
+pub mod cgroups;
+pub mod facts;
+pub mod noise;
+pub mod process;

@@ -1,0 +1,132 @@
+//! The host's cgroup hierarchies, and the part of them below a run's parent.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::clock::Deadline;
+
+/// How the host's controllers are laid out: `v1`, `v2`, `hybrid` or `none` (cgroups(7)).
+pub fn mode() -> &'static str {
+    mode_of(&mounts(&fs::read_to_string("/proc/self/mounts").unwrap_or_default()))
+}
+
+fn mode_of(mounts: &[(String, PathBuf)]) -> &'static str {
+    let v1 = mounts.iter().any(|(kind, _)| kind == "cgroup");
+    let v2 = mounts.iter().any(|(kind, _)| kind == "cgroup2");
+    match (v1, v2) {
+        (true, true) => "hybrid",
+        (true, false) => "v1",
+        (false, true) => "v2",
+        (false, false) => "none",
+    }
+}
+
+fn mounts(text: &str) -> Vec<(String, PathBuf)> {
+    text.lines()
+        .filter_map(|line| {
+            let mut words = line.split(' ').skip(1);
+            let (at, kind) = (words.next()?, words.next()?);
+            kind.starts_with("cgroup").then(|| (kind.to_owned(), PathBuf::from(at)))
+        })
+        .collect()
+}
+
+/// The roots of all hierarchies.
+pub fn roots() -> Vec<PathBuf> {
+    let text = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    mounts(&text).into_iter().map(|(_, at)| at).collect()
+}
+
+/// The directory of this v1 controller's hierarchy, or of the v2 tree when it is the only one.
+pub fn root_of(controller: &str) -> Option<PathBuf> {
+    let text = fs::read_to_string("/proc/self/mounts").ok()?;
+    let v1 = text.lines().find_map(|line| {
+        let words: Vec<&str> = line.split(' ').collect();
+        let options = words.get(3)?.split(',').any(|option| option == controller);
+        (words.get(2) == Some(&"cgroup") && options).then(|| PathBuf::from(words[1]))
+    });
+    v1.or_else(|| mounts(&text).into_iter().find(|(kind, _)| kind == "cgroup2").map(|(_, at)| at))
+}
+
+/// Where a cgroup of this path would be in each hierarchy.
+pub fn below(path: &str) -> Vec<PathBuf> {
+    roots().into_iter().map(|root| root.join(path.trim_start_matches('/'))).collect()
+}
+
+/// The cgroup directories at and below this path that exist, in all hierarchies, innermost first.
+pub fn tree(path: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for top in below(path) {
+        walk(&top, &mut found);
+    }
+    found.reverse();
+    found
+}
+
+fn walk(dir: &Path, found: &mut Vec<PathBuf>) {
+    let Ok(entries) = fs::read_dir(dir) else { return };
+    found.push(dir.to_owned());
+    for entry in entries.flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            walk(&entry.path(), found);
+        }
+    }
+}
+
+/// Kills what is in the cgroups at and below this path and removes them.
+///
+/// A cgroup can be removed only when the kernel has finished with its last process, which happens after that
+/// process was reaped and is announced by no event on v1: so this looks again, for at most ten seconds.
+///
+/// # Errors
+/// When one of them stays.
+pub fn remove_tree(path: &str) -> Result<()> {
+    let deadline = Deadline::after(Duration::from_secs(10));
+    for dir in tree(path) {
+        loop {
+            for pid in members(&dir) {
+                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            }
+            match fs::remove_dir(&dir) {
+                Ok(()) => break,
+                Err(e) if e.kind() == io::ErrorKind::NotFound => break,
+                Err(_) if !deadline.passed() => std::thread::sleep(Duration::from_millis(2)),
+                Err(e) => return Err(e).with_context(|| format!("remove the cgroup {}", dir.display())),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The processes in one cgroup directory.
+pub fn members(dir: &Path) -> Vec<i32> {
+    fs::read_to_string(dir.join("cgroup.procs"))
+        .map(|text| text.lines().filter_map(|pid| pid.parse().ok()).collect())
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Taken from a hybrid host; only the lines that matter here.
+    const HYBRID: &str = "proc /proc proc rw 0 0\n\
+        cgroup /sys/fs/cgroup/cpu cgroup rw,relatime,cpu 0 0\n\
+        cgroup /sys/fs/cgroup/memory cgroup rw,relatime,memory 0 0\n\
+        cgroup2 /sys/fs/cgroup/unified cgroup2 rw,relatime 0 0\n";
+    const V2: &str = "cgroup2 /sys/fs/cgroup cgroup2 rw,nosuid,nodev,noexec,relatime,nsdelegate 0 0\n";
+
+    #[test]
+    fn the_layout_is_told_from_the_mounts() {
+        assert_eq!(mode_of(&mounts(HYBRID)), "hybrid");
+        assert_eq!(mode_of(&mounts(V2)), "v2");
+        assert_eq!(mode_of(&mounts("proc /proc proc rw 0 0\n")), "none");
+        assert_eq!(mounts(HYBRID).len(), 3);
+    }
+}

@@ -1,0 +1,95 @@
+//! What the host did besides: stolen time and the CPU time of other people's processes, per round.
+
+use std::collections::HashMap;
+use std::fs;
+
+use tare_reports::document::Reading;
+
+use super::process;
+use crate::clock;
+
+/// The kernel's flag of its own threads (PF_KTHREAD in the flags of /proc/PID/stat).
+const KERNEL_THREAD: u32 = 0x0020_0000;
+
+/// A reading of the host's counters.
+#[derive(Debug, Clone)]
+pub struct Noise {
+    at_ns: u64,
+    steal_ns: u64,
+    /// CPU time per process that is neither ours nor the kernel's, by (id, start time).
+    foreign: HashMap<(u32, u64), u64>,
+}
+
+impl Noise {
+    /// Reads the counters now. `ours` is the lab itself; everything below it is ours too.
+    pub fn read(ours: u32) -> Self {
+        let tick_ns = 1_000_000_000 / procfs::ticks_per_second().max(1);
+        let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+        let mut below = process::descendants(ours);
+        below.push(ours);
+        let foreign = process::all()
+            .iter()
+            .filter_map(|p| p.stat().ok())
+            .filter(|s| s.flags & KERNEL_THREAD == 0 && !below.contains(&(s.pid as u32)))
+            // cutime and cstime: children that came and went between two readings count for their parent.
+            .map(|s| {
+                let ticks = s.utime + s.stime + (s.cutime + s.cstime).max(0) as u64;
+                ((s.pid as u32, s.starttime), ticks * tick_ns)
+            })
+            .collect();
+        Self { at_ns: clock::now_ns(), steal_ns: steal_ticks(&stat) * tick_ns, foreign }
+    }
+
+    /// What happened between an earlier reading and this one.
+    pub fn since(&self, earlier: &Self, round: u32) -> Reading {
+        let foreign_cpu_ns = self
+            .foreign
+            .iter()
+            .map(|(who, used)| used.saturating_sub(earlier.foreign.get(who).copied().unwrap_or(0)))
+            .sum();
+        Reading {
+            round,
+            wall_ns: self.at_ns.saturating_sub(earlier.at_ns),
+            steal_ns: self.steal_ns.saturating_sub(earlier.steal_ns),
+            foreign_cpu_ns,
+        }
+    }
+}
+
+/// The eighth figure of the first line of /proc/stat (proc(5)).
+fn steal_ticks(stat: &str) -> u64 {
+    stat.lines()
+        .next()
+        .and_then(|line| line.split_whitespace().nth(8))
+        .and_then(|ticks| ticks.parse().ok())
+        .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steal_is_the_eighth_figure() {
+        let stat = "cpu  4705 356 584 3699176 23060 0 23 77 0 0\ncpu0 1 2 3 4 5 6 7 8 9 10\n";
+        assert_eq!(steal_ticks(stat), 77);
+        assert_eq!(steal_ticks(""), 0);
+    }
+
+    #[test]
+    fn another_process_that_burns_is_seen_and_ours_is_not() {
+        let mut other = std::process::Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
+        // Process 0 does not exist: nobody is ours, so the loop counts as foreign.
+        let (all, ours) = (Noise::read(0), Noise::read(std::process::id()));
+        std::thread::sleep(std::time::Duration::from_millis(400));
+        let (all_after, ours_after) = (Noise::read(0), Noise::read(std::process::id()));
+        other.kill().unwrap();
+        other.wait().unwrap();
+        let foreign = all_after.since(&all, 0).foreign_cpu_ns;
+        assert!(foreign >= 100_000_000, "the loop must be seen: {foreign} ns");
+        let pid = other.id();
+        assert!(all_after.foreign.keys().any(|(id, _)| *id == pid));
+        assert!(!ours_after.foreign.keys().any(|(id, _)| *id == pid));
+        assert!(ours_after.since(&ours, 0).wall_ns >= 400_000_000);
+    }
+}

@@ -1,0 +1,285 @@
+//! The lab: starts one instance through the spawner, watches it, accounts for it and takes it down.
+//!
+//! One clock (`clock`), one order of events for everybody: t0, everything per instance, READY read by the
+//! host; then the questions of a measure; then the stop request, the end of the box's process, the tool's own
+//! removal, and the check that nothing is left. Waiting is always for an event, never a poll in intervals.
+
+mod events;
+mod stop;
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::os::fd::AsRawFd;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tare_reports::document::Failure;
+
+use crate::channel::Channel;
+use crate::clock::{self, Deadline};
+use crate::contenders::Contender;
+use crate::interrupt::Interrupt;
+use crate::site::{Site, Start};
+use crate::spawner::client::Spawner;
+use crate::spawner::protocol::{Event, Exit, Launch, Request, Script};
+
+pub use stop::Stopped;
+
+/// Why a step of a sample has no value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failed {
+    /// Which kind.
+    pub failure: Failure,
+    /// In words.
+    pub detail: String,
+}
+
+impl Failed {
+    /// A failure of this kind, in words.
+    pub fn new(failure: Failure, detail: impl Into<String>) -> Self {
+        Self { failure, detail: detail.into() }
+    }
+}
+
+/// A running box.
+#[derive(Debug)]
+pub struct Instance {
+    /// What it was started with.
+    pub start: Start,
+    /// From just before the first call for this instance until the host had read READY, ns.
+    pub ready_ns: u64,
+    /// What of the common box was not applied, in words.
+    pub not_applied: Vec<String>,
+    channel: Option<Channel>,
+    /// The process whose end is the end of the box.
+    main: Option<u32>,
+    scripted: Option<(u64, u64)>,
+}
+
+/// Starts, watches and stops boxes, one at a time.
+#[derive(Debug)]
+pub struct Lab {
+    spawner: Spawner,
+    interrupt: Interrupt,
+    /// What boxes and tools write to standard error; read when something fails.
+    errors: File,
+    errors_from: u64,
+    tag: u64,
+    nonce: u64,
+    exits: Vec<Exit>,
+    answers: HashMap<u64, Event>,
+    /// CPU time the spawner spent on the instance in hand, ns.
+    spawner_cpu_ns: u64,
+}
+
+impl Lab {
+    /// Starts the spawner from `executable`, and listens for interrupts. `seed` makes nonces differ between
+    /// runs; `errors` collects what boxes write to standard error.
+    ///
+    /// # Errors
+    /// When the spawner does not start.
+    pub fn open(executable: &Path, errors: &Path, seed: u64) -> Result<Self> {
+        let errors = File::options()
+            .create(true)
+            .append(true)
+            .read(true)
+            .open(errors)
+            .with_context(|| format!("open {}", errors.display()))?;
+        Ok(Self {
+            spawner: Spawner::start(executable)?,
+            interrupt: Interrupt::listen()?,
+            errors,
+            errors_from: 0,
+            tag: 0,
+            nonce: seed,
+            exits: Vec::new(),
+            answers: HashMap::new(),
+            spawner_cpu_ns: 0,
+        })
+    }
+
+    /// The signal that asked the run to end, if one has come.
+    pub fn interrupted(&mut self) -> Option<nix::sys::signal::Signal> {
+        self.interrupt.check()
+    }
+
+    /// The spawner's process id.
+    pub fn spawner_pid(&self) -> u32 {
+        self.spawner.pid()
+    }
+
+    /// Whether overlay mounts for other tools can be made.
+    pub fn own_mounts(&self) -> bool {
+        self.spawner.own_mounts()
+    }
+
+    /// Starts one instance and waits until the host has read READY.
+    ///
+    /// On failure everything of the instance is taken away before this returns.
+    ///
+    /// # Errors
+    /// The failure that the sample records.
+    pub fn start(&mut self, contender: &mut dyn Contender, site: &Site) -> Result<Instance, Failed> {
+        self.begin();
+        let start = self.next_start(contender.name());
+        let result = self.start_timed(contender, site, &start);
+        result.map_err(|failed| {
+            let failed = self.explain(contender, site, &start, failed);
+            self.rescue(contender, site, &start);
+            failed
+        })
+    }
+
+    fn begin(&mut self) {
+        self.exits.clear();
+        self.answers.clear();
+        self.spawner_cpu_ns = 0;
+        self.errors_from = self.errors.metadata().map(|m| m.len()).unwrap_or(0);
+    }
+
+    fn next_start(&mut self, name: &str) -> Start {
+        // splitmix64's increment: nonces of one run never repeat and look unlike each other.
+        self.nonce = self.nonce.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        Start { id: format!("{name}-{}", self.next_tag()), nonce: format!("{:016x}", self.nonce) }
+    }
+
+    fn next_tag(&mut self) -> u64 {
+        self.tag += 1;
+        self.tag
+    }
+
+    fn start_timed(
+        &mut self,
+        contender: &mut dyn Contender,
+        site: &Site,
+        start: &Start,
+    ) -> Result<Instance, Failed> {
+        let tag = self.tag;
+        let deadline = Deadline::after(contender.deadline());
+        let t0 = clock::now_ns();
+        let launch =
+            contender.launch(site, start).map_err(|e| Failed::new(Failure::Start, format!("{e:#}")))?;
+        let mut instance = Instance {
+            start: start.clone(),
+            ready_ns: 0,
+            not_applied: Vec::new(),
+            channel: None,
+            main: None,
+            scripted: None,
+        };
+        match launch {
+            Launch::Scripted(Script::Took { ready, teardown, cpu }) => {
+                instance.ready_ns = ready;
+                instance.scripted = Some((teardown, cpu));
+                return Ok(instance);
+            }
+            Launch::Scripted(Script::Failed { failure, detail }) => {
+                return Err(Failed::new(failure, detail));
+            }
+            launch @ Launch::HandLoop { .. } => {
+                self.request(Request::Start { tag, launch }, &[])?;
+                let Event::Timed { ready_ns, teardown_ns, cpu_ns, .. } = self.answer(tag, deadline)? else {
+                    return Err(Failed::new(Failure::Start, "the spawner gave another answer than a time"));
+                };
+                instance.ready_ns = ready_ns;
+                instance.scripted = Some((teardown_ns, cpu_ns));
+                return Ok(instance);
+            }
+            launch => {
+                let (mut channel, [input, output]) =
+                    Channel::pipes().map_err(|e| Failed::new(Failure::Start, format!("make pipes: {e}")))?;
+                let fds = [input.as_raw_fd(), output.as_raw_fd(), self.errors.as_raw_fd()];
+                self.request(Request::Start { tag, launch }, &fds)?;
+                drop((input, output));
+                let line = self.ready(&mut channel, contender, start, tag, deadline)?;
+                instance.ready_ns = line.at_ns - t0;
+                instance.channel = Some(channel);
+            }
+        }
+        // From here on outside the clock.
+        let Event::Started { pid, cpu_ns, not_applied, .. } = self.answer(tag, deadline)? else {
+            return Err(Failed::new(Failure::Start, "the spawner gave another answer than a process"));
+        };
+        self.spawner_cpu_ns += cpu_ns;
+        instance.not_applied = not_applied;
+        instance.main = Some(self.main_process(contender, site, start, pid, deadline)?);
+        Ok(instance)
+    }
+
+    /// The process whose end is the end of the box: the one started, or, where that was a client which has
+    /// left, the one named in its pid file.
+    fn main_process(
+        &mut self,
+        contender: &dyn Contender,
+        site: &Site,
+        start: &Start,
+        started: u32,
+        deadline: Deadline,
+    ) -> Result<u32, Failed> {
+        let Some(pid_file) = contender.pid_file(site, start) else { return Ok(started) };
+        let exit = self.exit_of(started, deadline)?;
+        if exit.how != crate::spawner::protocol::How::Code(0) {
+            return Err(Failed::new(Failure::Start, format!("the client ended with {}", exit.how)));
+        }
+        std::fs::read_to_string(&pid_file)
+            .ok()
+            .and_then(|text| text.trim().parse().ok())
+            .ok_or_else(|| Failed::new(Failure::Start, format!("no process id in {}", pid_file.display())))
+    }
+
+    /// Sends one line and returns the first line of the answer.
+    ///
+    /// # Errors
+    /// `Timeout` or `Crash`.
+    pub fn ask(&mut self, instance: &mut Instance, line: &str, within: Duration) -> Result<String, Failed> {
+        let mut channel = instance
+            .channel
+            .take()
+            .ok_or_else(|| Failed::new(Failure::WrongAnswer, "a scripted box answers nothing"))?;
+        let result = channel
+            .send(line)
+            .map_err(|e| Failed::new(Failure::Crash, format!("send {line:?}: {e}")))
+            .and_then(|()| self.line(&mut channel, Deadline::after(within)))
+            .map(|line| line.text);
+        instance.channel = Some(channel);
+        result
+    }
+
+    /// Asks for `pong` with a fresh nonce: the box is alive and is the one we mean.
+    ///
+    /// # Errors
+    /// `WrongAnswer`, `Timeout` or `Crash`.
+    pub fn ping(&mut self, instance: &mut Instance, within: Duration) -> Result<(), Failed> {
+        let nonce = instance.start.nonce.chars().rev().collect::<String>();
+        let answer = self.ask(instance, &format!("ping {nonce}"), within)?;
+        if answer == format!("PONG {nonce}") {
+            return Ok(());
+        }
+        Err(Failed::new(Failure::WrongAnswer, format!("ping {nonce} was answered by {answer:?}")))
+    }
+
+    /// Adds to a failure what the box and its tool said on standard error, and what the contender itself
+    /// knows (a guest's panic, say).
+    fn explain(&mut self, contender: &dyn Contender, site: &Site, start: &Start, failed: Failed) -> Failed {
+        if let Some((failure, detail)) = contender.diagnose(site, start) {
+            return Failed::new(failure, detail);
+        }
+        let mut said = String::new();
+        let read = self.errors.seek(SeekFrom::Start(self.errors_from));
+        if read.is_ok() && self.errors.read_to_string(&mut said).is_ok() && !said.trim().is_empty() {
+            let last: Vec<&str> = said.trim().lines().rev().take(3).collect();
+            let last: Vec<&str> = last.into_iter().rev().collect();
+            return Failed::new(failed.failure, format!("{}: {}", failed.detail, last.join(" / ")));
+        }
+        failed
+    }
+}
+
+impl Instance {
+    /// Whether it is one of a script, which runs nothing and answers nothing.
+    pub fn is_scripted(&self) -> bool {
+        self.scripted.is_some()
+    }
+}

@@ -1,0 +1,167 @@
+//! Waiting: for a line, for an answer of the spawner, for the end of a process; always with a deadline.
+
+use std::os::fd::RawFd;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use tare_reports::document::Failure;
+
+use super::{Failed, Lab};
+use crate::channel::{Channel, Line, Read};
+use crate::clock::Deadline;
+use crate::contenders::Contender;
+use crate::site::Start;
+use crate::spawner::protocol::{Event, Exit, Request};
+
+/// Which of the descriptors waited for has something to say.
+#[derive(Debug, Clone, Copy)]
+struct Woken {
+    spawner: bool,
+    channel: bool,
+}
+
+impl Lab {
+    pub(super) fn request(&mut self, request: Request, fds: &[RawFd]) -> Result<(), Failed> {
+        self.spawner.send(&request, fds).map_err(gone)
+    }
+
+    /// Reads lines until READY with our nonce.
+    pub(super) fn ready(
+        &mut self,
+        channel: &mut Channel,
+        contender: &dyn Contender,
+        start: &Start,
+        tag: u64,
+        deadline: Deadline,
+    ) -> Result<Line, Failed> {
+        let expected = format!("READY {}", start.nonce);
+        loop {
+            let line = match self.line(channel, deadline) {
+                Ok(line) => line,
+                // The channel closes early both when the box died and when it never was.
+                Err(failed) if failed.failure == Failure::Crash => {
+                    return Err(match self.answer(tag, deadline) {
+                        Ok(Event::Started { pid, .. }) => self.died_early(pid, deadline),
+                        Ok(_) => failed,
+                        Err(refused) => refused,
+                    });
+                }
+                Err(failed) => return Err(failed),
+            };
+            if line.text == expected {
+                return Ok(line);
+            }
+            // Firmware may write to a serial line before the payload does; nothing may on a pipe.
+            if !contender.noisy_channel() {
+                return Err(Failed::new(
+                    Failure::WrongAnswer,
+                    format!("expected {expected:?}, read {:?}", line.text),
+                ));
+            }
+        }
+    }
+
+    fn died_early(&mut self, pid: u32, deadline: Deadline) -> Failed {
+        match self.exit_of(pid, deadline) {
+            Ok(exit) => Failed::new(Failure::Crash, format!("ended before READY with {}", exit.how)),
+            Err(failed) => failed,
+        }
+    }
+
+    /// The next line of the channel.
+    pub(super) fn line(&mut self, channel: &mut Channel, deadline: Deadline) -> Result<Line, Failed> {
+        if let Some(line) = channel.buffered() {
+            return Ok(line);
+        }
+        loop {
+            // The channel first: its line is what is being timed.
+            let woken = self.wait(Some(channel), deadline)?;
+            if woken.channel {
+                match channel.read() {
+                    Ok(Read::Line(line)) => return Ok(line),
+                    Ok(Read::Partial) => {}
+                    Ok(Read::End) => return Err(Failed::new(Failure::Crash, "the box closed its channel")),
+                    Err(e) => {
+                        return Err(Failed::new(Failure::WrongAnswer, format!("read the channel: {e}")));
+                    }
+                }
+            } else if woken.spawner {
+                self.take_event()?;
+            }
+        }
+    }
+
+    /// The spawner's answer to a request.
+    pub(super) fn answer(&mut self, tag: u64, deadline: Deadline) -> Result<Event, Failed> {
+        loop {
+            if let Some(event) = self.answers.remove(&tag) {
+                return match event {
+                    Event::Refused { error, .. } => Err(Failed::new(Failure::Start, error)),
+                    event => Ok(event),
+                };
+            }
+            if self.wait(None, deadline)?.spawner {
+                self.take_event()?;
+            }
+        }
+    }
+
+    /// The end of this process.
+    pub(super) fn exit_of(&mut self, pid: u32, deadline: Deadline) -> Result<Exit, Failed> {
+        loop {
+            if let Some(exit) = self.exits.iter().find(|exit| exit.pid == pid) {
+                return Ok(exit.clone());
+            }
+            if self.wait(None, deadline)?.spawner {
+                self.take_event()?;
+            }
+        }
+    }
+
+    /// Reads one event of the spawner and files it.
+    fn take_event(&mut self) -> Result<(), Failed> {
+        match self.spawner.receive().map_err(gone)? {
+            Event::Exited(exit) => self.exits.push(exit),
+            Event::Hello { .. } => {}
+            event @ (Event::Started { tag, .. }
+            | Event::Refused { tag, .. }
+            | Event::Done { tag, .. }
+            | Event::Timed { tag, .. }
+            | Event::Children { tag, .. }) => {
+                self.answers.insert(tag, event);
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the spawner or the channel.
+    fn wait(&mut self, channel: Option<&Channel>, deadline: Deadline) -> Result<Woken, Failed> {
+        let mut fds = vec![
+            PollFd::new(self.spawner.socket(), PollFlags::POLLIN),
+            PollFd::new(self.interrupt.readable(), PollFlags::POLLIN),
+        ];
+        fds.extend(channel.map(|c| PollFd::new(c.readable(), PollFlags::POLLIN)));
+        // Rounded up: waking a little late is harmless, waking early would spin.
+        let timeout = PollTimeout::try_from(deadline.left().as_millis() + 1).unwrap_or(PollTimeout::MAX);
+        match poll(&mut fds, timeout) {
+            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+            Err(errno) => return Err(Failed::new(Failure::Timeout, format!("poll: {errno}"))),
+        }
+        let ready = |i: usize| fds.get(i).is_some_and(|fd| fd.any().unwrap_or(true));
+        let woken = Woken { spawner: ready(0), channel: ready(2) };
+        if ready(1) {
+            let known = self.interrupt.seen().is_some();
+            // Only the signal's arrival breaks a wait off: taking the box down afterwards waits as usual.
+            if self.interrupt.check().is_some() && !known {
+                return Err(Failed::new(Failure::Interrupted, "the run was interrupted"));
+            }
+        }
+        if !woken.spawner && !woken.channel && deadline.passed() {
+            return Err(Failed::new(Failure::Timeout, "nothing came before the deadline"));
+        }
+        Ok(woken)
+    }
+}
+
+fn gone(error: std::io::Error) -> Failed {
+    Failed::new(Failure::Start, format!("the spawner is gone: {error}"))
+}

@@ -1,0 +1,191 @@
+//! Taking a box down, timed; and taking it away, whatever state it is in.
+
+use std::os::fd::AsRawFd;
+use std::path::Path;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use tare_reports::document::Failure;
+
+use super::{Failed, Instance, Lab};
+use crate::clock::{self, Deadline};
+use crate::contenders::{Contender, Undo};
+use crate::site::{Site, Start};
+use crate::spawner::protocol::{Event, How, Launch, Request};
+
+/// How long a box may take to end after it was asked to.
+const ENDS_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long one step of taking a box away may take.
+const STEP: Duration = Duration::from_secs(10);
+
+/// What taking a box down cost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stopped {
+    /// From the stop request until process, cgroups and mounts were gone, ns.
+    pub teardown_ns: Result<u64, Failed>,
+    /// CPU time of the box with its helpers, from start to end, ns.
+    pub cpu_ns: u64,
+}
+
+impl Lab {
+    /// Asks the box to exit, waits for its end, has the tool remove it, and checks that nothing is left.
+    pub fn stop(&mut self, contender: &mut dyn Contender, site: &Site, mut instance: Instance) -> Stopped {
+        if let Some((teardown, cpu_ns)) = instance.scripted {
+            return Stopped { teardown_ns: Ok(teardown), cpu_ns };
+        }
+        let start = instance.start.clone();
+        let mut teardown_ns = self.stop_timed(contender, site, &mut instance);
+        if let Err(failed) = teardown_ns {
+            teardown_ns = Err(self.explain(contender, site, &start, failed));
+            self.rescue(contender, site, &start);
+        }
+        let cpu_ns = self.spawner_cpu_ns + self.exits.iter().map(|exit| exit.cpu_ns).sum::<u64>();
+        let teardown_ns = teardown_ns.and_then(|ns| self.nothing_left(contender, site, &start).map(|()| ns));
+        Stopped { teardown_ns, cpu_ns }
+    }
+
+    fn stop_timed(
+        &mut self,
+        contender: &mut dyn Contender,
+        site: &Site,
+        instance: &mut Instance,
+    ) -> Result<u64, Failed> {
+        let main =
+            instance.main.ok_or_else(|| Failed::new(Failure::Start, "the box has no process to wait for"))?;
+        let asked = clock::now_ns();
+        if let Some(channel) = &mut instance.channel {
+            // A box that is gone already cannot be written to; its exit tells below.
+            let _ = channel.send("exit");
+        }
+        let exit =
+            self.exit_of(main, Deadline::after(ENDS_WITHIN)).map_err(|failed| match failed.failure {
+                Failure::Timeout => Failed::new(
+                    Failure::Timeout,
+                    format!("did not end within {} s of the stop request", ENDS_WITHIN.as_secs()),
+                ),
+                _ => failed,
+            })?;
+        if exit.how != How::Code(0) {
+            return Err(Failed::new(Failure::Crash, format!("ended with {}", exit.how)));
+        }
+        let mut end = exit.at_ns;
+        for undo in contender.teardown(site, &instance.start) {
+            self.undo(undo)?;
+            end = clock::now_ns();
+        }
+        Ok(end.saturating_sub(asked))
+    }
+
+    /// Takes away whatever is left of an instance, without looking at the time.
+    pub(super) fn rescue(&mut self, contender: &mut dyn Contender, site: &Site, start: &Start) {
+        self.kill_children();
+        for undo in contender.rescue(site, start) {
+            // Each step is tried: the one before may have had nothing to do.
+            let _ = self.undo(undo);
+        }
+        self.kill_children();
+    }
+
+    fn kill_children(&mut self) {
+        let deadline = Deadline::after(STEP);
+        while let Ok(pids) = self.children() {
+            if pids.is_empty() || deadline.passed() {
+                return;
+            }
+            for pid in pids {
+                let _ = self.request(Request::Kill { pid, signal: Signal::SIGKILL as i32 }, &[]);
+                let _ = self.exit_of(pid, deadline);
+            }
+        }
+    }
+
+    fn children(&mut self) -> Result<Vec<u32>, Failed> {
+        let tag = self.next_tag();
+        self.request(Request::Children { tag }, &[])?;
+        match self.answer(tag, Deadline::after(STEP))? {
+            Event::Children { pids, .. } => Ok(pids),
+            _ => Err(Failed::new(Failure::Leak, "the spawner did not list its children")),
+        }
+    }
+
+    fn undo(&mut self, undo: Undo) -> Result<(), Failed> {
+        let leak = |detail: String| Failed::new(Failure::Leak, detail);
+        match undo {
+            Undo::Command(argv) => self.undo_by(argv),
+            Undo::Made(made) => {
+                let tag = self.next_tag();
+                self.request(Request::Delete { tag, made }, &[])?;
+                self.done(tag)
+            }
+            Undo::Unmount(target) => {
+                let tag = self.next_tag();
+                self.request(Request::Unmount { tag, target }, &[])?;
+                self.done(tag)
+            }
+            Undo::Remove(path) => remove(&path).map_err(|e| leak(format!("remove {}: {e}", path.display()))),
+        }
+    }
+
+    /// Runs a tool's own command to its end.
+    fn undo_by(&mut self, argv: Vec<String>) -> Result<(), Failed> {
+        let name = argv.join(" ");
+        let leak = |detail: String| Failed::new(Failure::Leak, detail);
+        let null = std::fs::File::options().read(true).write(true).open("/dev/null");
+        let null = null.map_err(|e| leak(format!("open /dev/null: {e}")))?;
+        let launch = Launch::Command { argv, env: Vec::new(), overlay: None, dies_with_parent: false };
+        let tag = self.next_tag();
+        self.request(
+            Request::Start { tag, launch },
+            &[null.as_raw_fd(), null.as_raw_fd(), self.errors.as_raw_fd()],
+        )?;
+        let deadline = Deadline::after(STEP);
+        let Event::Started { pid, .. } = self.answer(tag, deadline)? else {
+            return Err(leak(format!("{name}: the spawner did not start it")));
+        };
+        match self.exit_of(pid, deadline)?.how {
+            How::Code(0) => Ok(()),
+            how => Err(leak(format!("{name}: {how}"))),
+        }
+    }
+
+    fn done(&mut self, tag: u64) -> Result<(), Failed> {
+        match self.answer(tag, Deadline::after(STEP)) {
+            Ok(Event::Done { cpu_ns, .. }) => {
+                self.spawner_cpu_ns += cpu_ns;
+                Ok(())
+            }
+            Ok(_) => Err(Failed::new(Failure::Leak, "the spawner gave another answer than done")),
+            Err(failed) => Err(Failed::new(Failure::Leak, failed.detail)),
+        }
+    }
+
+    /// The sample's own census: processes below the spawner, the box's directory and its cgroups.
+    fn nothing_left(
+        &mut self,
+        contender: &mut dyn Contender,
+        site: &Site,
+        start: &Start,
+    ) -> Result<(), Failed> {
+        let mut left: Vec<String> = self.children()?.iter().map(|pid| format!("process {pid}")).collect();
+        let paths = contender.leaves(site, start);
+        left.extend(paths.iter().filter(|path| path.exists()).map(|path| path.display().to_string()));
+        if left.is_empty() {
+            return Ok(());
+        }
+        self.rescue(contender, site, start);
+        Err(Failed::new(Failure::Leak, format!("left behind: {}", left.join(", "))))
+    }
+}
+
+fn remove(path: &Path) -> std::io::Result<()> {
+    let removed = match std::fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_dir() => std::fs::remove_dir_all(path),
+        Ok(_) => std::fs::remove_file(path),
+        Err(e) => Err(e),
+    };
+    match removed {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}

@@ -1,0 +1,161 @@
+//! Keeping what was seen: every sample goes to `samples.jsonl` the moment it exists, and into the document.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+use tare_reports::document::{Document, Mode, Parameters, Sample, Series, Unit};
+
+use crate::lab::Failed;
+
+/// A run's directory: `result.json`, `samples.jsonl`, the page.
+#[derive(Debug)]
+pub struct Record {
+    dir: PathBuf,
+    samples: File,
+    /// What will be written as `result.json`.
+    pub document: Document,
+    broken: Option<std::io::Error>,
+}
+
+/// A line of `samples.jsonl`: a sample with the names of its series.
+#[derive(Serialize)]
+struct Line<'a> {
+    measure: &'a str,
+    quantity: &'a str,
+    mode: Mode,
+    contender: &'a str,
+    unit: Unit,
+    parameters: &'a Parameters,
+    #[serde(flatten)]
+    sample: &'a Sample,
+}
+
+impl Record {
+    /// Makes the run's directory below `out` and points `latest` to it.
+    ///
+    /// # Errors
+    /// When it exists or cannot be made.
+    pub fn create(out: &Path, document: Document) -> Result<Self> {
+        let dir = out.join(&document.run.id);
+        fs::create_dir_all(out).with_context(|| format!("make the directory {}", out.display()))?;
+        fs::create_dir(&dir).with_context(|| format!("make the directory {}", dir.display()))?;
+        let path = dir.join("samples.jsonl");
+        let samples = File::create(&path).with_context(|| format!("make {}", path.display()))?;
+        point_latest(out, &document.run.id)?;
+        Ok(Self { dir, samples, document, broken: None })
+    }
+
+    /// The run's directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Writes `result.json` by a temporary name and a rename.
+    ///
+    /// # Errors
+    /// When it, or an earlier line of `samples.jsonl`, could not be written.
+    pub fn save(&mut self) -> Result<()> {
+        if let Some(error) = self.broken.take() {
+            return Err(error).with_context(|| format!("write {}", self.dir.join("samples.jsonl").display()));
+        }
+        tare_reports::write(&self.document, &self.dir.join("result.json"))?;
+        Ok(())
+    }
+
+    fn push(&mut self, name: Name<'_>, unit: Unit, sample: Sample) {
+        let Name { measure, quantity, contender, parameters } = name;
+        let mode = Mode::Warm;
+        let line = Line { measure, quantity, mode, contender, unit, parameters, sample: &sample };
+        let written = serde_json::to_vec(&line).map_err(std::io::Error::from).and_then(|mut bytes| {
+            bytes.push(b'\n');
+            self.samples.write_all(&bytes)
+        });
+        if let Err(error) = written {
+            // Told at the next save: a sample under way is not interrupted by a full disk.
+            self.broken.get_or_insert(error);
+        }
+        let series = &mut self.document.series;
+        let found = series.iter().position(|s| {
+            s.measure == measure
+                && s.quantity == quantity
+                && s.contender == contender
+                && s.parameters == *parameters
+        });
+        let at = found.unwrap_or_else(|| {
+            series.push(Series {
+                measure: measure.into(),
+                quantity: quantity.into(),
+                mode,
+                contender: contender.into(),
+                unit,
+                predicted: false,
+                parameters: parameters.clone(),
+                samples: Vec::new(),
+            });
+            series.len() - 1
+        });
+        series[at].samples.push(sample);
+    }
+}
+
+struct Name<'a> {
+    measure: &'a str,
+    quantity: &'a str,
+    contender: &'a str,
+    parameters: &'a Parameters,
+}
+
+/// One visit to one contender: where its samples belong.
+#[derive(Debug)]
+pub struct Visit<'a> {
+    /// Where they go.
+    pub record: &'a mut Record,
+    /// The measure that asks.
+    pub measure: &'a str,
+    /// The contender visited.
+    pub contender: &'a str,
+    /// Number of the round.
+    pub round: u32,
+    /// Place within the round's order.
+    pub position: u32,
+    /// What is held constant.
+    pub parameters: &'a Parameters,
+}
+
+impl Visit<'_> {
+    /// Records what came of a quantity.
+    pub fn outcome(&mut self, quantity: &str, unit: Unit, outcome: Result<u64, Failed>) {
+        let sample = match outcome {
+            Ok(value) => Sample::value(self.round, self.position, value),
+            Err(f) => Sample::failure(self.round, self.position, f.failure, f.detail),
+        };
+        let name =
+            Name { measure: self.measure, quantity, contender: self.contender, parameters: self.parameters };
+        self.record.push(name, unit, sample);
+    }
+
+    /// Records that a quantity has no value.
+    pub fn failure(&mut self, quantity: &str, unit: Unit, failed: &Failed) {
+        self.outcome(quantity, unit, Err(failed.clone()));
+    }
+
+    /// Notes in the contender's row what of the common box was not applied.
+    pub fn not_applied(&mut self, notes: &[String]) {
+        let row = self.record.document.contenders.iter_mut().find(|row| row.name == self.contender);
+        let Some(row) = row else { return };
+        for note in notes {
+            if !row.not_expressed.contains(note) {
+                row.not_expressed.push(note.clone());
+            }
+        }
+    }
+}
+
+fn point_latest(out: &Path, run: &str) -> Result<()> {
+    let (link, new) = (out.join("latest"), out.join(format!(".latest-{run}")));
+    std::os::unix::fs::symlink(run, &new).with_context(|| format!("make {}", new.display()))?;
+    fs::rename(&new, &link).with_context(|| format!("point {} to {run}", link.display()))
+}

@@ -1,0 +1,329 @@
+//! One run from beginning to end: who can run here, the rounds, the document, the page.
+
+mod selection;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use nix::sys::signal::Signal;
+use tare_reports::document::{Accel, CensusPair, Contender as Row, Document, Host, Run, SCHEMA, Status};
+
+use crate::contenders::{Contender, Found, Missing, Surroundings};
+use crate::host::{census, facts};
+use crate::lab::Lab;
+use crate::measures::Measure;
+use crate::record::Record;
+use crate::rounds::{self, Plan, Rounds};
+use crate::site::Site;
+use crate::vm::kvm::{self, Kvm};
+use crate::{interrupt, payload};
+
+pub use selection::{Selection, UnknownName};
+
+/// How long namespaces may take to die after the last process in them has ended.
+const SETTLE: Duration = Duration::from_secs(5);
+
+/// How much is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Profile {
+    /// Under three minutes on two cores.
+    Quick,
+    /// A thousand rounds or twenty minutes.
+    Standard,
+    /// Three thousand rounds or two hours.
+    Full,
+}
+
+impl Profile {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Quick => "quick",
+            Self::Standard => "standard",
+            Self::Full => "full",
+        }
+    }
+
+    fn plan(self) -> Plan {
+        let (rounds, minutes) = match self {
+            Self::Quick => (400, 2),
+            Self::Standard => (1000, 20),
+            Self::Full => (3000, 120),
+        };
+        Plan { rounds, budget: Some(Duration::from_secs(minutes * 60)) }
+    }
+}
+
+/// What is asked of a run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Who and what.
+    pub selection: Selection,
+    /// How much.
+    pub profile: Profile,
+    /// This many rounds for everybody, whatever the profile's budget says.
+    pub rounds: Option<u32>,
+    /// Seed of every random choice.
+    pub seed: u64,
+    /// Directory in which the run's directory is made.
+    pub out: PathBuf,
+    /// The executable that becomes the spawner: one that calls [`crate::spawner::become_if_asked`].
+    pub spawner: PathBuf,
+    /// Whether to draw a progress bar, where standard error is a terminal.
+    pub progress: bool,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The document, as saved.
+    pub document: Document,
+    /// The run's directory.
+    pub dir: PathBuf,
+    /// The page.
+    pub page: PathBuf,
+    /// The signal that ended it early.
+    pub interrupted: Option<Signal>,
+}
+
+impl Outcome {
+    /// The exit status that the command line promises: 0, 3 when a contender failed, 130 or 143 when
+    /// interrupted.
+    pub fn exit_status(&self) -> i32 {
+        let failed = self.document.contenders.iter().any(|row| row.status == Status::Failed);
+        match self.interrupted {
+            Some(signal) => interrupt::exit_status(signal),
+            None if failed => 3,
+            None => 0,
+        }
+    }
+}
+
+/// Runs, saves and draws.
+///
+/// # Errors
+/// When the site or the run's directory cannot be made, the spawner does not start, or results cannot be
+/// saved. What a contender does wrong is in the document, not here.
+pub fn run(options: &Options) -> Result<Outcome> {
+    let started = Timestamp::now();
+    let id = format!("{}-{:04x}", started.strftime("%Y%m%dT%H%M%SZ"), std::process::id() & 0xffff);
+    let (measures, mut contenders) = options.selection.resolve()?;
+    let surroundings = surroundings(&contenders);
+    let document = Document {
+        schema: SCHEMA,
+        run: Run {
+            id: id.clone(),
+            started: started.to_string(),
+            finished: None,
+            seed: options.seed,
+            profile: options.profile.name().into(),
+            complete: false,
+            reliable: false,
+            unreliable_because: vec!["the run was not finished".into()],
+            tare: crate::VERSION.into(),
+            command: std::env::args().collect(),
+            readings: Vec::new(),
+            census: None,
+            left_out: options.selection.left_out(),
+        },
+        host: facts::read(surroundings.kvm.to_string()),
+        contenders: Vec::new(),
+        series: Vec::new(),
+        audit: Vec::new(),
+    };
+    let mut record = Record::create(&options.out, document)?;
+    let site = Site::create(&id)?;
+    let measured = measure(options, &measures, &mut contenders, &surroundings, &site, &mut record);
+    // The site goes whatever happened; an error of the run itself is the one to tell.
+    let removed = site.remove();
+    let interrupted = measured?;
+    removed?;
+    finish(record, interrupted)
+}
+
+fn measure(
+    options: &Options,
+    measures: &[Box<dyn Measure>],
+    contenders: &mut Vec<Box<dyn Contender>>,
+    surroundings: &Surroundings,
+    site: &Site,
+    record: &mut Record,
+) -> Result<Option<Signal>> {
+    let mut lab = Lab::open(&options.spawner, &record.dir().join("stderr.log"), options.seed)?;
+    let before = census::take(site, lab.spawner_pid());
+    record.document.contenders = rows(contenders, surroundings, site);
+    let able: Vec<String> = record
+        .document
+        .contenders
+        .iter()
+        .filter(|row| row.status == Status::Measured)
+        .map(|row| row.name.clone())
+        .collect();
+    contenders.retain(|c| able.iter().any(|name| name == c.name()));
+    record.save()?;
+    let plan = match options.rounds {
+        Some(rounds) => Plan { rounds, budget: None },
+        None => options.profile.plan(),
+    };
+    let mut complete = true;
+    for measure in measures {
+        let bar = progress_bar(options.progress);
+        let mut progress = |made, planned, name: &str| {
+            bar.set_length(planned);
+            bar.set_position(made);
+            bar.set_message(name.to_owned());
+        };
+        let rounds = Rounds {
+            lab: &mut lab,
+            site,
+            contenders: contenders.as_mut_slice(),
+            measure: measure.as_ref(),
+            record,
+            progress: &mut progress,
+        };
+        complete &= rounds::run(rounds, plan, options.seed)?;
+        bar.finish_and_clear();
+    }
+    let after = census::settle(site, lab.spawner_pid(), &before, SETTLE);
+    record.document.run.census = Some(CensusPair { before, after });
+    record.document.run.complete = complete;
+    Ok(lab.interrupted())
+}
+
+fn finish(mut record: Record, interrupted: Option<Signal>) -> Result<Outcome> {
+    let document = &mut record.document;
+    document.run.finished = Some(Timestamp::now().to_string());
+    settle_statuses(document);
+    document.run.unreliable_because = tare_reports::reliability::check(document);
+    document.run.reliable = document.run.unreliable_because.is_empty();
+    document.audit = tare_reports::audit::audit(document);
+    record.save()?;
+    let page = write_page(&record.document, record.dir(), tare_reports::Lang::En)?;
+    let dir = record.dir().to_owned();
+    Ok(Outcome { document: record.document, dir, page, interrupted })
+}
+
+/// Writes the page of a document into a directory and returns its path.
+///
+/// # Errors
+/// When it cannot be drawn or written.
+pub fn write_page(document: &Document, dir: &Path, lang: tare_reports::Lang) -> Result<PathBuf> {
+    let page = dir.join("index.html");
+    let html = tare_reports::page::render(document, lang)?;
+    std::fs::write(&page, html).with_context(|| format!("write {}", page.display()))?;
+    Ok(page)
+}
+
+/// A contender of which no sample succeeded has failed, with the first failure as the reason.
+fn settle_statuses(document: &mut Document) {
+    for row in &mut document.contenders {
+        if row.status != Status::Measured {
+            continue;
+        }
+        let mut samples =
+            document.series.iter().filter(|s| s.contender == row.name).flat_map(|s| &s.samples).peekable();
+        if samples.peek().is_none() {
+            row.status = Status::Failed;
+            row.reason = Some("the run ended before its first visit".into());
+        } else if let Some(first) = samples.clone().find(|s| s.failure.is_some())
+            && samples.all(|s| s.value.is_none())
+        {
+            row.status = Status::Failed;
+            row.reason =
+                Some(format!("no sample succeeded; the first: {}", first.detail.as_deref().unwrap_or("?")));
+        }
+    }
+}
+
+/// Asks whether KVM works, where a virtual machine was asked for; the answer can take two seconds.
+fn surroundings(contenders: &[Box<dyn Contender>]) -> Surroundings {
+    use tare_reports::document::Class;
+    let asked = contenders.iter().any(|c| c.class() == Class::Vm);
+    let kvm = if asked {
+        look_for_kvm()
+    } else {
+        Kvm::Absent("not probed: no virtual machine was asked for".into())
+    };
+    Surroundings { root: nix::unistd::Uid::effective().is_root(), kvm }
+}
+
+/// The verdict on KVM on this host.
+pub fn look_for_kvm() -> Kvm {
+    match crate::vm::tool::find() {
+        Ok(qemu) => kvm::probe(&qemu.path),
+        Err(missing) => Kvm::Absent(format!("not probed: {}", missing.reason)),
+    }
+}
+
+/// Everything that a host can say without measuring: for `tare doctor` and `tare list`.
+///
+/// # Errors
+/// When the script of scripted contenders is broken.
+pub fn look(selection: &Selection) -> Result<(Host, Vec<Row>)> {
+    let (_, mut contenders) = selection.resolve()?;
+    let surroundings = surroundings(&contenders);
+    let rows = contenders.iter_mut().map(|c| row(c.as_mut(), &surroundings).0).collect();
+    Ok((facts::read(surroundings.kvm.to_string()), rows))
+}
+
+fn row(contender: &mut dyn Contender, surroundings: &Surroundings) -> (Row, bool) {
+    let probed = contender.probe(surroundings);
+    let able = probed.is_ok();
+    let (found, missing) = match probed {
+        Ok(found) => (found, None),
+        Err(missing) => {
+            let none = Found { version: "unknown".into(), accel: Accel::Native, not_expressed: Vec::new() };
+            (none, Some(missing))
+        }
+    };
+    let (reason, fix) = match missing {
+        Some(Missing { reason, fix }) => (Some(reason), fix),
+        None => (None, None),
+    };
+    let row = Row {
+        name: contender.name().into(),
+        class: contender.class(),
+        accel: found.accel,
+        version: found.version,
+        command: Vec::new(),
+        channel: contender.channel().into(),
+        status: if able { Status::Measured } else { Status::Skipped },
+        reason,
+        fix,
+        about: contender.about().into(),
+        inside_clock: contender.inside_clock().iter().map(|s| (*s).to_owned()).collect(),
+        not_expressed: found.not_expressed,
+        payload_sha256: able.then(payload::sha256),
+    };
+    (row, able)
+}
+
+fn rows(contenders: &mut [Box<dyn Contender>], surroundings: &Surroundings, site: &Site) -> Vec<Row> {
+    contenders
+        .iter_mut()
+        .map(|contender| {
+            let (mut row, able) = row(contender.as_mut(), surroundings);
+            if able {
+                match contender.prepare(site) {
+                    Ok(()) => row.command = contender.command(site),
+                    Err(error) => {
+                        row.status = Status::Failed;
+                        row.reason = Some(format!("preparation: {error:#}"));
+                    }
+                }
+            }
+            row
+        })
+        .collect()
+}
+
+fn progress_bar(wanted: bool) -> indicatif::ProgressBar {
+    if !wanted {
+        return indicatif::ProgressBar::hidden();
+    }
+    // Drawn only when a sample has just ended: a redraw during one would be measured.
+    let style = indicatif::ProgressStyle::with_template("{bar:30} {pos}/{len} visits, {eta} left: {msg}")
+        .unwrap_or_else(|_| indicatif::ProgressStyle::default_bar());
+    indicatif::ProgressBar::new(0).with_style(style)
+}

@@ -1,0 +1,291 @@
+//! What lab and spawner say to each other, and how it travels.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::path::PathBuf;
+
+use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// Longest message, bytes. A seqpacket message is sent whole or not at all.
+const MESSAGE: usize = 128 * 1024;
+
+/// What the lab asks for. `tag` names the request in the answer.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Request {
+    /// Start something; the box's standard input, output and error come with the message.
+    Start {
+        /// Names the request.
+        tag: u64,
+        /// What to start.
+        launch: Launch,
+    },
+    /// Undo an overlay mount made for a [`Launch::Command`].
+    Unmount {
+        /// Names the request.
+        tag: u64,
+        /// Where it is mounted.
+        target: PathBuf,
+    },
+    /// Take down a box that the spawner itself made ([`Launch::Library`], [`Launch::Floor`]).
+    Delete {
+        /// Names the request.
+        tag: u64,
+        /// Which box.
+        made: Made,
+    },
+    /// Send a signal to a process that has not been reaped yet; others are left alone.
+    Kill {
+        /// The process.
+        pid: u32,
+        /// The signal's number.
+        signal: i32,
+    },
+    /// List the processes below the spawner.
+    Children {
+        /// Names the request.
+        tag: u64,
+    },
+}
+
+/// A box that the spawner itself made.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Made {
+    /// By the runtime's library.
+    Library {
+        /// State directory of the runtime.
+        root: PathBuf,
+        /// Name of the box.
+        id: String,
+    },
+    /// By the hand-issued floor.
+    Floor(FloorSpec),
+}
+
+/// What to start, and what the lab does inside the clock because the tool does not do it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Launch {
+    /// Run a command.
+    Command {
+        /// Program and arguments.
+        argv: Vec<String>,
+        /// The whole environment.
+        env: Vec<(String, String)>,
+        /// An overlay that the tool cannot mount by itself.
+        overlay: Option<Overlay>,
+        /// Have the kernel kill it when the spawner dies: for what would not notice the end of its input.
+        dies_with_parent: bool,
+    },
+    /// Call the runtime's library.
+    Library {
+        /// State directory of the runtime.
+        root: PathBuf,
+        /// The box.
+        spec: Box<tare_runtime::Spec>,
+    },
+    /// Issue the floor's kernel calls.
+    Floor(FloorSpec),
+    /// Time the hand-written loop: pipes, posix_spawn, a blocking read, no lab.
+    HandLoop {
+        /// Program and arguments.
+        argv: Vec<String>,
+        /// What must be read.
+        expect: String,
+    },
+    /// Nothing is started: the figures come from a script. For tests of the pipeline.
+    Scripted(Script),
+}
+
+/// What a scripted contender answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Script {
+    /// It worked, and took this long, ns.
+    Took {
+        /// From the first call to READY.
+        ready: u64,
+        /// From the stop request to nothing left.
+        teardown: u64,
+        /// CPU time.
+        cpu: u64,
+    },
+    /// It failed.
+    Failed {
+        /// How.
+        failure: tare_reports::document::Failure,
+        /// In words.
+        detail: String,
+    },
+}
+
+/// An overlay mount (mount(8), "Mount options for overlay").
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Overlay {
+    /// The shared, read-only layer.
+    pub lower: PathBuf,
+    /// Directory made for this instance: `upper`, `work` and `merged` are made in it.
+    pub dir: PathBuf,
+}
+
+/// What the hand-issued floor needs to know.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct FloorSpec {
+    /// Directory made for this instance.
+    pub dir: PathBuf,
+    /// The shared, read-only layer.
+    pub lower: PathBuf,
+    /// Its cgroup directories with the limit files to write: (directory, file, text).
+    pub cgroups: Vec<FloorCgroup>,
+    /// Program inside the box, and arguments.
+    pub argv: Vec<String>,
+}
+
+/// One cgroup directory of the floor and the limit in it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct FloorCgroup {
+    /// The directory to make.
+    pub dir: PathBuf,
+    /// Limit files in it and what is written there.
+    pub limits: Vec<(String, String)>,
+}
+
+/// What the spawner reports.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Event {
+    /// It has set itself up.
+    Hello {
+        /// Its process id.
+        pid: u32,
+        /// Whether it could take a mount namespace of its own.
+        own_mounts: bool,
+    },
+    /// A request to start was carried out.
+    Started {
+        /// Which request.
+        tag: u64,
+        /// The process started.
+        pid: u32,
+        /// CPU time the spawner spent on it, ns.
+        cpu_ns: u64,
+        /// What of the box could not be applied, in words.
+        not_applied: Vec<String>,
+    },
+    /// A request failed.
+    Refused {
+        /// Which request.
+        tag: u64,
+        /// In words.
+        error: String,
+    },
+    /// A request was carried out.
+    Done {
+        /// Which request.
+        tag: u64,
+        /// CPU time the spawner spent on it, ns.
+        cpu_ns: u64,
+    },
+    /// The hand-written loop's figures.
+    Timed {
+        /// Which request.
+        tag: u64,
+        /// From the first call to the line read, ns.
+        ready_ns: u64,
+        /// From the end of input to the process reaped, ns.
+        teardown_ns: u64,
+        /// CPU time of the child, ns.
+        cpu_ns: u64,
+    },
+    /// A process below the spawner ended.
+    Exited(Exit),
+    /// The processes below the spawner.
+    Children {
+        /// Which request.
+        tag: u64,
+        /// Their ids.
+        pids: Vec<u32>,
+    },
+}
+
+/// The end of one process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// Which process.
+    pub pid: u32,
+    /// How it ended.
+    pub how: How,
+    /// User and system time of it and of the children it waited for, ns (getrusage(2)).
+    pub cpu_ns: u64,
+    /// When it was reaped, on the host's monotonic clock.
+    pub at_ns: u64,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum How {
+    /// It returned this status.
+    Code(i32),
+    /// This signal killed it.
+    Signal(i32),
+}
+
+impl std::fmt::Display for How {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exit status {code}"),
+            Self::Signal(signal) => match nix::sys::signal::Signal::try_from(*signal) {
+                Ok(signal) => write!(f, "{signal}"),
+                Err(_) => write!(f, "signal {signal}"),
+            },
+        }
+    }
+}
+
+/// Sends one message with descriptors attached.
+pub fn send<T: Serialize>(socket: BorrowedFd, message: &T, fds: &[RawFd]) -> std::io::Result<()> {
+    let bytes = serde_json::to_vec(message)?;
+    let rights = [ControlMessage::ScmRights(fds)];
+    let control: &[ControlMessage] = if fds.is_empty() { &[] } else { &rights };
+    loop {
+        match sendmsg::<()>(
+            socket.as_raw_fd(),
+            &[IoSlice::new(&bytes)],
+            control,
+            MsgFlags::MSG_NOSIGNAL,
+            None,
+        ) {
+            Ok(_) => return Ok(()),
+            Err(nix::errno::Errno::EINTR) => continue,
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+/// Receives one message with its descriptors; `None` when the other side is gone.
+pub fn receive<T: DeserializeOwned>(
+    socket: BorrowedFd,
+    buffer: &mut Vec<u8>,
+) -> std::io::Result<Option<(T, Vec<OwnedFd>)>> {
+    buffer.resize(MESSAGE, 0);
+    let mut space = nix::cmsg_space!([RawFd; 3]);
+    let (length, fds) = loop {
+        let mut slices = [IoSliceMut::new(buffer)];
+        match recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC) {
+            Ok(message) => {
+                let mut fds = Vec::new();
+                for control in message.cmsgs()? {
+                    if let ControlMessageOwned::ScmRights(raw) = control {
+                        fds.extend(raw.into_iter().map(crate::sys::received));
+                    }
+                }
+                break (message.bytes, fds);
+            }
+            Err(nix::errno::Errno::EINTR) => continue,
+            Err(nix::errno::Errno::ECONNRESET) => return Ok(None),
+            Err(errno) => return Err(errno.into()),
+        }
+    };
+    if length == 0 {
+        return Ok(None);
+    }
+    Ok(Some((serde_json::from_slice(&buffer[..length])?, fds)))
+}

@@ -1,0 +1,66 @@
+//! The kernel calls for which no safe wrapper exists. The only file of this crate with `unsafe`.
+#![allow(unsafe_code)]
+
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+
+use crate::spawner::protocol::How;
+
+/// Takes ownership of a descriptor that arrived in an `SCM_RIGHTS` message (unix(7)).
+pub(crate) fn received(fd: RawFd) -> OwnedFd {
+    // SAFETY: the kernel has just installed this descriptor for us; nobody else in the process knows it.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// Has the kernel send SIGKILL to the command's process when the thread that spawns it ends (prctl(2),
+/// PR_SET_PDEATHSIG).
+pub(crate) fn die_with_parent(command: &mut Command) {
+    let set = || nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(std::io::Error::from);
+    // SAFETY: the closure runs between fork and exec in a single-threaded child; it makes one system call
+    // and allocates nothing.
+    unsafe { command.pre_exec(set) };
+}
+
+/// One child that has ended: its id, how, and the CPU time of it and of the children it waited for, ns.
+pub(crate) type Reaped = (u32, How, u64);
+
+/// Reaps one ended child without waiting (wait4(2), WNOHANG); `None` when there is none.
+pub(crate) fn reap() -> Option<Reaped> {
+    wait4(-1, libc::WNOHANG)
+}
+
+/// Waits for this child to end.
+pub(crate) fn reap_child(pid: u32) -> Option<Reaped> {
+    wait4(pid as i32, 0)
+}
+
+fn wait4(which: i32, options: i32) -> Option<Reaped> {
+    let mut status = 0;
+    // SAFETY: rusage is a plain C struct of integers, for which all zeroes is a value.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    loop {
+        // SAFETY: both pointers are to live local variables of the types that wait4 writes.
+        let pid = unsafe { libc::wait4(which, &mut status, options, &mut usage) };
+        if pid < 0 && Errno::last() == Errno::EINTR {
+            continue;
+        }
+        if pid <= 0 {
+            return None;
+        }
+        let how = if libc::WIFSIGNALED(status) {
+            How::Signal(libc::WTERMSIG(status))
+        } else {
+            How::Code(libc::WEXITSTATUS(status))
+        };
+        return Some((pid as u32, how, ns(usage.ru_utime) + ns(usage.ru_stime)));
+    }
+}
+
+fn ns(t: libc::timeval) -> u64 {
+    Duration::new(t.tv_sec as u64, t.tv_usec as u32 * 1000).as_nanos() as u64
+}

@@ -1,0 +1,172 @@
+//! The whole pipeline on scripted contenders: exact numbers, no root, no time passing.
+
+use std::path::{Path, PathBuf};
+
+use assert_cmd::Command;
+use serde_json::{Value, json};
+use tare_reports::document::{Document, Failure, Series, Status};
+
+struct Outcome {
+    dir: tempfile::TempDir,
+    output: std::process::Output,
+}
+
+impl Outcome {
+    fn run_dir(&self) -> PathBuf {
+        self.dir.path().join("out/latest").canonicalize().unwrap()
+    }
+
+    fn document(&self) -> Document {
+        tare_reports::read(&self.run_dir().join("result.json")).unwrap()
+    }
+
+    fn series(&self, contender: &str, quantity: &str) -> Series {
+        let document = self.document();
+        let mut found = document
+            .series
+            .into_iter()
+            .filter(|s| s.contender == contender && s.quantity == quantity && s.parameters.aa.is_none());
+        let series = found.next().unwrap_or_else(|| panic!("no series {contender}/{quantity}"));
+        assert!(found.next().is_none(), "{contender}/{quantity} must be one series");
+        series
+    }
+
+    fn stderr(&self) -> String {
+        String::from_utf8_lossy(&self.output.stderr).into_owned()
+    }
+}
+
+fn tare() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_tare"))
+}
+
+fn play(script: &Value, args: &[&str]) -> Outcome {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("script.json");
+    std::fs::write(&file, script.to_string()).unwrap();
+    let out = dir.path().join("out");
+    let output = tare()
+        .arg("run")
+        .args(args)
+        .arg("--out")
+        .arg(&out)
+        .env("TARE_FAKE", &file)
+        .timeout(std::time::Duration::from_secs(60))
+        .output()
+        .unwrap();
+    Outcome { dir, output }
+}
+
+fn took(ready: u64) -> Value {
+    json!({"Took": {"ready": ready, "teardown": ready / 2, "cpu": ready / 4}})
+}
+
+fn two() -> Value {
+    json!({"contenders": [
+        {"name": "fake-a", "visits": [took(1000), took(1200), took(1100)]},
+        {"name": "fake-b", "visits": [took(8000), {"Failed": {"failure": "timeout", "detail": "it hung"}}]},
+        {"name": "fake-c", "skipped": "no such tool here", "visits": [took(1)]},
+    ]})
+}
+
+#[test]
+fn every_scripted_figure_arrives_in_the_document_exactly() {
+    let run = play(&two(), &["--only", "fake-a,fake-b,fake-c", "--rounds", "40", "--seed", "7"]);
+    assert_eq!(run.output.status.code(), Some(0), "{}", run.stderr());
+    // fake-a is visited twice per round (it is the A/A contender), so its script advances by both visits.
+    let b: Vec<Option<u64>> = run.series("fake-b", "ready").samples.iter().map(|s| s.value).collect();
+    let expected: Vec<Option<u64>> = (0..40).map(|i| (i % 2 == 0).then_some(8000)).collect();
+    assert_eq!(b, expected);
+    let teardown: u64 = run.series("fake-b", "teardown").samples.iter().filter_map(|s| s.value).sum();
+    assert_eq!(teardown, 20 * 4000);
+    let failures: Vec<Failure> =
+        run.series("fake-b", "cpu").samples.iter().filter_map(|s| s.failure).collect();
+    assert_eq!(failures, vec![Failure::Timeout; 20], "failures are rows");
+    let mut a: Vec<u64> = run
+        .document()
+        .series
+        .iter()
+        .filter(|s| s.contender == "fake-a" && s.quantity == "ready")
+        .flat_map(|s| s.samples.iter().filter_map(|s| s.value))
+        .collect();
+    a.sort_unstable();
+    assert_eq!(a.iter().sum::<u64>(), 27 * 1000 + 27 * 1200 + 26 * 1100);
+    let c = run.document().contenders.into_iter().find(|c| c.name == "fake-c").unwrap();
+    assert_eq!((c.status, c.reason.as_deref()), (Status::Skipped, Some("no such tool here")));
+}
+
+#[test]
+fn the_order_is_shuffled_stored_and_repeats_with_the_seed() {
+    let order = |seed: &str| -> Vec<(u32, u32)> {
+        let run = play(&two(), &["--only", "fake-a,fake-b", "--rounds", "60", "--seed", seed]);
+        run.series("fake-b", "ready").samples.iter().map(|s| (s.round, s.position)).collect()
+    };
+    let (first, again, other) = (order("1"), order("1"), order("2"));
+    assert_eq!(first, again);
+    assert_ne!(first, other);
+    for place in 0..3 {
+        let here = first.iter().filter(|(_, position)| *position == place).count();
+        assert!((8..=35).contains(&here), "place {place} was taken {here} times of 60");
+    }
+}
+
+#[test]
+fn the_result_is_valid_and_every_sample_is_also_a_line() {
+    let run = play(&two(), &["--only", "fake-a,fake-b", "--rounds", "5"]);
+    let text = std::fs::read_to_string(run.run_dir().join("result.json")).unwrap();
+    let result: Value = serde_json::from_str(&text).unwrap();
+    let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("../reports/schema.json");
+    let schema: Value = serde_json::from_str(&std::fs::read_to_string(schema).unwrap()).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let errors: Vec<String> = validator.iter_errors(&result).map(|e| e.to_string()).collect();
+    assert!(errors.is_empty(), "{errors:?}");
+    let lines = std::fs::read_to_string(run.run_dir().join("samples.jsonl")).unwrap();
+    let in_document: usize = run.document().series.iter().map(|s| s.samples.len()).sum();
+    assert_eq!(lines.lines().count(), in_document);
+    assert_eq!(in_document, 5 * 3 * 3, "five rounds, three places, three quantities");
+    for line in lines.lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        assert!(line["value"].is_u64() != line["failure"].is_string(), "{line}");
+    }
+    let page = std::fs::read_to_string(run.run_dir().join("index.html")).unwrap();
+    assert!(page.contains("fake-a") && page.contains("</html>"));
+}
+
+#[test]
+fn a_contender_without_one_success_has_failed_and_the_status_says_so() {
+    let script = json!({"contenders": [
+        {"name": "fake-a", "visits": [took(1000)]},
+        {"name": "fake-b", "visits": [{"Failed": {"failure": "crash", "detail": "it fell over"}}]},
+    ]});
+    let run = play(&script, &["--only", "fake-a,fake-b", "--rounds", "4"]);
+    assert_eq!(run.output.status.code(), Some(3), "{}", run.stderr());
+    let b = run.document().contenders.into_iter().find(|c| c.name == "fake-b").unwrap();
+    assert_eq!(b.status, Status::Failed);
+    assert!(b.reason.unwrap().contains("it fell over"));
+    assert_eq!(run.series("fake-a", "ready").samples.len(), 4, "the other row is there");
+}
+
+#[test]
+fn wrong_names_and_broken_scripts_are_one_clear_line() {
+    let run = play(&two(), &["--only", "fake-z"]);
+    assert_eq!(run.output.status.code(), Some(2));
+    assert!(run.stderr().contains("no contender is called \"fake-z\"; there are: "), "{}", run.stderr());
+    let run = play(&two(), &["speed-of-light"]);
+    assert_eq!(run.output.status.code(), Some(2));
+    assert!(run.stderr().contains("no measure is called"), "{}", run.stderr());
+    let run = play(&json!({"contenders": [{"name": "x", "visits": []}]}), &["--only", "process"]);
+    assert_eq!(run.output.status.code(), Some(1));
+    assert!(run.stderr().contains("the visits of x are empty"), "{}", run.stderr());
+    assert_eq!(run.stderr().lines().count(), 1, "{}", run.stderr());
+    assert!(!run.dir.path().join("out").exists(), "nothing is made before the names are known");
+}
+
+#[test]
+fn the_page_is_drawn_again_from_the_result() {
+    let run = play(&two(), &["--only", "fake-a,fake-b", "--rounds", "3"]);
+    let again = run.dir.path().join("again");
+    tare().arg("report").arg(run.run_dir()).args(["--lang", "zh", "--out"]).arg(&again).assert().success();
+    let page = std::fs::read_to_string(again.join("index.html")).unwrap();
+    assert!(page.contains("lang=\"zh"), "the Chinese page says so");
+    tare().arg("report").arg(run.dir.path().join("nowhere")).assert().code(1);
+}
