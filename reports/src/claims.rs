@@ -9,7 +9,7 @@ use crate::Lang;
 use crate::document::{Accel, Class, Document};
 use crate::stats::Difference;
 use crate::summary::{Comparison, QEMU, Summary};
-use crate::units::{digits, duration};
+use crate::units::digits;
 
 mod judge;
 

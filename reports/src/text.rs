@@ -15,15 +15,12 @@ pub fn table(document: &Document) -> String {
     for topic in Topic::all(document, &summaries) {
         out.push(String::new());
         out.push(format!("{} / {}, {}", topic.measure, topic.quantity, topic.setting(crate::Lang::En)));
-        out.extend(aligned(&rows(&topic)));
-        let caveats: std::collections::BTreeSet<&str> = topic
-            .lanes
-            .iter()
-            .flat_map(|it| [&it.to_process, &it.to_qemu])
-            .flatten()
-            .filter_map(|it| it.caveat)
-            .collect();
-        out.extend(caveats.into_iter().map(|it| format!("  * {it}")));
+        let caveats = caveats(&topic);
+        out.extend(aligned(&rows(&topic, &caveats)));
+        out.extend(caveats.iter().enumerate().map(|(index, it)| format!("  {} {it}", stars(index))));
+        for lane in topic.lanes.iter().filter(|it| it.failed() > 0) {
+            out.push(format!("  failed: {}: {}", lane.label(), crate::charts::failure_counts(lane)));
+        }
     }
     idle(document, &mut out);
     verdicts(document, &mut out);
@@ -47,7 +44,7 @@ fn head(document: &Document, out: &mut Vec<String>) {
 }
 
 /// The header and one row per lane.
-fn rows(topic: &Topic) -> Vec<Vec<String>> {
+fn rows(topic: &Topic, caveats: &[&str]) -> Vec<Vec<String>> {
     let header = ["contender", "accel", "median", "95 % interval", "n", "failed", "x process", "x qemu"];
     let mut rows = vec![header.map(str::to_owned).to_vec()];
     rows.extend(topic.lanes.iter().map(|lane| {
@@ -61,8 +58,10 @@ fn rows(topic: &Topic) -> Vec<Vec<String>> {
             ),
             lane.n.to_string(),
             failures(lane),
-            compared(lane.to_process.as_ref()),
-            compared(lane.to_qemu.as_ref()),
+            compared(lane.to_process.as_ref(), caveats),
+            lane.to_qemu
+                .as_ref()
+                .map_or_else(|| "-".to_owned(), |it| ratio(it.ratio.ratio) + &marked(it, caveats)),
         ]
     }));
     rows
@@ -76,24 +75,46 @@ fn or_na(text: Option<String>) -> String {
     text.unwrap_or_else(|| "n/a".to_owned())
 }
 
-/// `0`, or the number with its reasons: `2 of 30: timeout 1, crash 1`.
+/// `0`, or `2 of 30`; the reasons stand below the table.
 fn failures(lane: &Summary) -> String {
     if lane.failed() == 0 {
         return "0".to_owned();
     }
-    let reasons = crate::charts::failure_counts(lane);
-    format!("{} of {}: {reasons}", lane.failed(), lane.failed() + lane.n)
+    format!("{} of {}", lane.failed(), lane.failed() + lane.n)
 }
 
-/// `3.05x [2.98, 3.12]`, with `?` where the test gives no verdict and `*` where a caveat applies.
-fn compared(comparison: Option<&Comparison>) -> String {
+/// `3.05x [2.98, 3.12]`, with the words where the test gives no verdict and a mark where a
+/// caveat applies.
+fn compared(comparison: Option<&Comparison>, caveats: &[&str]) -> String {
     let Some(found) = comparison else { return "-".to_owned() };
     let interval = found.ratio.interval.map_or(String::new(), |it| {
         format!(" [{}, {}]", crate::units::digits(it.low), crate::units::digits(it.high))
     });
     let doubt = if found.ratio.difference == Difference::NoVerdict { " no verdict" } else { "" };
-    let caveat = if found.caveat.is_some() { " *" } else { "" };
-    format!("{}{interval}{doubt}{caveat}", ratio(found.ratio.ratio))
+    format!("{}{interval}{doubt}{}", ratio(found.ratio.ratio), marked(found, caveats))
+}
+
+/// What must be said with the ratios of a table, each once; its place gives it its mark.
+fn caveats(topic: &Topic) -> Vec<&'static str> {
+    let mut all = Vec::new();
+    for caveat in
+        topic.lanes.iter().flat_map(|it| [&it.to_process, &it.to_qemu]).flatten().filter_map(|it| it.caveat)
+    {
+        if !all.contains(&caveat) {
+            all.push(caveat);
+        }
+    }
+    all
+}
+
+fn stars(index: usize) -> String {
+    "*".repeat(index + 1)
+}
+
+/// The mark of a ratio that must not stand without its caveat.
+fn marked(comparison: &Comparison, caveats: &[&str]) -> String {
+    let place = comparison.caveat.and_then(|it| caveats.iter().position(|other| *other == it));
+    place.map_or(String::new(), |it| format!(" {}", stars(it)))
 }
 
 /// Columns padded to their widest cell; figures to the right, names to the left.

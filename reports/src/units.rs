@@ -11,6 +11,11 @@ pub fn value(value: f64, unit: Unit) -> String {
     }
 }
 
+/// As [`value`], with the letter that the unit has: `1.83 µs`. For the page; a terminal may not know it.
+pub fn shown(it: f64, unit: Unit) -> String {
+    value(it, unit).replace(" us", " µs")
+}
+
 /// Nanoseconds as `ns`, `us`, `ms`, `s` or `min`.
 pub fn duration(ns: f64) -> String {
     scaled(ns, &[(1.0, "ns"), (1e3, "us"), (1e6, "ms"), (1e9, "s"), (60e9, "min")])

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Finding;
-use crate::document::{Accel, Class, Contender, Document, Failure, Mode, Series, Status};
+use crate::document::{Accel, Census, Class, Contender, Document, Failure, Mode, Series, Status};
 use crate::stats;
 use crate::units::duration;
 
@@ -336,10 +336,20 @@ pub(super) fn nothing_leaked(document: &Document) -> Finding {
     match &document.run.census {
         None => Finding::not_checkable("the run has no census of before and after"),
         Some(census) if census.before != census.after => {
-            Finding::failed(format!("the census changed: {:?} became {:?}", census.before, census.after))
+            let (before, after) = (counted(&census.before), counted(&census.after));
+            Finding::failed(format!("the census changed: before {before}; after {after}"))
         }
-        Some(census) => Finding::passed(format!("no leak; before and after: {:?}", census.before)),
+        Some(census) => {
+            Finding::passed(format!("no leaked sample; before and after: {}", counted(&census.before)))
+        }
     }
+}
+
+fn counted(census: &Census) -> String {
+    let Census { processes, mounts, cgroups, namespaces, links, files } = census;
+    format!(
+        "{processes} processes, {mounts} mounts, {cgroups} cgroups, {namespaces} namespaces, {links} links, {files} files"
+    )
 }
 
 /// 27: the host is named, and the page speaks of it alone.

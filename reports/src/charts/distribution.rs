@@ -6,7 +6,7 @@ use super::scale::Log;
 use super::topic::{Table, Topic, accel_name, failure_counts};
 use super::{Chart, lanes};
 use crate::summary::Summary;
-use crate::units::{percent, value};
+use crate::units::{percent, shown};
 use crate::{Error, Lang, stats};
 
 /// Every sample as a dot, the median and its interval over them, failures in a lane of their own.
@@ -98,7 +98,7 @@ impl Chart for Distribution {
             lang.pick("max", "最大"),
         ];
         let rows = topic.lanes.iter().map(|lane| {
-            let show = |it: Option<f64>| it.map_or_else(|| "n/a".to_owned(), |it| value(it, lane.unit));
+            let show = |it: Option<f64>| it.map_or_else(|| "n/a".to_owned(), |it| shown(it, lane.unit));
             let failed = if lane.failed() == 0 { "0".to_owned() } else { failure_counts(lane) };
             vec![
                 lane.label(),
@@ -110,7 +110,7 @@ impl Chart for Distribution {
                 show(lane.median),
                 lane.interval.map_or_else(
                     || "n/a".to_owned(),
-                    |it| format!("{} – {}", value(it.low, lane.unit), value(it.high, lane.unit)),
+                    |it| format!("{} – {}", shown(it.low, lane.unit), shown(it.high, lane.unit)),
                 ),
                 show(lane.min.map(|it| it as f64)),
                 show(lane.p90),
@@ -165,10 +165,10 @@ fn estimate(canvas: &mut Canvas, index: usize, lane: &Summary, topic: &Topic, ax
     if let Some(interval) = lane.interval {
         let (low, high) = (axis.place(interval.low), axis.place(interval.high));
         canvas.rectangle((low, y - 3), (high, y + 3), Ink::Strong.at(0.45))?;
-        let text = format!("{} – {}", value(interval.low, topic.unit), value(interval.high, topic.unit));
+        let text = format!("{} – {}", shown(interval.low, topic.unit), shown(interval.high, topic.unit));
         canvas.text(&text, (FIGURES, y + 10), SMALL, Align::End)?;
     }
     canvas.rectangle((x - 1, y - 17), (x + 1, y + 17), Ink::Strong.at(1.0))?;
     let y = if lane.interval.is_some() { y - 9 } else { y };
-    canvas.text(&value(median, topic.unit), (FIGURES, y), FIGURE, Align::End)
+    canvas.text(&shown(median, topic.unit), (FIGURES, y), FIGURE, Align::End)
 }

@@ -13,7 +13,7 @@ pub(super) const LANE: i32 = 48;
 /// Room above the first lane, px.
 pub(super) const TOP: i32 = 14;
 /// Left end of the plot, px.
-pub(super) const LEFT: i32 = 206;
+pub(super) const LEFT: i32 = 214;
 /// Room for the axis below the last lane, px.
 pub(super) const AXIS: i32 = 46;
 
@@ -42,10 +42,10 @@ pub(crate) fn class_name(class: Class, lang: Lang) -> &'static str {
 /// The lane's name, and below it its class, accel and number of samples.
 pub(super) fn label(canvas: &mut Canvas, index: usize, lane: &Summary, lang: Lang) -> Drawn {
     let y = middle(index);
-    let name = fit(&lane.label(), NAME.size, LEFT - 24);
+    let name = fit(&lane.label(), NAME.size, LEFT - 16);
     canvas.text(&name, (4, y - 9), NAME, Align::Start)?;
-    let second = format!("{} · {} · n = {}", class_name(lane.class, lang), accel_name(lane.accel), lane.n);
-    canvas.text(&fit(&second, SMALL.size, LEFT - 8), (4, y + 10), SMALL, Align::Start)
+    let second = format!("{} · {} · n={}", class_name(lane.class, lang), accel_name(lane.accel), lane.n);
+    canvas.text(&fit(&second, SMALL.size, LEFT - 12), (4, y + 10), SMALL, Align::Start)
 }
 
 /// Lines between the lanes, the grid, and the axis with its labels.
@@ -75,7 +75,7 @@ pub(super) fn tick(value: f64, unit: Unit) -> String {
     if unit == Unit::Instances {
         return units::digits(value).trim_end_matches('0').trim_end_matches('.').to_owned();
     }
-    trimmed(&units::value(value, unit))
+    trimmed(&units::shown(value, unit))
 }
 
 /// Drops trailing zeros of the figure in front of a unit.

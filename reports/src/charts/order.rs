@@ -9,7 +9,7 @@ use super::scale::Log;
 use super::topic::{Table, Topic};
 use crate::stats::{self, by_round};
 use crate::summary::Summary;
-use crate::units::{percent, value};
+use crate::units::{percent, shown};
 use crate::{Error, Lang};
 
 /// Values over the run: rounds from left to right, within a round in the order of the visits.
@@ -50,7 +50,7 @@ impl Chart for Order {
         let samples = || topic.lanes.iter().flat_map(|it| &topic.series(it).samples);
         let failures = samples().any(|it| it.failure.is_some());
         let top = 12 + if failures { STRIP } else { 0 };
-        let bottom = top + (LABEL_STEP * topic.lanes.len() as i32 + 40).max(300);
+        let bottom = top + (LABEL_STEP * topic.lanes.len() as i32 + 40).max(340);
         let axis = Log::over(samples().filter_map(|it| it.value).map(|it| it as f64), (bottom, top));
         let time = Time::of(topic);
         let text = Label {
@@ -93,7 +93,7 @@ impl Chart for Order {
             let rounds = by_round(topic.series(lane));
             let values: Vec<f64> = rounds.values().copied().collect();
             let third = values.len().div_ceil(3);
-            let show = |part: &[f64]| stats::median(part).map_or("n/a".to_owned(), |it| value(it, lane.unit));
+            let show = |part: &[f64]| stats::median(part).map_or("n/a".to_owned(), |it| shown(it, lane.unit));
             let drift = stats::drift(&rounds);
             vec![
                 lane.label(),

@@ -8,7 +8,7 @@ use super::{Chart, lanes};
 use crate::document::Accel;
 use crate::stats::Difference;
 use crate::summary::{Comparison, PROCESS, Summary};
-use crate::units::{digits, ratio};
+use crate::units::digits;
 use crate::{Error, Lang};
 
 /// The ratio of each contender to `process`, with its interval and the verdict of the test.
@@ -88,11 +88,11 @@ impl Chart for RatioChart {
         let header = [
             lang.pick("contender", "参与者"),
             lang.pick("accel", "加速"),
-            lang.pick("x process", "对 process"),
+            lang.pick("× process", "对 process"),
             lang.pick("verdict", "结论"),
             "p",
             lang.pick("rounds", "轮数"),
-            lang.pick("x qemu", "对 qemu"),
+            lang.pick("× qemu", "对 qemu"),
             lang.pick("say with it", "须一并说明"),
         ];
         let rows =
@@ -114,11 +114,12 @@ impl Chart for RatioChart {
     }
 }
 
-/// `3.05x [2.98, 3.12]`.
+/// `3.05×`, and the interval on a second line.
 fn in_figures(comparison: &Comparison) -> String {
     let interval = comparison.ratio.interval;
-    let interval = interval.map_or(String::new(), |it| format!(" [{}, {}]", digits(it.low), digits(it.high)));
-    ratio(comparison.ratio.ratio) + &interval
+    let interval =
+        interval.map_or(String::new(), |it| format!("\n[{}, {}]", digits(it.low), digits(it.high)));
+    digits(comparison.ratio.ratio) + "×" + &interval
 }
 
 fn verdict(comparison: &Comparison, lang: Lang) -> &'static str {
@@ -130,7 +131,7 @@ fn verdict(comparison: &Comparison, lang: Lang) -> &'static str {
 
 fn caveats(lane: &Summary) -> String {
     let each = [(PROCESS, &lane.to_process), ("qemu", &lane.to_qemu)];
-    let said = each.iter().filter_map(|(name, it)| Some(format!("x {name}: {}", it.as_ref()?.caveat?)));
+    let said = each.iter().filter_map(|(name, it)| Some(format!("× {name}: {}", it.as_ref()?.caveat?)));
     said.collect::<Vec<_>>().join("; ")
 }
 
@@ -165,7 +166,7 @@ fn mark(
 /// The figures at the right, and below them what must be said.
 fn figures(canvas: &mut Canvas, index: usize, found: &Comparison, lang: Lang) -> Drawn {
     let y = middle(index);
-    canvas.text(&in_figures(found).replacen('x', "×", 1), (FIGURES, y - 9), FIGURE, Align::End)?;
+    canvas.text(&in_figures(found).replace('\n', " "), (FIGURES, y - 9), FIGURE, Align::End)?;
     let second = match (found.caveat, found.ratio.difference) {
         (Some(caveat), _) => caveat.to_owned(),
         (None, _) => format!("{}, {}", verdict(found, lang), lanes::p_value(found.ratio.p)),

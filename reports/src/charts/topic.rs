@@ -154,6 +154,6 @@ fn word(failure: Failure) -> String {
 pub struct Table {
     /// Headers of the columns.
     pub header: Vec<String>,
-    /// The rows; the first cell names its row.
+    /// The rows; the first cell names its row. A cell's second line, if any, is printed small.
     pub rows: Vec<Vec<String>>,
 }

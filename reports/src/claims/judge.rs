@@ -1,8 +1,13 @@
 //! One judge per hypothesis. Each decides from intervals, never from a median alone.
 
+use super::digits;
 use super::{Accel, Class, Comparison, Difference, Document, Judgement, Lang, QEMU, State, Summary};
-use super::{digits, duration};
-use crate::units::bytes;
+use crate::document::Unit;
+use crate::units::{bytes, shown};
+
+fn duration(ns: f64) -> String {
+    shown(ns, Unit::Ns)
+}
 
 /// Nanoseconds in a minute.
 const MINUTE: f64 = 60e9;
@@ -102,11 +107,13 @@ pub(super) fn faster_start(_: &Document, summaries: &[Summary], lang: Lang) -> J
         (_, true) if !tcg => State::Supported,
         _ => State::Unconfirmed,
     };
-    let each = compared.iter().map(|(lane, it)| match lang {
-        Lang::En => format!("`qemu` took {}× as long as `{}`", digits(1.0 / it.ratio.ratio), lane.contender),
-        Lang::Zh => format!("`qemu` 用时是 `{}` 的 {}×", lane.contender, digits(1.0 / it.ratio.ratio)),
-    });
-    let shown = each.collect::<Vec<_>>().join(lang.pick(", ", "，")) + lang.pick(".", "。");
+    let each =
+        compared.iter().map(|(lane, it)| format!("{}× `{}`", digits(1.0 / it.ratio.ratio), lane.contender));
+    let each = each.collect::<Vec<_>>().join(lang.pick(", ", "，"));
+    let shown = match lang {
+        Lang::En => format!("`qemu` took, as a multiple of each container: {each}."),
+        Lang::Zh => format!("`qemu` 用时为各容器的倍数：{each}。"),
+    };
     let rounds = compared.iter().map(|(_, it)| it.ratio.pairs).min().unwrap_or(0);
     let mut sure = match lang {
         Lang::En => format!("Paired within {rounds} rounds."),

@@ -89,9 +89,9 @@ fn matrix(topic: &Topic, lang: Lang) -> Markup {
                     let interval = it
                         .ratio
                         .interval
-                        .map_or(String::new(), |it| format!(" [{}, {}]", digits(it.low), digits(it.high)));
+                        .map_or(String::new(), |it| format!("\n[{}, {}]", digits(it.low), digits(it.high)));
                     let mark = if it.caveat.is_some() { " *" } else { "" };
-                    format!("{}{interval}{mark}", digits(it.ratio.ratio))
+                    format!("{}{mark}{interval}", digits(it.ratio.ratio))
                 },
             )
         }));

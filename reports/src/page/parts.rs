@@ -32,13 +32,19 @@ pub(super) fn table(caption: &str, table: &Table, lang: Lang) -> Markup {
                     @for row in &table.rows { tr {
                         @for (column, cell) in row.iter().enumerate() {
                             @if column == 0 { th scope="row" { (cell) } }
-                            @else { td class=[class(column)] { (cell) } }
+                            @else { td class=[class(column)] { (lines(cell)) } }
                         }
                     } }
                 }
             }
         },
     )
+}
+
+/// A cell; what stands on further lines is printed small.
+fn lines(cell: &str) -> Markup {
+    let (first, rest) = cell.split_once('\n').unwrap_or((cell, ""));
+    html! { (first) @if !rest.is_empty() { br; small { (rest) } } }
 }
 
 /// A container that scrolls sideways where its content is wider than the screen.
