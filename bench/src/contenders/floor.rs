@@ -6,7 +6,7 @@
 //! mechanism has its file.
 
 use std::ffi::{CStr, CString};
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -51,6 +51,7 @@ impl Floor {
         FloorSpec {
             dir: site.instance(start),
             lower: site.rootfs(),
+            unified: cgroups::mode() == "v2",
             cgroups,
             argv: vec!["/payload".into(), start.nonce.clone()],
         }
@@ -137,7 +138,10 @@ struct Prepared {
     program: CString,
     argv: CStringArray,
     env: CStringArray,
+    /// v1: files into which the child writes itself.
     members: Vec<File>,
+    /// v2: the directory that the child is born in.
+    birthplace: Option<File>,
 }
 
 /// Starts a box; returns the process id of its first process. Runs in the spawner.
@@ -149,7 +153,8 @@ pub(crate) fn start(spec: &FloorSpec, stdio: [BorrowedFd; 3]) -> Result<u32, Str
         | CloneFlags::CLONE_NEWNET
         | CloneFlags::CLONE_NEWIPC
         | CloneFlags::CLONE_NEWUTS;
-    match clone3(namespaces, None).map_err(|e| format!("clone3: {e}"))? {
+    let birthplace = prepared.birthplace.as_ref().map(AsFd::as_fd);
+    match clone3(namespaces, birthplace).map_err(|e| format!("clone3: {e}"))? {
         Forked::Child => {
             let (step, errno) = inside(&prepared, stdio);
             // One byte each: the step that failed and the error number.
@@ -175,15 +180,22 @@ fn prepare(spec: &FloorSpec) -> Result<Prepared, String> {
     for dir in [&spec.dir, &upper, &work, &merged] {
         fs::create_dir(dir).map_err(|e| format!("make directory {}: {e}", dir.display()))?;
     }
-    let mut members = Vec::new();
+    let (mut members, mut birthplace) = (Vec::new(), None);
     for cgroup in &spec.cgroups {
         fs::create_dir(&cgroup.dir).map_err(|e| format!("make cgroup {}: {e}", cgroup.dir.display()))?;
         for (file, limit) in &cgroup.limits {
             write_limit(&cgroup.dir.join(file), limit)?;
         }
-        let procs = cgroup.dir.join("cgroup.procs");
-        let member = File::options().write(true).open(&procs);
-        members.push(member.map_err(|e| format!("open {}: {e}", procs.display()))?);
+        let open = |options: &mut OpenOptions, path: &Path| {
+            options.open(path).map_err(|e| format!("open {}: {e}", path.display()))
+        };
+        if spec.unified {
+            birthplace = Some(open(File::options().read(true), &cgroup.dir)?);
+        } else {
+            // `tasks`, not `cgroup.procs`: moving a thread group waits for an RCU grace period, some
+            // milliseconds, moving the only thread of a new process does not.
+            members.push(open(File::options().write(true), &cgroup.dir.join("tasks"))?);
+        }
     }
     let overlay = format!(
         "lowerdir={},upperdir={},workdir={},volatile",
@@ -200,6 +212,7 @@ fn prepare(spec: &FloorSpec) -> Result<Prepared, String> {
         argv: CStringArray::new(argv?),
         env: CStringArray::new(Vec::new()),
         members,
+        birthplace,
     })
 }
 
@@ -228,8 +241,8 @@ const STEPS: [&str; 10] = [
 fn inside(p: &Prepared, stdio: [BorrowedFd; 3]) -> (usize, Errno) {
     let mut step = 0;
     let mut run = || -> Result<(), Errno> {
-        for procs in &p.members {
-            write(procs, b"0")?;
+        for tasks in &p.members {
+            write(tasks, b"0")?;
         }
         step = 1;
         // After joining, so that the box sees its own cgroup as the root.

@@ -134,7 +134,9 @@ pub struct FloorSpec {
     pub dir: PathBuf,
     /// The shared, read-only layer.
     pub lower: PathBuf,
-    /// Its cgroup directories with the limit files to write: (directory, file, text).
+    /// Whether the host has cgroup v2 alone.
+    pub unified: bool,
+    /// Its cgroup directories with their limits.
     pub cgroups: Vec<FloorCgroup>,
     /// Program inside the box, and arguments.
     pub argv: Vec<String>,
