@@ -1,0 +1,303 @@
+//! The audit can fail: for each computed item an edit of a good document that makes it fail, and none other.
+
+#[path = "../examples/demo/document.rs"]
+#[allow(dead_code)]
+mod made_up;
+
+use tare_reports::Lang;
+use tare_reports::audit::{KEEPERS, audit, title};
+use tare_reports::document::*;
+
+fn verdict(document: &Document, item: u32) -> Verdict {
+    judged(document, item).verdict
+}
+
+fn judged(document: &Document, item: u32) -> AuditItem {
+    audit(document).into_iter().find(|it| it.item == item).unwrap()
+}
+
+/// The contender of that name.
+fn row<'a>(document: &'a mut Document, name: &str) -> &'a mut Contender {
+    document.contenders.iter_mut().find(|it| it.name == name).unwrap()
+}
+
+/// Edits a good document; the item must pass before and fail after, with the evidence naming the fault.
+fn fails(item: u32, evidence: &str, edit: impl FnOnce(&mut Document)) {
+    let mut document = made_up::good(20);
+    assert_eq!(verdict(&document, item), Verdict::Passed, "item {item} of the good document");
+    edit(&mut document);
+    let found = judged(&document, item);
+    assert_eq!(found.verdict, Verdict::Failed, "item {item} after the edit: {}", found.evidence);
+    assert!(found.evidence.contains(evidence), "item {item}: {}", found.evidence);
+}
+
+#[test]
+fn all_27_items_are_there_in_order_with_titles() {
+    let items = audit(&made_up::good(20));
+    assert_eq!(items.iter().map(|it| it.item).collect::<Vec<_>>(), (1..=27).collect::<Vec<_>>());
+    assert!(items.iter().all(|it| !it.title.is_empty() && !it.evidence.is_empty()));
+    assert!((1..=27).all(|it| title(it, Lang::En) != title(it, Lang::Zh)));
+    assert_eq!((title(0, Lang::En), title(28, Lang::En)), ("", ""));
+}
+
+#[test]
+fn a_good_document_fails_nothing() {
+    let failed: Vec<_> =
+        audit(&made_up::good(20)).into_iter().filter(|it| it.verdict == Verdict::Failed).collect();
+    assert_eq!(failed, []);
+}
+
+#[test]
+fn items_by_design_name_their_test() {
+    let items = audit(&made_up::good(20));
+    let by_design: Vec<_> = items.iter().filter(|it| it.verdict == Verdict::ByDesign).collect();
+    assert_eq!(by_design.len(), KEEPERS.len());
+    for (number, _, test) in KEEPERS {
+        let found = by_design.iter().find(|it| it.item == number).unwrap();
+        assert!(found.evidence.contains(test) && test.contains(".rs: "), "{}", found.evidence);
+    }
+}
+
+#[test]
+fn start_up_alone_cannot_check_memory_density_restore_and_load() {
+    let items = audit(&made_up::good(20));
+    for number in [8, 9, 10, 11, 12, 13, 15, 16, 17, 18] {
+        assert_eq!(items[number - 1].verdict, Verdict::NotCheckable, "item {number}");
+    }
+}
+
+#[test]
+fn item_2_teardown_missing() {
+    fails(2, "runc has no teardown", |it| {
+        it.series.retain(|series| !(series.contender == "runc" && series.quantity == "teardown"));
+    });
+}
+
+#[test]
+fn item_4_another_payload() {
+    fails(4, "runc ran 0123", |it| row(it, "runc").payload_sha256 = Some("0123456789abcdef".into()));
+}
+
+#[test]
+fn item_4_no_digest_at_all() {
+    fails(4, "no row carries", |it| it.contenders.iter_mut().for_each(|row| row.payload_sha256 = None));
+}
+
+#[test]
+fn item_5_tcg_sold_as_kvm() {
+    fails(5, "claims KVM", |it| row(it, "qemu").accel = Accel::Kvm);
+    fails(5, "a VM cannot be native", |it| row(it, "qemu").accel = Accel::Native);
+    fails(5, "must be native", |it| row(it, "runc").accel = Accel::Tcg);
+    fails(5, "not probed", |it| it.host.kvm = "probably".into());
+    fails(5, "is kvm-nested", |it| {
+        it.host.kvm = "usable".into();
+        row(it, "qemu").accel = Accel::Kvm;
+    });
+}
+
+#[test]
+fn item_5_kvm_on_bare_metal_passes() {
+    let mut document = made_up::good(20);
+    document.host.kvm = "usable".into();
+    document.host.hypervisor = "none".into();
+    row(&mut document, "qemu").accel = Accel::Kvm;
+    assert_eq!(verdict(&document, 5), Verdict::Passed);
+}
+
+#[test]
+fn item_6_host_facts_missing() {
+    fails(6, "governor", |it| drop(it.host.facts.remove("governor")));
+    fails(6, "smt", |it| drop(it.host.facts.remove("smt")));
+    fails(6, "hypervisor", |it| it.host.hypervisor.clear());
+    fails(6, "steal", |it| it.run.readings.clear());
+}
+
+#[test]
+fn item_7_modes_mixed() {
+    fails(7, "qemu-restore is in the warm table", |it| {
+        for series in it.series.iter_mut().filter(|it| it.contender == "qemu") {
+            series.contender = "qemu-restore".into();
+        }
+    });
+    fails(7, "is there twice", |it| {
+        let twice = it.series[0].clone();
+        it.series.push(twice);
+    });
+    fails(7, "tare is in the pool table", |it| made_up::find(it, "tare", "ready", false).mode = Mode::Pool);
+}
+
+#[test]
+fn item_14_memory_tricks_unrecorded() {
+    for key in ["ksm", "thp", "swap"] {
+        fails(14, key, |it| drop(it.host.facts.remove(key)));
+    }
+}
+
+#[test]
+fn item_19_not_shuffled() {
+    fails(19, "the same order in all 20 rounds", |it| {
+        let names: Vec<String> = it.contenders.iter().map(|it| it.name.clone()).collect();
+        for series in &mut it.series {
+            let place = names.iter().position(|name| *name == series.contender).unwrap() as u32 * 2;
+            let place = place + u32::from(series.parameters.aa == Some(true));
+            series.samples.iter_mut().for_each(|sample| sample.position = place);
+        }
+    });
+    fails(19, "all of A, then all of B", |it| {
+        let count = it.series.len() as u32;
+        for (number, series) in (0..count).zip(&mut it.series) {
+            let visitor = it.contenders.iter().position(|row| row.name == series.contender).unwrap() as u32;
+            let second = u32::from(series.parameters.aa == Some(true)) * 50;
+            series.samples.iter_mut().for_each(|sample| sample.round += 100 * (visitor + second));
+            let _ = number;
+        }
+    });
+    fails(19, "qemu stands too often late", |it| {
+        for series in it.series.iter_mut().filter(|it| it.contender == "qemu") {
+            series.samples.iter_mut().for_each(|sample| sample.position = 99);
+        }
+    });
+}
+
+#[test]
+fn item_19_two_rounds_prove_nothing() {
+    let document = made_up::good(1);
+    assert_eq!(verdict(&document, 19), Verdict::NotCheckable);
+}
+
+#[test]
+fn item_20_trimmed() {
+    fails(20, "tare: 1 starts have no cpu sample", |it| {
+        made_up::find(it, "tare", "cpu", false).samples.remove(4);
+    });
+    fails(20, "tare: 1 rounds are missing", |it| {
+        for quantity in ["ready", "teardown", "cpu"] {
+            made_up::find(it, "tare", quantity, false).samples.remove(4);
+        }
+    });
+}
+
+#[test]
+fn item_21_no_calibration_or_too_heavy_a_lab() {
+    for name in ["process", "floor", "hand-loop"] {
+        fails(21, name, |it| {
+            it.contenders.retain(|row| row.name != name);
+            it.series.retain(|series| series.contender != name);
+        });
+    }
+    fails(21, "the lab adds", |it| {
+        for sample in &mut made_up::find(it, "process", "ready", false).samples {
+            sample.value = sample.value.map(|it| it + 60_000);
+        }
+    });
+}
+
+#[test]
+fn item_21_a_skipped_floor_is_said_not_failed() {
+    let mut document = made_up::good(20);
+    document.series.retain(|it| it.contender != "floor");
+    let floor = row(&mut document, "floor");
+    floor.status = Status::Skipped;
+    floor.reason = Some("needs root".into());
+    let found = judged(&document, 21);
+    assert_eq!(found.verdict, Verdict::Passed, "{}", found.evidence);
+    assert!(found.evidence.contains("needs root"));
+}
+
+#[test]
+fn item_22_silent_about_the_clock() {
+    fails(22, "runc does not say", |it| row(it, "runc").inside_clock.clear());
+}
+
+#[test]
+fn item_23_network_on_one_side() {
+    fails(23, "different networks", |it| {
+        made_up::find(it, "qemu", "ready", false).parameters.network = Some("tap".into());
+    });
+    fails(23, "no series records", |it| it.series.iter_mut().for_each(|it| it.parameters.network = None));
+}
+
+#[test]
+fn item_24_no_command_line() {
+    fails(24, "qemu has no command line", |it| row(it, "qemu").command.clear());
+}
+
+#[test]
+fn item_25_failures_dropped() {
+    fails(25, "runc failed without a sample", |it| {
+        row(it, "runc").status = Status::Failed;
+        row(it, "runc").reason = Some("gone".into());
+        it.series.retain(|series| series.contender != "runc");
+    });
+    fails(25, "runc is `measured` without a value", |it| it.series.retain(|it| it.contender != "runc"));
+    fails(25, "runc is `failed` with", |it| row(it, "runc").status = Status::Failed);
+    fails(25, "gives no reason", |it| row(it, "qemu-microvm").reason = None);
+}
+
+#[test]
+fn item_26_something_was_left_behind() {
+    fails(26, "1 mounts", |it| it.run.census.as_mut().unwrap().after.mounts = 1);
+    fails(26, "1 samples left", |it| {
+        let samples = &mut made_up::find(it, "tare", "ready", false).samples;
+        samples[0] = Sample::failure(0, samples[0].position, Failure::Leak, "a cgroup");
+    });
+}
+
+#[test]
+fn item_26_without_a_census_cannot_be_checked() {
+    let mut document = made_up::good(20);
+    document.run.census = None;
+    assert_eq!(verdict(&document, 26), Verdict::NotCheckable);
+}
+
+#[test]
+fn item_27_an_anonymous_host() {
+    fails(27, "not recorded", |it| it.host.cpu.clear());
+}
+
+#[test]
+fn items_of_memory_are_computed_once_it_is_measured() {
+    let memory = |quantity: &str| Series {
+        measure: "memory".into(),
+        quantity: quantity.into(),
+        unit: Unit::Bytes,
+        ..made_up::good(1).series.into_iter().find(|it| it.contender == "qemu").unwrap()
+    };
+    let mut document = made_up::good(20);
+    document.series.extend(["pss", "cgroup", "host"].map(memory));
+    row(&mut document, "qemu").command.push("memory-backend-memfd,id=ram".into());
+    for item in [9, 10, 12, 13] {
+        assert_eq!(verdict(&document, item), Verdict::Passed, "item {item}");
+    }
+    row(&mut document, "qemu").command.pop();
+    assert_eq!(verdict(&document, 12), Verdict::Failed);
+    document.series.push(memory("vsize"));
+    assert_eq!(verdict(&document, 10), Verdict::Failed);
+    document.series.retain(|it| it.quantity != "host" && it.quantity != "cgroup");
+    assert_eq!(verdict(&document, 9), Verdict::Failed);
+    assert_eq!(verdict(&document, 13), Verdict::Failed);
+}
+
+#[test]
+fn restore_must_touch_memory() {
+    let mut document = made_up::good(20);
+    let mut series = made_up::find(&mut document, "qemu", "ready", false).clone();
+    series.mode = Mode::Restore;
+    series.samples.iter_mut().for_each(|it| it.spans.extend([("touch".to_owned(), 5)]));
+    document.series.push(series);
+    assert_eq!(verdict(&document, 8), Verdict::Passed);
+    document.series.last_mut().unwrap().samples[3].spans.clear();
+    assert_eq!(verdict(&document, 8), Verdict::Failed);
+}
+
+#[test]
+fn an_empty_document_is_judged_without_panic() {
+    let mut document = made_up::good(1);
+    document.series.clear();
+    document.contenders.clear();
+    assert_eq!(audit(&document).len(), 27);
+    document.host = Host::default();
+    document.run.readings.clear();
+    document.run.census = None;
+    assert_eq!(audit(&document).len(), 27);
+}
