@@ -9,10 +9,8 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{FontStyle, TextStyle};
 
 use super::compact::compact;
-use crate::Error;
-
-/// Width of every chart, px; the page scales it.
-pub(super) const WIDTH: i32 = 960;
+use super::{Chart, Format, Topic};
+use crate::{Error, Lang};
 
 /// Number of hues; further contenders start again, told apart by their labels.
 pub(super) const HUES: usize = 12;
@@ -186,13 +184,13 @@ impl Canvas<'_> {
 /// [`Error::Draw`] with the chart's name.
 pub(super) fn paint(
     label: &Label,
-    height: i32,
+    (width, height): (i32, i32),
     draw: impl FnOnce(&mut Canvas) -> Drawn,
 ) -> Result<String, Error> {
     let failed = |error: Failed| Error::Draw { chart: label.id.clone(), reason: error.0 };
     let mut svg = String::new();
     {
-        let backend = SVGBackend::with_string(&mut svg, (WIDTH as u32, height as u32));
+        let backend = SVGBackend::with_string(&mut svg, (width as u32, height as u32));
         let mut canvas = Canvas { backend };
         draw(&mut canvas).map_err(failed)?;
         canvas.backend.present().map_err(|error| failed(error.into()))?;
@@ -205,7 +203,7 @@ pub(super) fn paint(
     }
     let (id, title, text) = (&label.id, escape(&label.title), escape(&label.text));
     Ok(format!(
-        "<svg class=\"chart\" role=\"img\" aria-labelledby=\"{id}-t {id}-d\" viewBox=\"0 0 {WIDTH} {height}\" \
+        "<svg class=\"chart\" role=\"img\" aria-labelledby=\"{id}-t {id}-d\" viewBox=\"0 0 {width} {height}\" \
          xmlns=\"http://www.w3.org/2000/svg\"><title id=\"{id}-t\">{title}</title><desc id=\"{id}-d\">{text}</desc>\
          {body}</svg>"
     ))
@@ -219,6 +217,17 @@ pub(super) struct Label {
     pub(super) title: String,
     /// How to read it.
     pub(super) text: String,
+}
+
+impl Label {
+    /// The label of a chart's drawing.
+    pub(super) fn of(chart: &dyn Chart, topic: &Topic, lang: Lang, format: Format) -> Self {
+        Self {
+            id: format!("{}-{}{}", topic.id(), chart.name(), format.suffix()),
+            title: chart.title(topic, lang),
+            text: chart.caption(topic, lang),
+        }
+    }
 }
 
 fn escape(text: &str) -> String {
@@ -252,7 +261,7 @@ mod tests {
 
     #[test]
     fn no_fixed_colour_is_left() {
-        let svg = paint(&label(), 100, |canvas| {
+        let svg = paint(&label(), (960, 100), |canvas| {
             canvas.dot((1, 2), 3, Ink::Hue(13).at(0.5))?;
             canvas.text("n<1", (5, 5), NAME, Align::End)?;
             canvas.diamond((9, 9), 4, Ink::Danger.at(1.0), true)?;

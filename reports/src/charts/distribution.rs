@@ -1,23 +1,16 @@
 //! Every sample, on a log scale, one lane per contender.
 
-use super::canvas::{Align, Canvas, Drawn, FIGURE, Ink, Label, SMALL, WIDTH, paint};
-use super::lanes::{AXIS, LANE, LEFT, TOP, frame, hue, label, middle, tick};
+use super::canvas::{Align, Canvas, Drawn, Ink, Label, SMALL, Type, paint};
+use super::lanes::{Lanes, hue, tick};
 use super::scale::Log;
 use super::topic::{Table, Topic, accel_name, failure_counts};
-use super::{Chart, lanes};
+use super::{Chart, Format, lanes};
 use crate::summary::Summary;
 use crate::units::{percent, shown};
 use crate::{Error, Lang, stats};
 
 /// Every sample as a dot, the median and its interval over them, failures in a lane of their own.
 pub(super) struct Distribution;
-
-/// Right end of the plot, px; further right stand failures and figures.
-const RIGHT: i32 = 720;
-/// The strip in which failures are drawn, px.
-const FAILED: (i32, i32) = (742, 806);
-/// Where the figures end, px.
-const FIGURES: i32 = WIDTH - 4;
 
 impl Chart for Distribution {
     fn name(&self) -> &'static str {
@@ -54,29 +47,28 @@ impl Chart for Distribution {
         topic.lanes.iter().any(|it| it.n + it.failed() > 0)
     }
 
-    fn draw(&self, topic: &Topic, lang: Lang) -> Result<String, Error> {
-        let values = topic.lanes.iter().flat_map(|it| &topic.series(it).samples).filter_map(|it| it.value);
-        let axis = Log::over(values.map(|it| it as f64), (LEFT, RIGHT));
+    fn draw(&self, topic: &Topic, lang: Lang, format: Format) -> Result<String, Error> {
         let failures = topic.lanes.iter().any(|it| it.failed() > 0);
-        let label_text = Label {
-            id: format!("{}-{}", topic.id(), self.name()),
-            title: self.title(topic, lang),
-            text: self.caption(topic, lang),
-        };
-        let count = topic.lanes.len();
-        paint(&label_text, TOP + LANE * count as i32 + AXIS, |canvas| {
-            frame(canvas, count, &axis, RIGHT, |it| tick(it, topic.unit))?;
-            let bottom = TOP + LANE * count as i32;
+        let lanes = Lanes::new(format, topic.lanes.len(), failures, 148);
+        let values = topic.lanes.iter().flat_map(|it| &topic.series(it).samples).filter_map(|it| it.value);
+        let axis = Log::over(values.map(|it| it as f64), lanes.plot);
+        let label = Label::of(self, topic, lang, format);
+        paint(&label, (format.width(), lanes.height()), |canvas| {
+            lanes.frame(canvas, &axis, |it| tick(it, topic.unit))?;
             if failures {
-                canvas.rectangle((FAILED.0, TOP), (FAILED.1, bottom), Ink::Danger.at(0.08))?;
-                let middle = i32::midpoint(FAILED.0, FAILED.1);
-                canvas.text(lang.pick("failed", "失败"), (middle, bottom + 14), SMALL, Align::Middle)?;
+                let (left, right) = lanes.failed;
+                for index in 0..topic.lanes.len() {
+                    let (top, bottom) = lanes.band(index);
+                    canvas.rectangle((left, top), (right, bottom), Ink::Danger.at(0.08))?;
+                }
+                let below = (i32::midpoint(left, right), lanes.bottom() + 14);
+                canvas.text(lang.pick("failed", "失败"), below, SMALL, Align::Middle)?;
             }
-            canvas.text(lang.pick("median", "中位数"), (FIGURES, bottom + 14), SMALL, Align::End)?;
             for (index, lane) in topic.lanes.iter().enumerate() {
-                label(canvas, index, lane, lang)?;
-                dots(canvas, index, lane, topic, &axis)?;
-                estimate(canvas, index, lane, topic, &axis)?;
+                lanes.label(canvas, index, lane, lang)?;
+                dots(canvas, &lanes, index, lane, topic, &axis)?;
+                crosses(canvas, &lanes, index, lane, topic)?;
+                estimate(canvas, &lanes, index, lane, topic, &axis)?;
             }
             Ok(())
         })
@@ -122,53 +114,73 @@ impl Chart for Distribution {
     }
 }
 
-/// The samples of one lane. Dots are spread over its height, always in the same way.
-fn dots(canvas: &mut Canvas, index: usize, lane: &Summary, topic: &Topic, axis: &Log) -> Drawn {
-    let series = topic.series(lane);
-    let spread = |number: usize, height: i32| {
-        let hash = stats::derive_seed(number as u64, &["jitter"]);
-        (hash >> 20) as i32 % (2 * height + 1).max(1)
-    };
-    let few = lane.n <= 60;
-    let (radius, opacity) = if few { (3, 0.6) } else { (2, 0.45) };
+/// A number that looks random and is always the same, for the place of a dot that has no meaning.
+fn scatter(number: usize, below: u64) -> i32 {
+    ((stats::derive_seed(number as u64, &["jitter"]) >> 20) % below) as i32
+}
+
+/// The samples of one lane, spread over its height.
+fn dots(
+    canvas: &mut Canvas,
+    lanes: &Lanes,
+    index: usize,
+    lane: &Summary,
+    topic: &Topic,
+    axis: &Log,
+) -> Drawn {
+    let (radius, opacity) = if lane.n <= 60 { (3, 0.6) } else { (2, 0.45) };
     let ink = hue(topic, lane);
-    for (number, sample) in series.samples.iter().enumerate() {
+    for (number, sample) in topic.series(lane).samples.iter().enumerate() {
         let Some(value) = sample.value else { continue };
-        let offset = (spread(number, 14)).abs() % 29 - 14;
-        let centre = (axis.place(value as f64), middle(index) + offset);
+        let centre = (axis.place(value as f64), lanes.middle(index) + scatter(number, 29) - 14);
         if lane.is_aa() {
             canvas.ring(centre, radius, ink.at(0.8))?;
         } else {
             canvas.dot(centre, radius, ink.at(opacity))?;
         }
     }
-    let mut crosses = std::collections::BTreeSet::new();
-    for (number, _) in series.samples.iter().enumerate().filter(|(_, it)| it.failure.is_some()) {
-        // A lattice, so that crosses stay countable as long as there is room.
-        let place =
-            if lane.failed() <= 24 { crosses.len() } else { spread(number, 12).unsigned_abs() as usize % 24 };
-        crosses.insert(if lane.failed() <= 24 { number } else { place });
-        let (column, row) = (place % 6, place / 6);
-        let centre = (FAILED.0 + 7 + column as i32 * 10, middle(index) - 15 + row as i32 * 10);
-        canvas.cross(centre, Ink::Danger.at(0.9))?;
+    Ok(())
+}
+
+/// The failures of one lane: on a lattice as long as there is room, so that they can be counted.
+fn crosses(canvas: &mut Canvas, lanes: &Lanes, index: usize, lane: &Summary, topic: &Topic) -> Drawn {
+    const PLACES: usize = 24;
+    let failures = topic.series(lane).samples.iter().filter(|it| it.failure.is_some());
+    for (number, _) in failures.enumerate().take(PLACES) {
+        let (column, row) = ((number % 6) as i32, (number / 6) as i32);
+        canvas.cross(
+            (lanes.failed.0 + 7 + column * 10, lanes.middle(index) - 15 + row * 10),
+            Ink::Danger.at(0.9),
+        )?;
+    }
+    if lane.failed() > PLACES {
+        let more = format!("+{}", lane.failed() - PLACES);
+        let at = (lanes.failed.1 + 3, lanes.middle(index) + 18);
+        canvas.text(&more, at, Type { size: 11.0, ink: Ink::Danger, bold: true }, Align::End)?;
     }
     Ok(())
 }
 
 /// Median and interval, over the dots and in figures at the right.
-fn estimate(canvas: &mut Canvas, index: usize, lane: &Summary, topic: &Topic, axis: &Log) -> Drawn {
-    let y = middle(index);
+fn estimate(
+    canvas: &mut Canvas,
+    lanes: &Lanes,
+    index: usize,
+    lane: &Summary,
+    topic: &Topic,
+    axis: &Log,
+) -> Drawn {
+    let y = lanes.middle(index);
     let Some(median) = lane.median else {
-        return canvas.text("n/a", (FIGURES, y), SMALL, Align::End);
+        return lanes.figures(canvas, index, "n/a", "");
     };
-    let x = axis.place(median);
+    let mut below = String::new();
     if let Some(interval) = lane.interval {
         let (low, high) = (axis.place(interval.low), axis.place(interval.high));
         canvas.rectangle((low, y - 3), (high, y + 3), Ink::Strong.at(0.45))?;
-        let text = format!("{} – {}", shown(interval.low, topic.unit), shown(interval.high, topic.unit));
-        canvas.text(&text, (FIGURES, y + 10), SMALL, Align::End)?;
+        below = format!("{} – {}", shown(interval.low, topic.unit), shown(interval.high, topic.unit));
     }
+    let x = axis.place(median);
     canvas.rectangle((x - 1, y - 17), (x + 1, y + 17), Ink::Strong.at(1.0))?;
-    let y = if lane.interval.is_some() { y - 9 } else { y };
-    canvas.text(&shown(median, topic.unit), (FIGURES, y), FIGURE, Align::End)
+    lanes.figures(canvas, index, &shown(median, topic.unit), &below)
 }

@@ -1,6 +1,7 @@
-//! What charts with one lane per contender share: the labels at the left, the axis below.
+//! What charts with one lane per contender share: where things stand, the labels, the grid and the axis.
 
-use super::canvas::{Align, Canvas, Drawn, HUES, Ink, NAME, SMALL, fit};
+use super::Format;
+use super::canvas::{Align, Canvas, Drawn, FIGURE, HUES, Ink, NAME, SMALL, fit};
 use super::scale::Log;
 use super::topic::{Topic, accel_name};
 use crate::Lang;
@@ -8,18 +9,116 @@ use crate::document::{Class, Unit};
 use crate::summary::Summary;
 use crate::units;
 
-/// Height of one lane, px.
-pub(super) const LANE: i32 = 48;
-/// Room above the first lane, px.
-pub(super) const TOP: i32 = 14;
-/// Left end of the plot, px.
-pub(super) const LEFT: i32 = 214;
-/// Room for the axis below the last lane, px.
-pub(super) const AXIS: i32 = 46;
+/// Where things stand in a chart of lanes, px.
+pub(super) struct Lanes {
+    format: Format,
+    count: usize,
+    /// The plot's left and right end.
+    pub(super) plot: (i32, i32),
+    /// The strip in which failures are drawn.
+    pub(super) failed: (i32, i32),
+}
 
-/// Middle of a lane, px from the top.
-pub(super) fn middle(index: usize) -> i32 {
-    TOP + LANE * index as i32 + LANE / 2
+/// Room above the first lane, px.
+const TOP: i32 = 6;
+
+impl Lanes {
+    /// The places of so many lanes. On a narrow chart the labels stand above the dots, not beside them, and
+    /// the strip for failures takes its room only where there are some.
+    pub(super) fn new(format: Format, count: usize, failures: bool, figures: i32) -> Self {
+        let (plot, failed) = match (format, failures) {
+            (Format::Wide, true) => ((214, 940 - figures - 84), (940 - figures - 62, 940 - figures + 2)),
+            (Format::Wide, false) => ((214, 940 - figures - 10), (0, 0)),
+            (Format::Narrow, true) => ((8, 312), (328, 392)),
+            (Format::Narrow, false) => ((8, 392), (0, 0)),
+        };
+        Self { format, count, plot, failed }
+    }
+
+    fn lane(&self) -> i32 {
+        match self.format {
+            Format::Wide => 48,
+            Format::Narrow => 88,
+        }
+    }
+
+    fn top_of(&self, index: usize) -> i32 {
+        TOP + self.lane() * index as i32
+    }
+
+    /// Middle of a lane's dots.
+    pub(super) fn middle(&self, index: usize) -> i32 {
+        match self.format {
+            Format::Wide => self.top_of(index) + 24,
+            Format::Narrow => self.top_of(index) + 64,
+        }
+    }
+
+    /// Upper and lower end of the part of a lane that holds marks.
+    pub(super) fn band(&self, index: usize) -> (i32, i32) {
+        let reach = match self.format {
+            Format::Wide => 24,
+            Format::Narrow => 21,
+        };
+        (self.middle(index) - reach, self.middle(index) + 24)
+    }
+
+    /// Heights of the two lines of text of a lane.
+    fn lines(&self, index: usize) -> (i32, i32) {
+        let top = self.top_of(index);
+        match self.format {
+            Format::Wide => (top + 15, top + 34),
+            Format::Narrow => (top + 14, top + 33),
+        }
+    }
+
+    /// Lower end of the last lane.
+    pub(super) fn bottom(&self) -> i32 {
+        self.top_of(self.count)
+    }
+
+    /// Height of the chart with its axis.
+    pub(super) fn height(&self) -> i32 {
+        self.bottom() + 44
+    }
+
+    /// Lines between the lanes, the grid, and the axis with its labels.
+    pub(super) fn frame(&self, canvas: &mut Canvas, axis: &Log, name: impl Fn(f64) -> String) -> Drawn {
+        for index in 0..=self.count {
+            let y = self.top_of(index);
+            canvas.line((0, y), (self.format.width(), y), Ink::Grid.at(0.6), 1)?;
+        }
+        for tick in axis.ticks(64) {
+            for index in 0..self.count {
+                let (top, bottom) = self.band(index);
+                canvas.line((tick.at, top), (tick.at, bottom), Ink::Grid.at(1.0), 1)?;
+            }
+            let room = 22;
+            let x = tick.at.clamp(room, self.format.width() - room);
+            canvas.text(&name(tick.value), (x, self.bottom() + 14), SMALL, Align::Middle)?;
+        }
+        Ok(())
+    }
+
+    /// The lane's name, and below it its class, accel and number of samples.
+    pub(super) fn label(&self, canvas: &mut Canvas, index: usize, lane: &Summary, lang: Lang) -> Drawn {
+        let (first, second) = self.lines(index);
+        let room = match self.format {
+            Format::Wide => self.plot.0 - 16,
+            Format::Narrow => 210,
+        };
+        canvas.text(&fit(&lane.label(), NAME.size, room), (4, first), NAME, Align::Start)?;
+        let kind = format!("{} · {} · n={}", class_name(lane.class, lang), accel_name(lane.accel), lane.n);
+        canvas.text(&fit(&kind, SMALL.size, room), (4, second), SMALL, Align::Start)
+    }
+
+    /// A figure at the right, and below it what goes with it.
+    pub(super) fn figures(&self, canvas: &mut Canvas, index: usize, figure: &str, below: &str) -> Drawn {
+        let (first, second) = self.lines(index);
+        let right = self.format.width() - 4;
+        canvas.text(figure, (right, first), FIGURE, Align::End)?;
+        if below.is_empty() { Ok(()) } else { canvas.text(below, (right, second), SMALL, Align::End) }
+    }
 }
 
 /// The hue of a contender: the same in every chart of the page.
@@ -29,7 +128,7 @@ pub(super) fn hue(topic: &Topic, lane: &Summary) -> Ink {
 }
 
 /// Name of a class, for people.
-pub(crate) fn class_name(class: Class, lang: Lang) -> &'static str {
+pub(super) fn class_name(class: Class, lang: Lang) -> &'static str {
     match class {
         Class::Process => lang.pick("process", "进程"),
         Class::Container => lang.pick("container", "容器"),
@@ -39,41 +138,10 @@ pub(crate) fn class_name(class: Class, lang: Lang) -> &'static str {
     }
 }
 
-/// The lane's name, and below it its class, accel and number of samples.
-pub(super) fn label(canvas: &mut Canvas, index: usize, lane: &Summary, lang: Lang) -> Drawn {
-    let y = middle(index);
-    let name = fit(&lane.label(), NAME.size, LEFT - 16);
-    canvas.text(&name, (4, y - 9), NAME, Align::Start)?;
-    let second = format!("{} · {} · n={}", class_name(lane.class, lang), accel_name(lane.accel), lane.n);
-    canvas.text(&fit(&second, SMALL.size, LEFT - 12), (4, y + 10), SMALL, Align::Start)
-}
-
-/// Lines between the lanes, the grid, and the axis with its labels.
-pub(super) fn frame(
-    canvas: &mut Canvas,
-    count: usize,
-    axis: &Log,
-    right: i32,
-    name: impl Fn(f64) -> String,
-) -> Drawn {
-    let bottom = TOP + LANE * count as i32;
-    for index in 0..=count {
-        let y = TOP + LANE * index as i32;
-        canvas.line((0, y), (super::canvas::WIDTH, y), Ink::Grid.at(0.6), 1)?;
-    }
-    for tick in axis.ticks(64) {
-        canvas.line((tick.at, TOP), (tick.at, bottom), Ink::Grid.at(1.0), 1)?;
-        if tick.at <= right {
-            canvas.text(&name(tick.value), (tick.at, bottom + 14), SMALL, Align::Middle)?;
-        }
-    }
-    Ok(())
-}
-
 /// A tick's value, without decimals that say nothing: `1 ms`, not `1.00 ms`.
 pub(super) fn tick(value: f64, unit: Unit) -> String {
     if unit == Unit::Instances {
-        return units::digits(value).trim_end_matches('0').trim_end_matches('.').to_owned();
+        return trimmed(&units::digits(value));
     }
     trimmed(&units::shown(value, unit))
 }
@@ -87,6 +155,6 @@ pub(super) fn trimmed(text: &str) -> String {
 }
 
 /// A p-value: `p < 0.001` or `p = 0.031`.
-pub(crate) fn p_value(p: f64) -> String {
+pub(super) fn p_value(p: f64) -> String {
     if p < 0.001 { "p < 0.001".to_owned() } else { format!("p = {p:.3}") }
 }

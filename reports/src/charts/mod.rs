@@ -14,6 +14,33 @@ use crate::{Error, Lang};
 pub use topic::{Table, Topic};
 pub(crate) use topic::{accel_name, failure_counts, failure_name};
 
+/// The two shapes of every chart; the page shows the one that fits the screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Labels beside the plot; 960 px.
+    Wide,
+    /// Labels above the dots; 400 px.
+    Narrow,
+}
+
+impl Format {
+    /// Width of the drawing, px.
+    pub(crate) fn width(self) -> i32 {
+        match self {
+            Self::Wide => 960,
+            Self::Narrow => 400,
+        }
+    }
+
+    /// What makes the ids of the two drawings of one chart different.
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::Wide => "",
+            Self::Narrow => "-narrow",
+        }
+    }
+}
+
 /// One way to look at a topic.
 pub trait Chart: Sync {
     /// Short name, also of its element on the page.
@@ -32,7 +59,7 @@ pub trait Chart: Sync {
     ///
     /// # Errors
     /// [`Error::Draw`] with the backend's words.
-    fn draw(&self, topic: &Topic, lang: Lang) -> Result<String, Error>;
+    fn draw(&self, topic: &Topic, lang: Lang, format: Format) -> Result<String, Error>;
 
     /// The same figures as a table.
     fn table(&self, topic: &Topic, lang: Lang) -> Table;

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::Chart;
-use super::canvas::{Align, Canvas, Drawn, Ink, Label, SMALL, Type, WIDTH, fit, paint};
+use super::canvas::{Align, Canvas, Drawn, Ink, Label, SMALL, Type, fit, paint};
 use super::lanes::{hue, tick};
 use super::scale::Log;
 use super::topic::{Table, Topic};
+use super::{Chart, Format};
 use crate::stats::{self, by_round};
 use crate::summary::Summary;
 use crate::units::{percent, shown};
@@ -15,12 +15,18 @@ use crate::{Error, Lang};
 /// Values over the run: rounds from left to right, within a round in the order of the visits.
 pub(super) struct Order;
 
-/// The plot's left and right end, px.
-const PLOT: (i32, i32) = (78, 760);
 /// Height of the strip for failures, px.
 const STRIP: i32 = 30;
-/// Distance of the labels at the right, px.
+/// Distance of the labels, px.
 const LABEL_STEP: i32 = 19;
+
+/// The plot's left and right end, px. On a narrow chart the names stand below it.
+fn plot(format: Format) -> (i32, i32) {
+    match format {
+        Format::Wide => (78, 760),
+        Format::Narrow => (58, 394),
+    }
+}
 
 impl Chart for Order {
     fn name(&self) -> &'static str {
@@ -46,37 +52,36 @@ impl Chart for Order {
         topic.quantity == "ready" && topic.lanes.iter().any(|it| it.n > 0)
     }
 
-    fn draw(&self, topic: &Topic, lang: Lang) -> Result<String, Error> {
+    fn draw(&self, topic: &Topic, lang: Lang, format: Format) -> Result<String, Error> {
         let samples = || topic.lanes.iter().flat_map(|it| &topic.series(it).samples);
         let failures = samples().any(|it| it.failure.is_some());
+        let names = topic.lanes.iter().filter(|it| !it.is_aa()).count() as i32;
         let top = 12 + if failures { STRIP } else { 0 };
-        let bottom = top + (LABEL_STEP * topic.lanes.len() as i32 + 40).max(340);
-        let axis = Log::over(samples().filter_map(|it| it.value).map(|it| it as f64), (bottom, top));
-        let time = Time::of(topic);
-        let text = Label {
-            id: format!("{}-{}", topic.id(), self.name()),
-            title: self.title(topic, lang),
-            text: self.caption(topic, lang),
+        let (bottom, below) = match format {
+            Format::Wide => (top + (LABEL_STEP * names + 40).max(340), 46),
+            Format::Narrow => (top + 300, 50 + LABEL_STEP * ((names + 1) / 2)),
         };
-        paint(&text, bottom + 46, |canvas| {
+        let axis = Log::over(samples().filter_map(|it| it.value).map(|it| it as f64), (bottom, top));
+        let time = Time::of(topic, plot(format));
+        let (left, right) = time.plot;
+        let label = Label::of(self, topic, lang, format);
+        paint(&label, (format.width(), bottom + below), |canvas| {
             for tick_at in axis.ticks(30) {
-                canvas.line((PLOT.0, tick_at.at), (PLOT.1, tick_at.at), Ink::Grid.at(1.0), 1)?;
-                canvas.text(&tick(tick_at.value, topic.unit), (PLOT.0 - 8, tick_at.at), SMALL, Align::End)?;
+                canvas.line((left, tick_at.at), (right, tick_at.at), Ink::Grid.at(1.0), 1)?;
+                canvas.text(&tick(tick_at.value, topic.unit), (left - 6, tick_at.at), SMALL, Align::End)?;
             }
             if failures {
-                canvas.rectangle((PLOT.0, 8), (PLOT.1, 8 + STRIP - 8), Ink::Danger.at(0.08))?;
-                canvas.text(
-                    lang.pick("failed", "失败"),
-                    (PLOT.0 - 8, 8 + STRIP / 2 - 4),
-                    SMALL,
-                    Align::End,
-                )?;
+                canvas.rectangle((left, 8), (right, STRIP), Ink::Danger.at(0.08))?;
+                canvas.text(lang.pick("failed", "失败"), (left - 6, 4 + STRIP / 2), SMALL, Align::End)?;
             }
             rounds(canvas, &time, top, bottom, lang)?;
             for lane in &topic.lanes {
                 draw_lane(canvas, lane, topic, &axis, &time)?;
             }
-            labels(canvas, topic, &axis, (top, bottom))
+            match format {
+                Format::Wide => labels(canvas, topic, &axis, (top, bottom)),
+                Format::Narrow => legend(canvas, topic, &axis, bottom + 58),
+            }
         })
     }
 
@@ -112,14 +117,16 @@ impl Chart for Order {
 
 /// The horizontal axis: rounds, and visits within them.
 struct Time {
+    plot: (i32, i32),
     rounds: u32,
     visits: u32,
 }
 
 impl Time {
-    fn of(topic: &Topic) -> Self {
+    fn of(topic: &Topic, plot: (i32, i32)) -> Self {
         let samples = || topic.lanes.iter().flat_map(|it| &topic.series(it).samples);
         Self {
+            plot,
             rounds: samples().map(|it| it.round).max().unwrap_or(0).saturating_add(1),
             visits: samples().map(|it| it.position).max().unwrap_or(0).saturating_add(1),
         }
@@ -127,7 +134,7 @@ impl Time {
 
     fn place(&self, round: f64) -> i32 {
         let share = round / f64::from(self.rounds);
-        PLOT.0 + 4 + (share * f64::from(PLOT.1 - PLOT.0 - 8)).round() as i32
+        self.plot.0 + 4 + (share * f64::from(self.plot.1 - self.plot.0 - 8)).round() as i32
     }
 
     fn visit(&self, round: u32, position: u32) -> i32 {
@@ -137,8 +144,9 @@ impl Time {
 
 /// The rounds' numbers, at most a dozen of them, and bands that tell neighbouring rounds apart.
 fn rounds(canvas: &mut Canvas, time: &Time, top: i32, bottom: i32, lang: Lang) -> Drawn {
+    let most = ((time.plot.1 - time.plot.0) / 46) as u32;
     let steps = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 50_000];
-    let step = steps.into_iter().find(|it| time.rounds / it <= 14).unwrap_or(time.rounds / 10 + 1);
+    let step = steps.into_iter().find(|it| time.rounds / it <= most).unwrap_or(time.rounds / 10 + 1);
     if time.rounds <= 60 {
         for round in (1..time.rounds).step_by(2) {
             let (from, to) = (time.place(f64::from(round)), time.place(f64::from(round) + 1.0));
@@ -149,7 +157,7 @@ fn rounds(canvas: &mut Canvas, time: &Time, top: i32, bottom: i32, lang: Lang) -
         let x = time.place(f64::from(round) + 0.5);
         canvas.text(&round.to_string(), (x, bottom + 14), SMALL, Align::Middle)?;
     }
-    let middle = i32::midpoint(PLOT.0, PLOT.1);
+    let middle = i32::midpoint(time.plot.0, time.plot.1);
     canvas.text(lang.pick("round", "轮次"), (middle, bottom + 34), SMALL, Align::Middle)
 }
 
@@ -181,24 +189,27 @@ fn draw_lane(canvas: &mut Canvas, lane: &Summary, topic: &Topic, axis: &Log, tim
                 canvas.ring((x, axis.place(value as f64)), radius + 1, ink.at(1.0))?
             }
             Some(value) => canvas.dot((x, axis.place(value as f64)), radius, ink.at(0.9))?,
-            None => canvas.cross((x, 8 + STRIP / 2 - 4), ink.at(1.0))?,
+            None => canvas.cross((x, 4 + STRIP / 2), ink.at(1.0))?,
         }
     }
     Ok(())
 }
 
+/// The lanes by where their lines end, top first, with that place.
+fn ends<'a>(topic: &Topic<'a>, axis: &Log) -> Vec<(i32, &'a Summary)> {
+    let last = |lane: &Summary| Some(*by_round(topic.series(lane)).last_key_value()?.1);
+    let lanes = topic.lanes.iter().filter(|it| !it.is_aa());
+    let mut ends: Vec<_> = lanes.filter_map(|lane| Some((axis.place(last(lane)?), *lane))).collect();
+    ends.sort_by_key(|(y, lane)| (*y, &lane.contender));
+    ends
+}
+
+const LABEL: Type = Type { size: 14.0, ink: Ink::Strong, bold: false };
+
 /// Names beside the ends of their lines, pushed apart until none overlaps, with a leader to each line.
 fn labels(canvas: &mut Canvas, topic: &Topic, axis: &Log, (top, bottom): (i32, i32)) -> Drawn {
-    let mut ends: Vec<(i32, &Summary)> = topic
-        .lanes
-        .iter()
-        .filter(|it| !it.is_aa())
-        .filter_map(|lane| {
-            let last = *by_round(topic.series(lane)).last_key_value()?.1;
-            Some((axis.place(last), *lane))
-        })
-        .collect();
-    ends.sort_by_key(|(y, lane)| (*y, lane.contender.clone()));
+    let (_, right) = plot(Format::Wide);
+    let ends = ends(topic, axis);
     let mut places: Vec<i32> = ends.iter().map(|(y, _)| *y).collect();
     for index in 1..places.len() {
         places[index] = places[index].max(places[index - 1] + LABEL_STEP);
@@ -211,15 +222,23 @@ fn labels(canvas: &mut Canvas, topic: &Topic, axis: &Log, (top, bottom): (i32, i
     }
     for ((y, lane), place) in ends.iter().zip(places) {
         let ink = hue(topic, lane);
-        canvas.path(
-            &[(PLOT.1, *y), (PLOT.1 + 10, *y), (PLOT.1 + 22, place), (PLOT.1 + 28, place)],
-            ink.at(0.8),
-            1,
-        )?;
-        let kind = Type { size: 14.0, ink: Ink::Strong, bold: false };
-        canvas.dot((PLOT.1 + 34, place), 5, ink.at(1.0))?;
-        let name = fit(&lane.contender, kind.size, WIDTH - PLOT.1 - 46);
-        canvas.text(&name, (PLOT.1 + 44, place), kind, Align::Start)?;
+        let leader = [(right, *y), (right + 10, *y), (right + 22, place), (right + 28, place)];
+        canvas.path(&leader, ink.at(0.8), 1)?;
+        canvas.dot((right + 34, place), 5, ink.at(1.0))?;
+        let name = fit(&lane.contender, LABEL.size, Format::Wide.width() - right - 46);
+        canvas.text(&name, (right + 44, place), LABEL, Align::Start)?;
+    }
+    Ok(())
+}
+
+/// Names below the plot in two columns, in the order of the lines from the top.
+fn legend(canvas: &mut Canvas, topic: &Topic, axis: &Log, top: i32) -> Drawn {
+    let ends = ends(topic, axis);
+    let rows = ends.len().div_ceil(2).max(1);
+    for (index, (_, lane)) in ends.iter().enumerate() {
+        let (x, y) = (10 + 200 * (index / rows) as i32, top + LABEL_STEP * (index % rows) as i32);
+        canvas.dot((x, y), 5, hue(topic, lane).at(1.0))?;
+        canvas.text(&fit(&lane.contender, LABEL.size, 172), (x + 11, y), LABEL, Align::Start)?;
     }
     Ok(())
 }

@@ -1,10 +1,10 @@
 //! How many times a bare process: ratios paired within rounds.
 
-use super::canvas::{Align, Canvas, Drawn, FIGURE, Ink, Label, SMALL, WIDTH, paint};
-use super::lanes::{AXIS, LANE, LEFT, TOP, frame, hue, label, middle, trimmed};
+use super::canvas::{Align, Canvas, Drawn, Ink, Label, SMALL, paint};
+use super::lanes::{Lanes, hue, trimmed};
 use super::scale::Log;
 use super::topic::{Table, Topic, accel_name};
-use super::{Chart, lanes};
+use super::{Chart, Format, lanes};
 use crate::document::Accel;
 use crate::stats::Difference;
 use crate::summary::{Comparison, PROCESS, Summary};
@@ -13,11 +13,6 @@ use crate::{Error, Lang};
 
 /// The ratio of each contender to `process`, with its interval and the verdict of the test.
 pub(super) struct RatioChart;
-
-/// Right end of the plot, px.
-const RIGHT: i32 = 700;
-/// Where the figures end, px.
-const FIGURES: i32 = WIDTH - 4;
 
 fn compared<'a>(topic: &Topic<'a>) -> Vec<(&'a Summary, &'a Comparison)> {
     topic.lanes.iter().filter_map(|lane| Some((*lane, lane.to_process.as_ref()?))).collect()
@@ -57,28 +52,36 @@ impl Chart for RatioChart {
         !compared(topic).is_empty()
     }
 
-    fn draw(&self, topic: &Topic, lang: Lang) -> Result<String, Error> {
+    fn draw(&self, topic: &Topic, lang: Lang, format: Format) -> Result<String, Error> {
         let rows = compared(topic);
+        let lanes = Lanes::new(format, rows.len(), false, 190);
         let ends = rows.iter().flat_map(|(_, it)| {
             let interval = it.ratio.interval.map_or([it.ratio.ratio; 2], |it| [it.low, it.high]);
             [it.ratio.ratio, interval[0], interval[1]]
         });
-        let axis = Log::over(ends.chain([1.0]), (LEFT, RIGHT));
-        let text = Label {
-            id: format!("{}-{}", topic.id(), self.name()),
-            title: self.title(topic, lang),
-            text: self.caption(topic, lang),
-        };
-        let bottom = TOP + LANE * rows.len() as i32;
-        paint(&text, bottom + AXIS, |canvas| {
-            frame(canvas, rows.len(), &axis, RIGHT, |it| trimmed(&digits(it)) + "×")?;
+        let axis = Log::over(ends.chain([1.0]), lanes.plot);
+        let label = Label::of(self, topic, lang, format);
+        paint(&label, (format.width(), lanes.height()), |canvas| {
+            lanes.frame(canvas, &axis, |it| trimmed(&digits(it)) + "×")?;
             let one = axis.place(1.0);
-            canvas.line((one, TOP), (one, bottom), Ink::Strong.at(0.7), 2)?;
-            canvas.text("process = 1", (one.max(LEFT + 40), bottom + 34), SMALL, Align::Middle)?;
+            for index in 0..rows.len() {
+                let (top, bottom) = lanes.band(index);
+                canvas.line((one, top), (one, bottom), Ink::Strong.at(0.7), 2)?;
+            }
+            canvas.text(
+                "process = 1",
+                (one.max(lanes.plot.0 + 40), lanes.bottom() + 32),
+                SMALL,
+                Align::Middle,
+            )?;
             for (index, (lane, comparison)) in rows.iter().enumerate() {
-                label(canvas, index, lane, lang)?;
-                mark(canvas, index, lane, comparison, topic, &axis)?;
-                figures(canvas, index, comparison, lang)?;
+                lanes.label(canvas, index, lane, lang)?;
+                mark(canvas, lanes.middle(index), lane, comparison, topic, &axis)?;
+                let below = comparison.caveat.map_or_else(
+                    || format!("{}, {}", verdict(comparison, lang), lanes::p_value(comparison.ratio.p)),
+                    str::to_owned,
+                );
+                lanes.figures(canvas, index, &in_figures(comparison).replace('\n', " "), &below)?;
             }
             Ok(())
         })
@@ -135,15 +138,7 @@ fn caveats(lane: &Summary) -> String {
     said.collect::<Vec<_>>().join("; ")
 }
 
-fn mark(
-    canvas: &mut Canvas,
-    index: usize,
-    lane: &Summary,
-    found: &Comparison,
-    topic: &Topic,
-    axis: &Log,
-) -> Drawn {
-    let y = middle(index);
+fn mark(canvas: &mut Canvas, y: i32, lane: &Summary, found: &Comparison, topic: &Topic, axis: &Log) -> Drawn {
     let ink = match found.ratio.difference {
         Difference::Differs => hue(topic, lane),
         Difference::NoVerdict => Ink::Muted,
@@ -161,15 +156,4 @@ fn mark(
     } else {
         canvas.diamond((x, y), 9, ink.at(1.0), found.caveat.is_some())
     }
-}
-
-/// The figures at the right, and below them what must be said.
-fn figures(canvas: &mut Canvas, index: usize, found: &Comparison, lang: Lang) -> Drawn {
-    let y = middle(index);
-    canvas.text(&in_figures(found).replace('\n', " "), (FIGURES, y - 9), FIGURE, Align::End)?;
-    let second = match (found.caveat, found.ratio.difference) {
-        (Some(caveat), _) => caveat.to_owned(),
-        (None, _) => format!("{}, {}", verdict(found, lang), lanes::p_value(found.ratio.p)),
-    };
-    canvas.text(&second, (FIGURES, y + 10), SMALL, Align::End)
 }

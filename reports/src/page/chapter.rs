@@ -4,7 +4,7 @@
 use maud::{Markup, PreEscaped, html};
 
 use super::parts::{prose, scroll, shell, table};
-use crate::charts::{self, Table, Topic, accel_name};
+use crate::charts::{self, Format, Table, Topic, accel_name};
 use crate::document::{Contender, Document, Status};
 use crate::summary::against;
 use crate::units::digits;
@@ -13,6 +13,9 @@ use crate::{Error, Lang};
 mod words;
 
 pub(super) use words::title;
+
+/// Above this many samples a topic is drawn once, not twice.
+const NARROW_UP_TO: usize = 10_000;
 
 pub(super) fn chapter(
     document: &Document,
@@ -47,14 +50,23 @@ pub(super) fn chapter(
 
 /// One quantity under one setting: its charts, each with its table.
 fn topic_section(topic: &Topic, lang: Lang) -> Result<Markup, Error> {
+    let samples: usize = topic.lanes.iter().map(|it| it.n + it.failed()).sum();
     let mut figures = Vec::new();
     for chart in charts::ALL.iter().filter(|it| it.applies(topic)) {
         let name = chart.title(topic, lang);
-        let svg = PreEscaped(chart.draw(topic, lang)?);
+        let wide = PreEscaped(chart.draw(topic, lang, Format::Wide)?);
+        // Each dot counts: with very many of them the small screen gets the large drawing, to scroll.
+        let narrow = match samples <= NARROW_UP_TO {
+            true => Some(PreEscaped(chart.draw(topic, lang, Format::Narrow)?)),
+            false => None,
+        };
         figures.push(html! {
             figure {
                 h4 { (name) }
-                (scroll(&name, lang, &html! { (svg) }))
+                @match &narrow {
+                    Some(narrow) => { div.wide { (wide) } div.narrow { (narrow) } }
+                    None => { (scroll(&name, lang, &wide)) }
+                }
                 figcaption { (prose(&chart.caption(topic, lang))) }
                 (table(&name, &chart.table(topic, lang), lang))
             }
