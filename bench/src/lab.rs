@@ -27,6 +27,9 @@ use crate::spawner::protocol::{Event, Exit, Launch, Request, Script};
 
 pub use stop::Stopped;
 
+/// How long a payload that said READY may take to answer.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
+
 /// Why a step of a sample has no value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failed {
@@ -229,11 +232,45 @@ impl Lab {
             .ok_or_else(|| Failed::new(Failure::Start, format!("no process id in {}", pid_file.display())))
     }
 
-    /// Sends one line and returns the first line of the answer.
+    /// Asks a box that said READY for a sign of life: `ping` with a nonce of its own, or another line of the
+    /// payload's commands, whose answer must be `PONG` or `OK`.
     ///
     /// # Errors
-    /// `Timeout` or `Crash`.
-    pub fn ask(&mut self, instance: &mut Instance, line: &str, within: Duration) -> Result<String, Failed> {
+    /// `WrongAnswer`, `Timeout`, `Crash` or `GuestPanic`; the box is then to be [abandoned](Lab::abandon).
+    pub fn alive(
+        &mut self,
+        contender: &dyn Contender,
+        site: &Site,
+        instance: &mut Instance,
+        line: Option<&str>,
+    ) -> Result<(), Failed> {
+        if instance.scripted.is_some() {
+            return Ok(());
+        }
+        let ping = format!("ping {}", instance.start.nonce.chars().rev().collect::<String>());
+        let line = line.unwrap_or(&ping);
+        let expected = match line.strip_prefix("ping ") {
+            Some(nonce) => format!("PONG {nonce}"),
+            None => format!("OK {line}"),
+        };
+        let start = instance.start.clone();
+        let result = self.ask(instance, line, ANSWERS_WITHIN).and_then(|answer| {
+            let wrong = || Failed::new(Failure::WrongAnswer, format!("{line} was answered by {answer:?}"));
+            (answer == expected).then_some(()).ok_or_else(wrong)
+        });
+        result.map_err(|failed| {
+            // A guest that panics ends its machine, and says why, a moment later.
+            if let Some(main) = instance.main
+                && failed.failure == Failure::Crash
+            {
+                let _ = self.exit_of(main, Deadline::after(ANSWERS_WITHIN));
+            }
+            self.explain(contender, site, &start, failed)
+        })
+    }
+
+    /// Sends one line and returns the first line of the answer.
+    fn ask(&mut self, instance: &mut Instance, line: &str, within: Duration) -> Result<String, Failed> {
         let mut channel = instance
             .channel
             .take()
@@ -245,19 +282,6 @@ impl Lab {
             .map(|line| line.text);
         instance.channel = Some(channel);
         result
-    }
-
-    /// Asks for `pong` with a fresh nonce: the box is alive and is the one we mean.
-    ///
-    /// # Errors
-    /// `WrongAnswer`, `Timeout` or `Crash`.
-    pub fn ping(&mut self, instance: &mut Instance, within: Duration) -> Result<(), Failed> {
-        let nonce = instance.start.nonce.chars().rev().collect::<String>();
-        let answer = self.ask(instance, &format!("ping {nonce}"), within)?;
-        if answer == format!("PONG {nonce}") {
-            return Ok(());
-        }
-        Err(Failed::new(Failure::WrongAnswer, format!("ping {nonce} was answered by {answer:?}")))
     }
 
     /// Adds to a failure what the box and its tool said on standard error, and what the contender itself
@@ -274,12 +298,5 @@ impl Lab {
             return Failed::new(failed.failure, format!("{}: {}", failed.detail, last.join(" / ")));
         }
         failed
-    }
-}
-
-impl Instance {
-    /// Whether it is one of a script, which runs nothing and answers nothing.
-    pub fn is_scripted(&self) -> bool {
-        self.scripted.is_some()
     }
 }

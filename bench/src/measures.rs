@@ -4,6 +4,7 @@
 
 pub mod startup;
 
+use anyhow::Result;
 use tare_reports::document::Unit;
 
 use crate::contenders::Contender;
@@ -27,6 +28,9 @@ pub trait Measure {
 }
 
 /// All measures.
-pub fn all() -> Vec<Box<dyn Measure>> {
-    vec![Box::new(startup::Startup)]
+///
+/// # Errors
+/// When `TARE_FAULT` has a form that nobody understands.
+pub fn all() -> Result<Vec<Box<dyn Measure>>> {
+    Ok(vec![Box::new(startup::Startup::new()?)])
 }

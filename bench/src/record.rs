@@ -137,11 +137,6 @@ impl Visit<'_> {
         self.record.push(name, unit, sample);
     }
 
-    /// Records that a quantity has no value.
-    pub fn failure(&mut self, quantity: &str, unit: Unit, failed: &Failed) {
-        self.outcome(quantity, unit, Err(failed.clone()));
-    }
-
     /// Notes in the contender's row what of the common box was not applied.
     pub fn not_applied(&mut self, notes: &[String]) {
         let row = self.record.document.contenders.iter_mut().find(|row| row.name == self.contender);

@@ -15,7 +15,7 @@ use crate::run::{Selection, look};
 /// When the script of scripted contenders is broken.
 pub fn list(json: bool) -> Result<i32> {
     let (_, rows) = look(&Selection::default())?;
-    let measures = measures::all();
+    let measures = measures::all()?;
     if json {
         let measures: Vec<_> = measures
             .iter()

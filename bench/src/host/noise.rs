@@ -79,10 +79,10 @@ mod tests {
     #[test]
     fn another_process_that_burns_is_seen_and_ours_is_not() {
         let mut other = std::process::Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
-        // Process 0 does not exist: nobody is ours, so the loop counts as foreign.
-        let (all, ours) = (Noise::read(0), Noise::read(std::process::id()));
+        // No process has this id: nobody is ours, so the loop counts as foreign.
+        let (all, ours) = (Noise::read(u32::MAX), Noise::read(std::process::id()));
         std::thread::sleep(std::time::Duration::from_millis(400));
-        let (all_after, ours_after) = (Noise::read(0), Noise::read(std::process::id()));
+        let (all_after, ours_after) = (Noise::read(u32::MAX), Noise::read(std::process::id()));
         other.kill().unwrap();
         other.wait().unwrap();
         let foreign = all_after.since(&all, 0).foreign_cpu_ns;

@@ -45,6 +45,11 @@ impl Lab {
         Stopped { teardown_ns, cpu_ns }
     }
 
+    /// Takes away a box that is known to be broken.
+    pub fn abandon(&mut self, contender: &mut dyn Contender, site: &Site, instance: &Instance) {
+        self.rescue(contender, site, &instance.start);
+    }
+
     fn stop_timed(
         &mut self,
         contender: &mut dyn Contender,

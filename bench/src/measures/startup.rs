@@ -1,22 +1,44 @@
 //! `startup`: how long from the first call until the payload has said READY, how long to take the box down
 //! again, and how much CPU time both cost.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
 
-use tare_reports::document::Unit;
+use anyhow::{Context, Result};
+use tare_reports::document::{Failure, Unit};
 
 use super::Measure;
 use crate::contenders::Contender;
-use crate::lab::{Failed, Lab};
+use crate::lab::Lab;
 use crate::record::Visit;
 use crate::site::Site;
 
-/// How long a payload that said READY may take to answer a ping.
-const PONG: Duration = Duration::from_secs(5);
-
 /// See the file's head.
 #[derive(Debug)]
-pub struct Startup;
+pub struct Startup {
+    /// Lines sent to a contender's payload instead of `ping`: how tests make real boxes hang and crash.
+    faults: BTreeMap<String, String>,
+}
+
+impl Startup {
+    /// Reads `TARE_FAULT`, as `tare=hang,qemu=crash`.
+    ///
+    /// # Errors
+    /// When it is set and has another form.
+    pub fn new() -> Result<Self> {
+        let text = std::env::var("TARE_FAULT").unwrap_or_default();
+        let faults = text
+            .split(',')
+            .filter(|part| !part.is_empty())
+            .map(|part| {
+                let (name, line) = part
+                    .split_once('=')
+                    .with_context(|| format!("TARE_FAULT: {part:?} is not CONTENDER=COMMAND"))?;
+                Ok((name.to_owned(), line.to_owned()))
+            })
+            .collect::<Result<_>>()?;
+        Ok(Self { faults })
+    }
+}
 
 impl Measure for Startup {
     fn name(&self) -> &'static str {
@@ -32,26 +54,35 @@ impl Measure for Startup {
     }
 
     fn visit(&self, lab: &mut Lab, site: &Site, contender: &mut dyn Contender, visit: &mut Visit<'_>) {
-        let mut instance = match lab.start(contender, site) {
+        let fault = self.faults.get(contender.name()).map(String::as_str);
+        let started = lab.start(contender, site).and_then(|mut instance| {
+            // A box that says READY and then answers nothing has not started.
+            match lab.alive(contender, site, &mut instance, fault) {
+                Ok(()) => Ok(instance),
+                Err(failed) => {
+                    lab.abandon(contender, site, &instance);
+                    Err(failed)
+                }
+            }
+        });
+        let instance = match started {
             Ok(instance) => instance,
             Err(failed) => {
                 for (quantity, unit) in self.quantities() {
-                    visit.failure(quantity, *unit, &failed);
+                    visit.outcome(quantity, *unit, Err(failed.clone()));
                 }
                 return;
             }
         };
-        // A box that says READY and then answers nothing has not started.
-        let alive = if instance.is_scripted() { Ok(()) } else { lab.ping(&mut instance, PONG) };
-        let ready = alive.map(|()| instance.ready_ns);
+        let ready = instance.ready_ns;
         visit.not_applied(&instance.not_applied);
         let stopped = lab.stop(contender, site, instance);
         // A leak fails the whole sample: what was left behind may have been what made it fast.
-        let left: Result<(), Failed> = match &stopped.teardown_ns {
-            Err(failed) if failed.failure == tare_reports::document::Failure::Leak => Err(failed.clone()),
-            _ => Ok(()),
+        let ready = match &stopped.teardown_ns {
+            Err(failed) if failed.failure == Failure::Leak => Err(failed.clone()),
+            _ => Ok(ready),
         };
-        visit.outcome("ready", Unit::Ns, left.clone().and(ready));
+        visit.outcome("ready", Unit::Ns, ready);
         visit.outcome("teardown", Unit::Ns, stopped.teardown_ns.clone());
         visit.outcome("cpu", Unit::Ns, stopped.teardown_ns.map(|_| stopped.cpu_ns));
     }

@@ -34,7 +34,7 @@ impl Selection {
     /// # Errors
     /// [`UnknownName`], or a broken script of scripted contenders.
     pub fn resolve(&self) -> Result<Resolved> {
-        let (mut measures, mut contenders) = (measures::all(), contenders::all()?);
+        let (mut measures, mut contenders) = (measures::all()?, contenders::all()?);
         let names: Vec<String> = contenders.iter().map(|c| c.name().to_owned()).collect();
         check("contender", self.only.iter().chain(&self.skip), &names)?;
         let known: Vec<String> = measures.iter().map(|m| m.name().to_owned()).collect();

@@ -1,0 +1,142 @@
+//! What goes wrong in a run ends as a failure row or an exit status, and the other rows are there.
+
+mod common;
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use common::{Guard, document, finish, left_of, lines, root, row, samples, skip, tare, values, wait_until};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tare_reports::document::{Failure, Status};
+
+#[test]
+fn a_payload_that_hangs_and_one_that_crashes_are_failure_rows() {
+    let out = tempfile::tempdir().unwrap();
+    let mut command = tare(out.path(), &["--only", "hand-loop,process,tare-lib,tare", "--rounds", "1"]);
+    let output = finish(command.env("TARE_FAULT", "tare-lib=hang,tare=crash"));
+    assert_eq!(output.status.code(), Some(3), "two contenders failed");
+    let document = document(out.path());
+    let hung = &samples(&document, "tare-lib", "ready")[0];
+    assert_eq!(hung.failure, Some(Failure::Timeout), "{hung:?}");
+    let crashed = &samples(&document, "tare", "ready")[0];
+    assert_eq!(crashed.failure, Some(Failure::Crash), "{crashed:?}");
+    assert_eq!(row(&document, "tare").status, Status::Failed);
+    assert_eq!(values(&document, "process", "ready").len(), 1, "the other rows are there");
+    assert_eq!(left_of(&document.run.id), Vec::<std::path::PathBuf>::new());
+}
+
+#[test]
+fn a_guest_that_panics_is_named_so() {
+    let out = tempfile::tempdir().unwrap();
+    let mut command = tare(out.path(), &["--only", "process,qemu", "--rounds", "1"]);
+    finish(command.env("TARE_FAULT", "qemu=crash"));
+    let document = document(out.path());
+    if row(&document, "qemu").status == Status::Skipped {
+        return skip("qemu", row(&document, "qemu").reason.as_deref().unwrap_or("?"));
+    }
+    let sample = &samples(&document, "qemu", "ready")[0];
+    assert_eq!(sample.failure, Some(Failure::GuestPanic), "{sample:?}");
+    assert!(sample.detail.as_deref().unwrap().contains("panic"), "{sample:?}");
+    assert_eq!(values(&document, "process", "ready").len(), 1);
+}
+
+#[test]
+fn a_binary_that_vanishes_half_way_leaves_rows_before_and_failures_after() {
+    let out = tempfile::tempdir().unwrap();
+    let runtime = out.path().join("tare-runtime");
+    std::fs::copy(common::binaries().join("tare-runtime"), &runtime).unwrap();
+    let child = tare(out.path(), &["--only", "process,tare", "--rounds", "150"])
+        .env("TARE_RUNTIME", &runtime)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut child = Guard(child);
+    wait_until("some samples", || lines(out.path()) > 60);
+    std::fs::remove_file(&runtime).unwrap();
+    let status = child.0.wait().unwrap();
+    assert_eq!(status.code(), Some(0), "it was measured, in part");
+    let document = document(out.path());
+    let tare = samples(&document, "tare", "ready");
+    assert_eq!(tare.len(), 150);
+    assert!(tare[0].value.is_some());
+    let last = tare.last().unwrap();
+    assert_eq!(last.failure, Some(Failure::Start), "{last:?}");
+    assert!(last.detail.as_deref().unwrap().contains("No such file"), "{last:?}");
+    assert_eq!(values(&document, "process", "ready").len(), 150);
+    assert_eq!(document.run.census.unwrap().after.processes, 0);
+}
+
+#[test]
+fn an_interrupt_keeps_what_was_measured_and_says_so() {
+    let out = tempfile::tempdir().unwrap();
+    let child = tare(out.path(), &["--only", "process,tare", "--rounds", "100000"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut child = Guard(child);
+    wait_until("some samples", || lines(out.path()) > 30);
+    kill(Pid::from_raw(child.0.id() as i32), Signal::SIGINT).unwrap();
+    let status = child.0.wait().unwrap();
+    assert_eq!(status.code(), Some(130));
+    let document = document(out.path());
+    assert!(!document.run.complete);
+    assert!(document.run.finished.is_some());
+    assert!(samples(&document, "process", "ready").iter().filter(|s| s.value.is_some()).count() >= 3);
+    let written: usize = document.series.iter().map(|s| s.samples.len()).sum();
+    assert_eq!(written, lines(out.path()));
+    assert!(out.path().join("latest/index.html").exists());
+    assert_eq!(left_of(&document.run.id), Vec::<std::path::PathBuf>::new());
+}
+
+#[test]
+fn a_killed_run_loses_no_sample_and_clean_takes_the_rest_away() {
+    if !root() {
+        return;
+    }
+    let out = tempfile::tempdir().unwrap();
+    let child = tare(out.path(), &["--only", "process,tare,floor", "--rounds", "100000"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut child = Guard(child);
+    wait_until("some samples", || lines(out.path()) > 40);
+    child.0.kill().unwrap();
+    child.0.wait().unwrap();
+    assert!(lines(out.path()) > 40);
+    let run = std::fs::read_link(out.path().join("latest")).unwrap();
+    let run = run.to_str().unwrap();
+    assert!(!left_of(run).is_empty(), "a killed run leaves its site");
+    // The spawner learns of the lab's end by its socket; give it the moment it needs.
+    std::thread::sleep(Duration::from_millis(300));
+    let dry =
+        std::process::Command::new(env!("CARGO_BIN_EXE_tare")).args(["clean", "--dry-run"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&dry.stdout).contains(&format!("would remove run {run}")));
+    assert!(!left_of(run).is_empty(), "a dry run removes nothing");
+    let clean = std::process::Command::new(env!("CARGO_BIN_EXE_tare")).arg("clean").output().unwrap();
+    assert!(clean.status.success(), "{}", String::from_utf8_lossy(&clean.stderr));
+    assert_eq!(left_of(run), Vec::<std::path::PathBuf>::new());
+}
+
+#[test]
+fn clean_leaves_a_living_run_alone() {
+    let out = tempfile::tempdir().unwrap();
+    let child = tare(out.path(), &["--only", "process", "--rounds", "100000"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let child = Guard(child);
+    wait_until("some samples", || lines(out.path()) > 10);
+    let run = std::fs::read_link(out.path().join("latest")).unwrap();
+    let clean = std::process::Command::new(env!("CARGO_BIN_EXE_tare")).arg("clean").output().unwrap();
+    assert!(clean.status.success());
+    assert!(!String::from_utf8_lossy(&clean.stdout).contains(run.to_str().unwrap()));
+    assert!(tare::site::base().join(&run).exists());
+    kill(Pid::from_raw(child.0.id() as i32), Signal::SIGTERM).unwrap();
+    let mut child = child;
+    assert_eq!(child.0.wait().unwrap().code(), Some(143));
+}
