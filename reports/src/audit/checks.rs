@@ -181,7 +181,7 @@ pub(super) fn all_samples_are_kept(document: &Document) -> Finding {
             }
         }
         let rounds: BTreeSet<u32> = ready.samples.iter().map(|it| it.round).collect();
-        let span = rounds.last().map_or(0, |last| last + 1) as usize;
+        let span = rounds.last().map_or(0, |last| *last as usize + 1);
         if rounds.len() != span {
             faults.push(format!("{}: {} rounds are missing", ready.contender, span - rounds.len()));
         }

@@ -93,7 +93,7 @@ impl Lanes {
                 let (top, bottom) = self.band(index);
                 canvas.line((tick.at, top), (tick.at, bottom), Ink::Grid.at(1.0), 1)?;
             }
-            let room = 22;
+            let room = 26;
             let x = tick.at.clamp(room, self.format.width() - room);
             canvas.text(&name(tick.value), (x, self.bottom() + 14), SMALL, Align::Middle)?;
         }
