@@ -5,12 +5,16 @@
 //! | steal | 1 % of wall time x CPUs | `run.readings` |
 //! | foreign CPU | 3 % of one core | `run.readings` |
 //! | A/A effect | 5 %, with an interval that excludes 0 | series with `aa` against their main series |
-//! | drift over the run | 10 %, with an interval that excludes 0 | single starts, quantity `ready` |
+//! | drift over the run | 10 %, with an interval that excludes 0 | single starts, `ready`; each series, and all together |
+//!
+//! The drift's interval is ours to ask for: over twenty rounds, noise alone slopes by a tenth now and then.
+
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 use crate::document::{Document, Series};
-use crate::stats::{self, Ratio};
+use crate::stats::{self, Ratio, Rounds};
 use crate::units::percent;
 
 /// Limit of steal, as a share of wall time x CPUs.
@@ -140,7 +144,7 @@ fn aa(document: &Document) -> Vec<Rule> {
     rules
 }
 
-/// The worst drift among the single-start series.
+/// The worst drift: of each single-start series by itself, and of the host, that is, of all together.
 fn drift(document: &Document) -> Rule {
     let name = "drift";
     let single = document.series.iter().filter(|it| {
@@ -149,23 +153,40 @@ fn drift(document: &Document) -> Rule {
             && it.parameters.concurrency.is_none_or(|it| it <= 1)
             && it.parameters.running.is_none_or(|it| it == 0)
     });
-    let worst = single.filter_map(|series| Some((series, stats::drift(&stats::by_round(series))?))).max_by(
-        |(_, a), (_, b)| {
-            let rank = |it: &stats::Drift| (it.is_certain(), it.change.abs());
-            let ((a_certain, a_size), (b_certain, b_size)) = (rank(a), rank(b));
-            a_certain.cmp(&b_certain).then(a_size.total_cmp(&b_size))
-        },
-    );
-    let Some((series, worst)) = worst else {
+    let each: Vec<(&str, Rounds)> = single.map(|it| (it.contender.as_str(), stats::by_round(it))).collect();
+    let host = ("the host (all contenders together)", together(&each));
+    let worst =
+        each.iter().chain([&host]).filter_map(|(who, rounds)| Some((*who, stats::drift(rounds)?))).max_by(
+            |(_, a), (_, b)| {
+                let by_certainty = a.is_certain().cmp(&b.is_certain());
+                by_certainty.then(a.change.abs().total_cmp(&b.change.abs()))
+            },
+        );
+    let Some((who, worst)) = worst else {
         let figure = "no series with enough rounds".to_owned();
         return Rule { name, figure, state: State::NotJudged };
     };
     let figure = format!(
-        "{} changed by {} over the run, 99 % interval {} to {} (limit 10 % with an interval that excludes 0)",
-        series.contender,
+        "{who} changed by {} over the run, 99 % interval {} to {} (limit 10 % with an interval that excludes 0)",
         percent(worst.change),
         percent(worst.interval.low),
         percent(worst.interval.high),
     );
     judged(name, worst.change.abs() > DRIFT && worst.is_certain(), figure)
+}
+
+/// How fast the host was in each round: the median over the contenders of value / the contender's median.
+/// What all have in common stands out from their noise. Empty with fewer than three contenders.
+fn together(each: &[(&str, Rounds)]) -> Rounds {
+    const FEWEST: usize = 3;
+    let mut relative: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
+    for (_, rounds) in each {
+        let values: Vec<f64> = rounds.values().copied().collect();
+        let Some(median) = stats::median(&values).filter(|it| *it > 0.0) else { continue };
+        for (round, value) in rounds {
+            relative.entry(*round).or_default().push(value / median);
+        }
+    }
+    let enough = relative.into_iter().filter(|(_, it)| it.len() >= FEWEST);
+    enough.filter_map(|(round, it)| Some((round, stats::median(&it)?))).collect()
 }

@@ -108,6 +108,19 @@ fn drift_fires_above_a_tenth_over_the_run() {
 }
 
 #[test]
+fn a_drift_of_the_host_shows_through_the_noise_of_each() {
+    let mut document = made_up::good(20);
+    for series in &mut document.series {
+        scale(series, |round| f64::powf(1.25, f64::from(round) / 19.0));
+    }
+    let reasons = check(&document);
+    assert!(reasons.iter().any(|it| it.starts_with("drift: ")), "{reasons:?} {:?}", rules(&document));
+    // Noise alone, in fifty runs of twenty rounds, is hardly ever taken for drift.
+    let wrong = (0..50).filter(|seed| !check(&made_up::seeded(20, *seed)).is_empty()).count();
+    assert!(wrong <= 3, "{wrong} of 50 runs without drift");
+}
+
+#[test]
 fn drift_under_load_is_not_the_hosts() {
     let mut document = still();
     let series = made_up::find(&mut document, "tare", "ready", false);

@@ -24,7 +24,12 @@ const QUANTITIES: [&str; 3] = ["ready", "teardown", "cpu"];
 
 /// A good document: complete, reliable, every item of the audit passed that can be checked.
 pub(crate) fn good(rounds: u32) -> Document {
-    let mut random = Xoshiro256PlusPlus::seed_from_u64(7);
+    seeded(rounds, 7)
+}
+
+/// The same with other noise.
+pub(crate) fn seeded(rounds: u32, seed: u64) -> Document {
+    let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
     let mut document = Document {
         schema: SCHEMA,
         run: run(rounds),

@@ -27,8 +27,8 @@ impl Lanes {
     /// the strip for failures takes its room only where there are some.
     pub(super) fn new(format: Format, count: usize, failures: bool, figures: i32) -> Self {
         let (plot, failed) = match (format, failures) {
-            (Format::Wide, true) => ((214, 940 - figures - 84), (940 - figures - 62, 940 - figures + 2)),
-            (Format::Wide, false) => ((214, 940 - figures - 10), (0, 0)),
+            (Format::Wide, true) => ((232, 940 - figures - 84), (940 - figures - 62, 940 - figures + 2)),
+            (Format::Wide, false) => ((232, 940 - figures - 10), (0, 0)),
             (Format::Narrow, true) => ((8, 312), (328, 392)),
             (Format::Narrow, false) => ((8, 392), (0, 0)),
         };

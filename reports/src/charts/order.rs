@@ -17,6 +17,8 @@ pub(super) struct Order;
 
 /// Height of the strip for failures, px.
 const STRIP: i32 = 30;
+/// More rounds than this are not joined by a line.
+const JOINED_UP_TO: usize = 300;
 /// Distance of the labels, px.
 const LABEL_STEP: i32 = 19;
 
@@ -40,9 +42,9 @@ impl Chart for Order {
     fn caption(&self, _: &Topic, lang: Lang) -> String {
         lang.pick(
             "Rounds from left to right; within a round each dot stands where its visit stood in the shuffled order. \
-             Lines join the rounds' medians, rings are the second visit of the A/A test, crosses on top are failures. \
+             Lines join the rounds' medians (up to 300 rounds), rings are the second visit of the A/A test, crosses on top are failures. \
              A line that climbs or falls is drift.",
-            "自左至右为各轮；轮内每个点位于其在随机顺序中的位置。线连接各轮中位数，圆环为 A/A 检验的第二次测量，\
+            "自左至右为各轮；轮内每个点位于其在随机顺序中的位置。线连接各轮中位数（不超过 300 轮时），圆环为 A/A 检验的第二次测量，\
              顶部叉号为失败。持续上升或下降的线即漂移。",
         )
         .to_owned()
@@ -177,18 +179,23 @@ fn draw_lane(canvas: &mut Canvas, lane: &Summary, topic: &Topic, axis: &Log, tim
                 Some((stats::median(places.get(round)?)? as i32, axis.place(*value)))
             })
             .collect();
-        if line.len() > 1 {
+        // Thousands of joined rounds are a band that hides its own dots.
+        if (2..=JOINED_UP_TO).contains(&line.len()) {
             canvas.path(&line, ink.at(0.55), 2)?;
         }
     }
-    let radius = if lane.n > 300 { 2 } else { 3 };
+    let radius = if lane.n > JOINED_UP_TO { 2 } else { 3 };
     for sample in &series.samples {
         let x = time.visit(sample.round, sample.position);
         match sample.value {
             Some(value) if lane.is_aa() => {
                 canvas.ring((x, axis.place(value as f64)), radius + 1, ink.at(1.0))?
             }
-            Some(value) => canvas.dot((x, axis.place(value as f64)), radius, ink.at(0.9))?,
+            Some(value) => canvas.dot(
+                (x, axis.place(value as f64)),
+                radius,
+                ink.at(if lane.n > JOINED_UP_TO { 0.5 } else { 0.9 }),
+            )?,
             None => canvas.cross((x, 4 + STRIP / 2), ink.at(1.0))?,
         }
     }
