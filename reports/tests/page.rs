@@ -105,6 +105,17 @@ fn every_sample_is_a_dot() {
 }
 
 #[test]
+fn a_chart_can_stand_alone() {
+    let document = made_up::good(12);
+    let chart =
+        |quantity, name| tare_reports::charts::standalone(&document, quantity, name, Lang::En).unwrap();
+    let svg = chart("ready", "distribution").unwrap();
+    assert!(svg.starts_with("<svg") && svg.ends_with("</svg>") && svg.contains("--hue-3:"));
+    assert_eq!((chart("pss", "distribution"), chart("ready", "pie")), (None, None));
+    assert_eq!(chart("teardown", "order"), None);
+}
+
+#[test]
 fn an_unreliable_run_says_so_first() {
     let mut document = made_up::good(12);
     document.run.reliable = false;

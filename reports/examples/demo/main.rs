@@ -5,7 +5,7 @@ mod document;
 use std::path::PathBuf;
 
 use tare_reports::document::{Accel, Class, Document, Failure, Mode, Sample, Status};
-use tare_reports::{Lang, page, reliability, text};
+use tare_reports::{Lang, charts, page, reliability, text};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let directory = PathBuf::from(std::env::args().nth(1).unwrap_or_else(|| "target/tare/demo".into()));
@@ -18,6 +18,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let path = directory.join(format!("{name}-{tag}.html"));
             println!("{} ({} KiB)", path.display(), page.len() / 1024);
             std::fs::write(path, page)?;
+        }
+    }
+    for chart in charts::ALL {
+        if let Some(svg) = charts::standalone(&documents[0].1, "ready", chart.name(), Lang::En)? {
+            std::fs::write(directory.join(format!("{}.svg", chart.name())), svg)?;
         }
     }
     print!("{}", text::table(&documents[1].1));

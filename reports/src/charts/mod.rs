@@ -9,6 +9,8 @@ mod ratio;
 mod scale;
 mod topic;
 
+use crate::document::Document;
+use crate::summary::summarise;
 use crate::{Error, Lang};
 
 pub use topic::{Table, Topic};
@@ -63,6 +65,32 @@ pub trait Chart: Sync {
 
     /// The same figures as a table.
     fn table(&self, topic: &Topic, lang: Lang) -> Table;
+}
+
+/// The colours behind the charts' CSS variables, light and dark.
+pub(crate) const COLOURS: &str = include_str!("colours.css");
+
+/// A chart as an SVG file of its own, for a README: it brings its colours and follows the reader's scheme.
+/// None where the document has no such quantity, or the chart does not apply to it.
+///
+/// # Errors
+/// [`Error::Draw`] with the backend's words.
+pub fn standalone(
+    document: &Document,
+    quantity: &str,
+    chart: &str,
+    lang: Lang,
+) -> Result<Option<String>, Error> {
+    let summaries = summarise(document);
+    let topics = Topic::all(document, &summaries);
+    let Some(topic) = topics.iter().find(|it| it.quantity == quantity) else { return Ok(None) };
+    let Some(chart) = ALL.iter().find(|it| it.name() == chart && it.applies(topic)) else { return Ok(None) };
+    let svg = chart.draw(topic, lang, Format::Wide)?;
+    let style = format!(
+        "<style>{COLOURS}text{{font-family:system-ui,sans-serif}}</style>\
+         <rect width=\"100%\" height=\"100%\" fill=\"var(--surface)\"/>"
+    );
+    Ok(Some(svg.replacen("</desc>", &format!("</desc>{style}"), 1)))
 }
 
 /// The list, in the order of the page.

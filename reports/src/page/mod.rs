@@ -9,7 +9,7 @@ mod raw;
 
 use maud::{DOCTYPE, PreEscaped, html};
 
-use crate::charts::Topic;
+use crate::charts::{COLOURS, Topic};
 use crate::document::Document;
 use crate::summary::summarise;
 use crate::{Error, Lang};
@@ -41,7 +41,7 @@ pub fn render(document: &Document, lang: Lang) -> Result<String, Error> {
                     content="default-src 'none'; style-src 'unsafe-inline'; img-src data:";
                 link rel="icon" href="data:,";
                 title { (title) " · " (document.run.id) }
-                style { (PreEscaped(STYLE)) }
+                style { (PreEscaped(COLOURS)) (PreEscaped(STYLE)) }
             }
             body {
                 a.skip href="#main" { (lang.pick("Skip to the verdicts", "跳到结论")) }

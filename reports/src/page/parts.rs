@@ -7,13 +7,14 @@ use crate::charts::Table;
 
 /// A table that scrolls sideways by itself, reachable by keyboard.
 pub(super) fn table(caption: &str, table: &Table, lang: Lang) -> Markup {
-    // Figures to the right, words to the left: a column is words where no cell starts with a figure.
+    // Figures to the right, words to the left. A column is figures where most of its cells are.
+    let figure = |cell: &String| {
+        cell.starts_with(|it: char| it.is_ascii_digit() || it == '-' || it == '–') || cell == "n/a"
+    };
     let figures: Vec<bool> = (0..table.header.len())
         .map(|column| {
-            let figure = |row: &Vec<String>| {
-                row.get(column).is_some_and(|it| it.starts_with(|c: char| c.is_ascii_digit() || c == '-'))
-            };
-            column > 0 && table.rows.iter().any(figure)
+            let count = table.rows.iter().filter_map(|row| row.get(column)).filter(|it| figure(it)).count();
+            column > 0 && count * 2 > table.rows.len()
         })
         .collect();
     let class = |column: usize| figures.get(column).is_some_and(|it| *it).then_some("figure");
