@@ -315,7 +315,7 @@ impl<'a> Start<'a> {
         state::check_root(self.runtime.root())?;
         self.directory.create(self.runtime.root(), self.spec)?;
         self.claimed = true;
-        self.state(None).create(&self.directory)?;
+        self.state(None).plan(&self.directory)?;
         self.directory.create_layers(&self.spec.rootfs)
     }
 
@@ -359,7 +359,7 @@ impl<'a> Start<'a> {
                 drop(writer);
                 // The child is busy with its half on another CPU; the state is written meanwhile.
                 let (started, _) = state::observe(pid).unwrap_or_default();
-                let written = self.state(Some(Process { pid, started })).replace(&self.directory);
+                let written = self.state(Some(Process { pid, started })).publish(&self.directory);
                 let set_up = written.and_then(|()| self.await_exec(plan, reader, &pidfd));
                 if let Err(error) = set_up {
                     // It may be anywhere in its half; undoing needs it gone.

@@ -42,6 +42,13 @@ impl Directory {
         self.path.join("state.json")
     }
 
+    /// The same, written before anything is made; counts as long as there is no [`Directory::file`].
+    /// Two names, because replacing a file makes ext4 write the new one to the disk at once, which takes
+    /// longer than the rest of the start.
+    pub fn plan(&self) -> PathBuf {
+        self.path.join("plan.json")
+    }
+
     /// The overlay's writable layer.
     pub fn upper(&self) -> PathBuf {
         self.path.join("upper")
@@ -150,13 +157,13 @@ impl State {
         }
     }
 
-    /// Writes the file for the first time, into a directory that nobody else uses yet.
-    pub(crate) fn create(&self, directory: &Directory) -> Result<()> {
-        self.write(&directory.file())
+    /// Writes what is going to be made.
+    pub(crate) fn plan(&self, directory: &Directory) -> Result<()> {
+        self.write(&directory.plan())
     }
 
-    /// Replaces the file in one step: readers see the old or the new one, never half of it.
-    pub(crate) fn replace(&self, directory: &Directory) -> Result<()> {
+    /// Writes what was made. The file appears whole or not at all.
+    pub(crate) fn publish(&self, directory: &Directory) -> Result<()> {
         let new = directory.path().join("state.json.new");
         self.write(&new)?;
         fs::rename(&new, directory.file()).map_err(|e| Error::io("state", new.display().to_string(), &e))
@@ -169,10 +176,15 @@ impl State {
         fs::File::create(path).and_then(|mut file| file.write_all(&text)).map_err(fault)
     }
 
-    /// Reads the file. `None` if the container's start was killed before it was written, when nothing
-    /// but the directory had been made.
+    /// Reads it. `None` if the container's start was killed before anything but the directory was made.
     pub(crate) fn read(directory: &Directory) -> Result<Option<Self>> {
-        let path = directory.file();
+        match Self::read_file(directory.file())? {
+            None => Self::read_file(directory.plan()),
+            some => Ok(some),
+        }
+    }
+
+    fn read_file(path: PathBuf) -> Result<Option<Self>> {
         match fs::read(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Error::io("state", path.display().to_string(), &error)),

@@ -148,16 +148,36 @@ pub(crate) fn owned(fd: RawFd) -> OwnedFd {
 /// # Errors
 /// None in practice.
 pub fn reset_signals() -> Result<(), Errno> {
-    // SAFETY: sigaction and sigset_t are plain data, for which all zero bytes are a value: the default
-    // action with no flags, the empty set.
-    let (default, empty): (libc::sigaction, libc::sigset_t) = unsafe { std::mem::zeroed() };
-    for signal in 1..=libc::SIGRTMAX() {
-        // SAFETY: `default` is valid for reading and no old action is asked for. The call fails for
-        // SIGKILL, SIGSTOP and the C library's own two, which cannot be ignored either.
-        unsafe { libc::sigaction(signal, &default, std::ptr::null_mut()) };
+    /// The kernel's own sigaction: action, flags, restorer, mask. All zero: the default action.
+    const DEFAULT: [u64; 4] = [0; 4];
+    const NO_SIGNALS: [u64; 1] = [0];
+    const MASK_SIZE: usize = size_of::<u64>();
+    for signal in 1..=64 as c_long {
+        // The C library would refuse its own two, 32 and 33, which a caller may have ignored all the same.
+        // SAFETY: the kernel reads four words, which DEFAULT has, and is asked for no old action. No
+        // handler of ours is lost: this is a forked child, whose handlers clone3 has reset. The call
+        // fails for SIGKILL and SIGSTOP, which cannot be ignored.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                DEFAULT.as_ptr(),
+                std::ptr::null_mut::<u64>(),
+                MASK_SIZE,
+            )
+        };
     }
-    // SAFETY: `empty` is valid for reading and no old mask is asked for.
-    Errno::result(unsafe { libc::sigprocmask(libc::SIG_SETMASK, &empty, std::ptr::null_mut()) }).map(drop)
+    // SAFETY: the kernel reads one word and is asked for no old mask.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK as c_long,
+            NO_SIGNALS.as_ptr(),
+            std::ptr::null_mut::<u64>(),
+            MASK_SIZE,
+        )
+    };
+    Errno::result(done).map(drop)
 }
 
 /// Calls prctl(2) with numbers.
