@@ -108,9 +108,28 @@ impl<'a> Topic<'a> {
         parts.join(lang.pick(", ", "，"))
     }
 
-    /// An id for the page's elements: `startup-ready-warm`, made unique by the caller.
+    /// An id for the page's elements: `startup-ready-warm`, and what differs from one start at a time on an
+    /// idle host without a network, so that no two topics of a page share it.
     pub fn id(&self) -> String {
-        format!("{}-{}-{}", self.measure, self.quantity, mode_name(self.mode, Lang::En))
+        let parameters = &self.parameters;
+        let number = |letter: char, it: Option<u32>, usual: u32| {
+            it.filter(|it| *it != usual).map(|it| format!("{letter}{it}"))
+        };
+        let parts = [
+            number('c', parameters.concurrency, 1),
+            number('r', parameters.running, 0),
+            parameters.network.clone().filter(|it| it != "none"),
+            parameters.state.clone(),
+            parameters.rung.clone(),
+            number('i', parameters.instances, 1),
+        ];
+        let mut id = format!("{}-{}-{}", self.measure, self.quantity, mode_name(self.mode, Lang::En));
+        for part in parts.into_iter().flatten() {
+            id.push('-');
+            // An id must not hold white space; anything else but letters and digits is better avoided too.
+            id.extend(part.chars().map(|it| if it.is_alphanumeric() { it } else { '-' }));
+        }
+        id
     }
 }
 

@@ -125,6 +125,12 @@ pub(super) fn faster_start(_: &Document, summaries: &[Summary], lang: Lang) -> J
             " TCG 下无法证实：虚拟机没有硬件加速，其用时只是上界，须由 KVM 判定。",
         ));
     }
+    if summaries.iter().any(|it| it.contender == QEMU && it.accel == Accel::KvmNested) {
+        sure.push_str(lang.pick(
+            " KVM ran nested inside another VM: on bare metal the VM would be faster.",
+            " KVM 嵌套在另一虚拟机中运行：在裸机上虚拟机会更快。",
+        ));
+    }
     (state, shown, sure)
 }
 
