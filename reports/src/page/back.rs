@@ -32,6 +32,7 @@ pub(super) fn machine(document: &Document, lang: Lang) -> Markup {
     }
 }
 
+/// The roles are written out: on a narrow screen the rows become blocks, which would cost them otherwise.
 pub(super) fn audit(document: &Document, lang: Lang) -> Markup {
     let items = if document.audit.is_empty() { audit::audit(document) } else { document.audit.clone() };
     let count = |verdict| items.iter().filter(|it| it.verdict == verdict).count();
@@ -48,20 +49,20 @@ pub(super) fn audit(document: &Document, lang: Lang) -> Markup {
                 }
             }
             div.scroll tabindex="0" role="region" aria-label=(lang.pick("The audit (scrolls sideways)", "审计（可横向滚动）")) {
-                table.audit {
+                table.audit role="table" {
                     caption { (lang.pick("The audit", "审计")) }
-                    thead { tr {
-                        th scope="col" { "#" }
-                        th scope="col" { (lang.pick("what goes wrong", "错误")) }
-                        th scope="col" { (lang.pick("this run", "本次运行")) }
-                        th scope="col" { (lang.pick("evidence", "证据")) }
+                    thead role="rowgroup" { tr role="row" {
+                        th scope="col" role="columnheader" { "#" }
+                        th scope="col" role="columnheader" { (lang.pick("what goes wrong", "错误")) }
+                        th scope="col" role="columnheader" { (lang.pick("this run", "本次运行")) }
+                        th scope="col" role="columnheader" { (lang.pick("evidence", "证据")) }
                     } }
-                    tbody {
-                        @for item in &items { tr {
-                            td { (item.item) }
-                            th scope="row" { (prose(match lang { Lang::En => &item.title, Lang::Zh => audit::title(item.item, lang) })) }
-                            td { span class={ "state " (class(item.verdict)) } { (name(item.verdict, lang)) } }
-                            td lang="en" { (prose(&item.evidence)) }
+                    tbody role="rowgroup" {
+                        @for item in &items { tr role="row" {
+                            td role="cell" { (item.item) }
+                            th scope="row" role="rowheader" { (prose(match lang { Lang::En => &item.title, Lang::Zh => audit::title(item.item, lang) })) }
+                            td role="cell" { span class={ "state " (class(item.verdict)) } { (name(item.verdict, lang)) } }
+                            td lang="en" role="cell" { (prose(&item.evidence)) }
                         } }
                     }
                 }

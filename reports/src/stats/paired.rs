@@ -90,8 +90,8 @@ mod tests {
             parameters: Parameters::default(),
             samples: vec![
                 Sample::value(0, 0, 10),
-                Sample::value(0, 1, 30),
-                Sample::value(0, 2, 20),
+                Sample::value(0, 1, 20),
+                Sample::value(0, 2, 30),
                 Sample::failure(1, 0, Failure::Timeout, "late"),
                 Sample::value(2, 0, 5),
             ],
