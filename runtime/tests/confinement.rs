@@ -24,6 +24,21 @@ fn capabilities_are_dockers_without_mknod_and_nothing_can_be_gained() {
     ] {
         assert!(status.lines().any(|l| l == line), "{line} is missing in\n{status}");
     }
+}
+
+#[test]
+fn supplementary_groups_of_the_caller_are_left() {
+    let Some(lab) = Lab::new() else { return };
+    let run = lab.command(&["run", "--cgroup-parent", &lab.parent, "--rootfs"]);
+    let output = std::process::Command::new("setpriv")
+        .args(["--groups", "4,27"])
+        .arg(run.get_program())
+        .args(run.get_args())
+        .arg(lab.image())
+        .args(["groups", "--", "cat", "/proc/self/status"])
+        .output()
+        .expect("setpriv");
+    let status = stdout(&output);
     let groups = status.lines().find_map(|l| l.strip_prefix("Groups:")).expect("groups");
     assert_eq!(groups.trim(), "", "supplementary groups");
 }

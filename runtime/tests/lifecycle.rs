@@ -46,7 +46,7 @@ fn a_killed_container_is_128_and_the_signal() {
     }
     let pid: i32 = fs::read_to_string(&pid_file).expect("pid file").parse().expect("number");
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).expect("kill");
-    assert_eq!(child.wait().expect("wait").code(), Some(137));
+    assert_eq!(common::wait(child), Some(137));
     assert_eq!(lab.leftovers(), NOTHING);
 }
 
@@ -66,7 +66,7 @@ fn signals_to_the_foreground_runtime_reach_the_command() {
     std::io::Read::read_exact(child.stdout.as_mut().expect("stdout"), &mut up).expect("read");
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id() as i32), nix::sys::signal::Signal::SIGTERM)
         .expect("kill");
-    assert_eq!(child.wait().expect("wait").code(), Some(55));
+    assert_eq!(common::wait(child), Some(55));
     assert_eq!(lab.leftovers(), NOTHING);
 }
 

@@ -3,11 +3,13 @@
 #![allow(dead_code)] // each test program uses its own part
 
 use std::fs;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use nix::poll::{PollFd, PollFlags, poll};
 use tare_runtime::{Id, Runtime, Spec};
 
 const APPLETS: [&str; 24] = [
@@ -110,6 +112,17 @@ impl Drop for Lab {
         }
         tare_runtime::remove_parent(&self.parent);
     }
+}
+
+/// The exit status, or a panic after half a minute: a test that hangs tells nobody what is wrong.
+pub(crate) fn wait(mut child: Child) -> Option<i32> {
+    let pidfd = tare_runtime::sys::pidfd_open(child.id() as i32).expect("pidfd");
+    let ended = poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], 30_000_u16).expect("poll");
+    if ended == 0 {
+        let _ = child.kill();
+        panic!("still running after 30 s");
+    }
+    child.wait().expect("wait").code()
 }
 
 pub(crate) fn entries(directory: &Path) -> Vec<PathBuf> {
