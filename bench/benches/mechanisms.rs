@@ -113,6 +113,7 @@ impl Drop for Image {
         if let Err(error) = tare::host::cgroups::remove_tree(&parent) {
             eprintln!("mechanisms: {error:#}");
         }
+        tare::host::cgroups::remove_empty("/tare");
     }
 }
 

@@ -159,6 +159,7 @@ impl Site {
     /// When something of it stays.
     pub fn remove(self) -> Result<()> {
         cgroups::remove_tree(&self.cgroup_parent)?;
+        cgroups::remove_empty("/tare");
         fs::remove_dir_all(&self.dir).with_context(|| format!("remove {}", self.dir.display()))
     }
 }

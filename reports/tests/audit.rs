@@ -178,6 +178,24 @@ fn item_20_trimmed() {
 }
 
 #[test]
+fn item_20_every_nth_round_is_a_plan_and_a_hole_in_it_is_not() {
+    let every_fourth = |it: &mut Document| {
+        for quantity in ["ready", "teardown", "cpu"] {
+            made_up::find(it, "tare", quantity, false).samples.retain(|sample| sample.round % 4 == 0);
+        }
+    };
+    let mut document = made_up::good(20);
+    every_fourth(&mut document);
+    assert_eq!(verdict(&document, 20), Verdict::Passed);
+    fails(20, "tare: 1 rounds are missing", |it| {
+        every_fourth(it);
+        for quantity in ["ready", "teardown", "cpu"] {
+            made_up::find(it, "tare", quantity, false).samples.remove(2);
+        }
+    });
+}
+
+#[test]
 fn item_21_no_calibration_or_too_heavy_a_lab() {
     for name in ["process", "floor", "hand-loop"] {
         fails(21, name, |it| {

@@ -91,6 +91,7 @@ impl Leftovers {
             umount2(mount, MntFlags::MNT_DETACH).with_context(|| format!("unmount {}", mount.display()))?;
         }
         cgroups::remove_tree(&owner.cgroup_parent)?;
+        cgroups::remove_empty("/tare");
         fs::remove_dir_all(dir).with_context(|| format!("remove {}", dir.display()))
     }
 }

@@ -104,6 +104,13 @@ pub fn remove_tree(path: &str) -> Result<()> {
     Ok(())
 }
 
+/// Removes a cgroup that may be shared with other runs: it stays where one of them still uses it.
+pub fn remove_empty(path: &str) {
+    for dir in below(path) {
+        let _ = fs::remove_dir(dir);
+    }
+}
+
 /// The processes in one cgroup directory.
 pub fn members(dir: &Path) -> Vec<i32> {
     fs::read_to_string(dir.join("cgroup.procs"))

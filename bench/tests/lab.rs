@@ -1,0 +1,140 @@
+//! The lab itself, on boxes made for the test: where its clock starts and ends, and whose clock it is.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use tare::clock;
+use tare::contenders::{Contender, Found, Missing, Surroundings};
+use tare::lab::Lab;
+use tare::site::{Site, Start};
+use tare::spawner::protocol::Launch;
+use tare_reports::document::{Accel, Class, Failure};
+
+/// A box that is a shell script; `$0` is the nonce.
+#[derive(Debug)]
+struct Script {
+    /// What the lab does per instance before it starts anything.
+    preparation: Duration,
+    text: &'static str,
+    noisy: bool,
+}
+
+impl Contender for Script {
+    fn name(&self) -> &str {
+        "script"
+    }
+    fn class(&self) -> Class {
+        Class::Process
+    }
+    fn about(&self) -> &str {
+        "a shell script"
+    }
+    fn inside_clock(&self) -> &'static [&'static str] {
+        &[]
+    }
+    fn noisy_channel(&self) -> bool {
+        self.noisy
+    }
+    fn probe(&mut self, _: &Surroundings) -> Result<Found, Missing> {
+        Ok(Found { version: "-".into(), accel: Accel::Native, not_expressed: Vec::new() })
+    }
+    fn launch(&mut self, _: &Site, start: &Start) -> Result<Launch> {
+        std::thread::sleep(self.preparation);
+        let argv = ["/bin/sh", "-c", self.text, &start.nonce].map(str::to_owned).to_vec();
+        let env = vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned())];
+        Ok(Launch::Command { argv, env, overlay: None, dies_with_parent: false })
+    }
+    fn command(&mut self, _: &Site) -> Vec<String> {
+        Vec::new()
+    }
+    fn deadline(&self) -> Duration {
+        Duration::from_secs(5)
+    }
+}
+
+fn with_lab<T>(test: impl FnOnce(&mut Lab, &Site) -> T) -> T {
+    let dir = tempfile::tempdir().unwrap();
+    let site = Site::create_in(&dir.path().join("sites"), "lab-test").unwrap();
+    let mut lab = Lab::open(env!("CARGO_BIN_EXE_tare").as_ref(), &dir.path().join("stderr"), 1).unwrap();
+    test(&mut lab, &site)
+}
+
+/// `READY` time of a script with the time that the test saw pass around it, ns.
+fn timed(mut script: Script) -> (u64, u64) {
+    with_lab(|lab, site| {
+        let before = clock::now_ns();
+        let instance = lab.start(&mut script, site).unwrap();
+        let around = clock::now_ns() - before;
+        let ready = instance.ready_ns;
+        let stopped = lab.stop(&mut script, site, instance);
+        assert!(stopped.teardown_ns.is_ok(), "{stopped:?}");
+        (ready, around)
+    })
+}
+
+#[test]
+fn one_clock_from_the_first_call_to_the_nonce() {
+    // What is done per instance before the start counts, and so does what the box does before READY.
+    let slow = Script {
+        preparation: Duration::from_millis(40),
+        text: "sleep 0.06; echo READY $0; read line; exit 0",
+        noisy: false,
+    };
+    let (ready, around) = timed(slow);
+    assert!(ready >= 100_000_000, "40 ms before the start and 60 ms before READY count: {ready} ns");
+    assert!(ready <= around, "{ready} ns within {around} ns");
+}
+
+#[test]
+fn what_comes_after_the_nonce_is_not_in_the_figure() {
+    let late = Script {
+        preparation: Duration::ZERO,
+        text: "echo READY $0; sleep 0.3; read line; exit 0",
+        noisy: false,
+    };
+    let (ready, _) = timed(late);
+    assert!(ready < 250_000_000, "300 ms after READY do not count: {ready} ns");
+}
+
+#[test]
+fn guest_clocks_stay_inside_the_guest() {
+    let liar = Script {
+        preparation: Duration::ZERO,
+        text: "echo clock/ready/monotonic 999999999999; sleep 0.03; echo READY $0; read line; exit 0",
+        noisy: true,
+    };
+    let (ready, around) = timed(liar);
+    assert!((30_000_000..=around).contains(&ready), "the host's clock: {ready} ns within {around} ns");
+}
+
+#[test]
+fn another_line_than_ready_with_our_nonce_is_a_wrong_answer() {
+    let texts = ["echo READY 0000; read line", "echo hello; echo READY $0; read line"];
+    for text in texts {
+        let mut script = Script { preparation: Duration::ZERO, text, noisy: false };
+        let failed = with_lab(|lab, site| lab.start(&mut script, site).unwrap_err());
+        assert_eq!(failed.failure, Failure::WrongAnswer, "{failed:?}");
+    }
+}
+
+#[test]
+fn a_box_that_leaves_a_process_behind_has_leaked() {
+    let text = "sleep 60 </dev/null >/dev/null 2>&1 & echo READY $0; read line; exit 0";
+    let mut script = Script { preparation: Duration::ZERO, text, noisy: false };
+    with_lab(|lab, site| {
+        let instance = lab.start(&mut script, site).unwrap();
+        let stopped = lab.stop(&mut script, site, instance);
+        let failed = stopped.teardown_ns.unwrap_err();
+        assert_eq!(failed.failure, Failure::Leak, "{failed:?}");
+        assert!(tare::host::process::descendants(lab.spawner_pid()).is_empty(), "and it is taken away");
+    });
+}
+
+#[test]
+fn what_a_box_says_on_standard_error_explains_its_failure() {
+    let text = "echo no such luck >&2; exit 9";
+    let mut script = Script { preparation: Duration::ZERO, text, noisy: false };
+    let failed = with_lab(|lab, site| lab.start(&mut script, site).unwrap_err());
+    assert_eq!(failed.failure, Failure::Crash);
+    assert!(failed.detail.contains("exit status 9") && failed.detail.contains("no such luck"), "{failed:?}");
+}
