@@ -4,7 +4,6 @@
 //! once, in an order drawn from the run's seed and stored with the samples. A contender that takes seconds is
 //! visited in every n-th round only, so that it cannot eat the budget of those that take milliseconds.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -144,33 +143,28 @@ fn entries(contenders: &[Box<dyn Contender>]) -> Vec<Entry> {
     entries
 }
 
-/// Shares the budget: half of it for the visits that take milliseconds, the other half evenly among the
-/// slow ones. Returns the number of rounds.
+/// Shares the budget: half of it for the visits that take milliseconds, the other half, and what those leave
+/// over, evenly among the slow ones. Returns the number of rounds.
 fn share(entries: &mut [Entry], costs: &[Duration], plan: Plan, spent: Duration) -> u32 {
     let Some(budget) = plan.budget else { return plan.rounds };
     let left = budget.saturating_sub(spent);
     let slow: Vec<usize> = (0..entries.len()).filter(|&i| costs[i] > SLOW).collect();
     let quick: Duration = (0..entries.len()).filter(|i| !slow.contains(i)).map(|i| costs[i]).sum();
-    let (for_quick, for_slow) = match (slow.is_empty(), quick.is_zero()) {
-        (true, _) => (left, Duration::ZERO),
-        (_, true) => (Duration::ZERO, left),
-        _ => (left / 2, left / 2),
+    let fits = |time: Duration, cost: Duration| (time.as_nanos() / cost.as_nanos().max(1)) as u32;
+    // The first round is done already.
+    let more = plan.rounds.saturating_sub(1);
+    let rounds = match slow.is_empty() {
+        true => fits(left, quick).min(more),
+        // Without a quick one the slow ones decide.
+        false if quick.is_zero() => fits(left, slow.iter().map(|&i| costs[i]).sum()).min(more),
+        false => fits(left / 2, quick).min(more),
     };
-    let fits = |time: Duration, cost: Duration| {
-        if cost.is_zero() { u32::MAX } else { (time.as_nanos() / cost.as_nanos()) as u32 }
-    };
-    let slow_visits: BTreeMap<usize, u32> =
-        slow.iter().map(|&i| (i, fits(for_slow / slow.len() as u32, costs[i]).max(1))).collect();
-    let rounds = if quick.is_zero() {
-        slow_visits.values().copied().max().unwrap_or(1)
-    } else {
-        fits(for_quick, quick)
-    };
-    let rounds = rounds.clamp(1, plan.rounds.saturating_sub(1)) + 1;
-    for (i, visits) in slow_visits {
-        entries[i].every = rounds.div_ceil(visits + 1).max(1);
+    let for_slow = left.saturating_sub(quick * rounds);
+    for &i in &slow {
+        let visits = fits(for_slow / slow.len() as u32, costs[i]).max(1);
+        entries[i].every = rounds.div_ceil(visits).max(1);
     }
-    rounds
+    rounds + 1
 }
 
 #[cfg(test)]
