@@ -16,7 +16,12 @@ use crate::run::{Selection, look};
 pub fn doctor(json: bool) -> Result<i32> {
     let (host, contenders) = look(&Selection::default())?;
     let document = unmeasured(host, contenders);
-    let audit = tare_reports::audit::audit(&document);
+    let mut audit = tare_reports::audit::audit(&document);
+    // Nothing was measured, so nothing can have failed: these items wait for a run.
+    for item in audit.iter_mut().filter(|item| item.verdict == Verdict::Failed) {
+        item.verdict = Verdict::NotCheckable;
+        item.evidence = format!("needs a run: {}", item.evidence);
+    }
     if json {
         let Document { host, contenders, .. } = document;
         return print_json(&json!({"host": host, "contenders": contenders, "audit": audit}));
