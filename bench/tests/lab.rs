@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use tare::clock;
 use tare::contenders::{Contender, Found, Missing, Surroundings};
-use tare::lab::Lab;
+use tare::lab::{Failed, Lab, Stopped};
 use tare::site::{Site, Start};
 use tare::spawner::protocol::Launch;
 use tare_reports::document::{Accel, Class, Failure};
@@ -137,4 +137,72 @@ fn what_a_box_says_on_standard_error_explains_its_failure() {
     let failed = with_lab(|lab, site| lab.start(&mut script, site).unwrap_err());
     assert_eq!(failed.failure, Failure::Crash);
     assert!(failed.detail.contains("exit status 9") && failed.detail.contains("no such luck"), "{failed:?}");
+}
+
+/// Starts a script, asks it for a sign of life and stops it.
+fn life(text: &'static str) -> (Result<(), Failed>, Stopped) {
+    let mut script = Script { preparation: Duration::ZERO, text, noisy: false };
+    with_lab(|lab, site| {
+        let mut instance = lab.start(&mut script, site).unwrap();
+        let alive = lab.alive(&script, site, &mut instance, None);
+        (alive, lab.stop(&mut script, site, instance))
+    })
+}
+
+const ANSWERS: &str = "echo READY $0; read ping nonce; echo PONG $nonce; read line; exit 0";
+
+#[test]
+fn only_a_pong_with_the_nonce_asked_for_is_a_sign_of_life() {
+    assert_eq!(life(ANSWERS).0, Ok(()));
+    let (alive, _) = life("echo READY $0; read line; echo PONG 0; read line; exit 0");
+    assert_eq!(alive.unwrap_err().failure, Failure::WrongAnswer);
+}
+
+#[test]
+fn a_box_that_ends_with_another_status_than_zero_has_crashed() {
+    let (_, stopped) = life("echo READY $0; read ping nonce; echo PONG $nonce; read line; exit 3");
+    let failed = stopped.teardown_ns.unwrap_err();
+    assert_eq!(failed.failure, Failure::Crash);
+    assert!(failed.detail.contains("exit status 3"), "{failed:?}");
+}
+
+#[test]
+fn the_cpu_time_of_the_box_is_counted() {
+    let (_, idle) = life(ANSWERS);
+    let (_, busy) = life(
+        "echo READY $0; read ping nonce; echo PONG $nonce; read line; i=0; \
+         while [ $i -lt 300000 ]; do i=$((i+1)); done; exit 0",
+    );
+    assert!(busy.cpu_ns > idle.cpu_ns + 50_000_000, "{} against {} ns", busy.cpu_ns, idle.cpu_ns);
+}
+
+#[test]
+fn a_leak_fails_the_whole_sample() {
+    use tare::measures::{Measure, startup::Startup};
+    use tare::record::{Record, Visit};
+    let out = tempfile::tempdir().unwrap();
+    let fixture =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../reports/tests/fixtures/result.json");
+    let mut document = tare_reports::read(&fixture).unwrap();
+    document.series.clear();
+    let mut record = Record::create(out.path(), document).unwrap();
+    let text = "sleep 60 </dev/null >/dev/null 2>&1 & echo READY $0; read ping nonce; echo PONG $nonce; \
+                read line; exit 0";
+    let mut script = Script { preparation: Duration::ZERO, text, noisy: false };
+    let parameters = tare_reports::document::Parameters::default();
+    with_lab(|lab, site| {
+        let mut visit = Visit {
+            record: &mut record,
+            measure: "startup",
+            contender: "script",
+            round: 0,
+            position: 0,
+            parameters: &parameters,
+        };
+        Startup::new().unwrap().visit(lab, site, &mut script, &mut visit);
+    });
+    assert_eq!(record.document.series.len(), 3);
+    for series in &record.document.series {
+        assert_eq!(series.samples[0].failure, Some(Failure::Leak), "{}", series.quantity);
+    }
 }

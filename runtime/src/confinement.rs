@@ -195,6 +195,22 @@ mod tests {
     }
 
     #[test]
+    fn the_lists_are_the_ones_that_security_promises() {
+        let masked: Vec<&str> = MASKED_PATHS.iter().map(|(path, _)| path.to_str().unwrap()).collect();
+        let names = "acpi asound interrupts kcore keys latency_stats sched_debug scsi timer_list timer_stats";
+        for name in names.split(' ') {
+            assert!(masked.contains(&format!("/proc/{name}").as_str()), "/proc/{name} must be masked");
+        }
+        for path in ["/sys/firmware", "/sys/devices/virtual/powercap"] {
+            assert!(masked.contains(&path), "{path} must be masked");
+        }
+        let frozen: Vec<&str> = READONLY_PATHS.iter().map(|path| path.to_str().unwrap()).collect();
+        for name in ["bus", "fs", "irq", "sys", "sysrq-trigger"] {
+            assert!(frozen.contains(&format!("/proc/{name}").as_str()), "/proc/{name} must be read-only");
+        }
+    }
+
+    #[test]
     fn relative_device_paths_name_the_same_files() {
         for device in DEVICES {
             assert_eq!(device.path.to_bytes()[1..], *device.relative.to_bytes());

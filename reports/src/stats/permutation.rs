@@ -111,6 +111,13 @@ mod tests {
     }
 
     #[test]
+    fn a_drawn_p_is_never_zero() {
+        let all_one_way: Vec<f64> = (1..=60).map(f64::from).collect();
+        let p = sign_flip(&all_one_way, 3).unwrap();
+        assert_eq!(p, 1.0 / (DRAWS + 1) as f64, "the pattern seen is itself one of the patterns");
+    }
+
+    #[test]
     fn drawn_patterns_agree_with_all_patterns() {
         let ratios: Vec<f64> = (0..14).map(|it| (f64::from(it) - 4.2) * 0.01).collect();
         let exact = sign_flip(&ratios, 1).unwrap();
