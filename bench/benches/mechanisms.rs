@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, SamplingMode, criterion_group, criterion_main};
 use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, Uid};
-use tare_runtime::sys::{CloneFlags, Forked, clone3, exit};
+use tare_runtime::sys::{CloneFlags, Memory, fork};
 use tare_runtime::{Limits, MissingLimits, Runtime, Spec};
 
 /// Namespaces in the order in which they are added, each on top of those before it.
@@ -34,9 +34,9 @@ fn namespaces(criterion: &mut Criterion) {
     for (name, more) in ADDED {
         flags |= more;
         group.bench_function(name, |bencher| {
-            bencher.iter(|| match clone3(black_box(flags), None).expect("clone3") {
-                Forked::Child => exit(0),
-                Forked::Parent { pid, .. } => waitpid(Pid::from_raw(pid), None).expect("waitpid"),
+            bencher.iter(|| {
+                let forked = fork(black_box(flags), None, Memory::Borrowed, || 0).expect("clone3");
+                waitpid(Pid::from_raw(forked.pid), None).expect("waitpid")
             });
         });
     }

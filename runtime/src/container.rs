@@ -22,7 +22,7 @@ use crate::report::{self, Fault, Message, Outcome, Pipe};
 use crate::runtime::{Container, Runtime, reap};
 use crate::spec::Spec;
 use crate::state::{self, Directory, Process, State};
-use crate::sys::{self, FilterInstruction, Forked};
+use crate::sys::{self, FilterInstruction, Forked, Memory};
 use crate::{
     capabilities, confinement, devices, exec, idmap, mounts, namespaces, network, overlay, rootfs, seccomp,
 };
@@ -240,9 +240,9 @@ impl Child<'_> {
         Err(exec::run(&self.plan.exec))
     }
 
-    /// Runs the inner half of the recipe. Nothing here allocates: a step is a function pointer in
-    /// constant memory, a fault is two numbers.
-    fn run(mut self) -> ! {
+    /// Runs the inner half of the recipe; comes back, with the status to end with, only if a step failed.
+    /// Nothing here allocates: a step is a function pointer in constant memory, a fault is two numbers.
+    fn run(mut self) -> i32 {
         for (index, step) in RECIPE.iter().enumerate() {
             let Act::Inside(act, _) = step.act else { continue };
             if let Err(fault) = act(&mut self) {
@@ -251,7 +251,7 @@ impl Child<'_> {
                 break;
             }
         }
-        sys::exit(1)
+        1
     }
 }
 
@@ -349,28 +349,26 @@ impl<'a> Start<'a> {
         let Some(plan) = self.plan.as_ref() else { return Err(Error::at("prepare", "plan", Errno::EINVAL)) };
         let Pipe { reader, writer } =
             report::pipe().map_err(|errno| Error::at("clone", "error pipe", errno))?;
-        let forked = sys::clone3(namespaces::at_birth(plan.rootless), plan.entry.unified());
-        match forked.map_err(|errno| Error::at("clone", "the new process with its namespaces", errno))? {
-            Forked::Child => {
+        let forked =
+            sys::fork(namespaces::at_birth(plan.rootless), plan.entry.unified(), Memory::Borrowed, || {
                 sys::close_copy(reader.as_fd());
                 Child { plan, writer: writer.as_fd(), old_root: None }.run()
-            }
-            Forked::Parent { pid, pidfd } => {
-                drop(writer);
-                // The child is busy with its half on another CPU; the state is written meanwhile.
-                let (started, _) = state::observe(pid).unwrap_or_default();
-                let written = self.state(Some(Process { pid, started })).publish(&self.directory);
-                let set_up = written.and_then(|()| self.await_exec(plan, reader, &pidfd));
-                if let Err(error) = set_up {
-                    // It may be anywhere in its half; undoing needs it gone.
-                    let _ = sys::pidfd_signal(&pidfd, nix::libc::SIGKILL);
-                    let _ = reap(&pidfd);
-                    return Err(error);
-                }
-                let (id, not_applied) = (self.spec.id.clone(), self.group.not_applied.clone());
-                Ok(Container { id, pid, pidfd, not_applied, cgroups: self.group.directories.clone() })
-            }
+            });
+        let Forked { pid, pidfd } =
+            forked.map_err(|errno| Error::at("clone", "the new process with its namespaces", errno))?;
+        drop(writer);
+        let set_up = self.await_exec(plan, reader, &pidfd).and_then(|()| {
+            let (started, _) = state::observe(pid).unwrap_or_default();
+            self.state(Some(Process { pid, started })).publish(&self.directory)
+        });
+        if let Err(error) = set_up {
+            // It may run already; undoing needs it gone.
+            let _ = sys::pidfd_signal(&pidfd, nix::libc::SIGKILL);
+            let _ = reap(&pidfd);
+            return Err(error);
         }
+        let (id, not_applied) = (self.spec.id.clone(), self.group.not_applied.clone());
+        Ok(Container { id, pid, pidfd, not_applied, cgroups: self.group.directories.clone() })
     }
 
     fn await_exec(&self, plan: &Plan, reader: OwnedFd, pidfd: &OwnedFd) -> Result<()> {

@@ -1,11 +1,11 @@
 //! Safe wrappers of the system calls that no library wraps for us: the only file with `unsafe`.
 //!
-//! **Rule after a fork.** Between [`clone3`] returning in the child and [`execve`], the child is a
-//! copy of one thread of a program that may have had many. A lock that another thread held, the
-//! allocator's among them, stays locked for ever in the copy. So the child allocates nothing, takes
-//! no lock and calls no function of the C library that does: every string is prepared before the
-//! fork, and identities change by the raw system call, because glibc's `setresuid` first waits for
-//! threads that the copy does not have.
+//! **Rule after a fork.** Between [`fork`] and [`execve`] the child is one thread of a program that may
+//! have many. In copied memory a lock that another thread held, the allocator's among them, stays locked
+//! for ever; in borrowed memory what the child allocates is never freed, and what it writes is written in
+//! its parent. So the child allocates nothing, takes no lock and calls no function of the C library that
+//! does: every string is prepared before the fork, and identities change by the raw system call, because
+//! glibc's `setresuid` first waits for threads that the child does not have.
 //!
 //! The benchmark's hand-issued `floor` contender uses these wrappers too, which is why the module is
 //! public; nothing in it is a stable interface.
@@ -14,63 +14,17 @@
 //! `strace -f tare-runtime run -d --rootfs DIR box -- /bin/true`
 #![allow(unsafe_code)]
 
+mod fork;
+
 use std::ffi::{CStr, CString, c_char, c_int, c_long, c_uint, c_ulong};
 use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
+pub use fork::{Forked, Memory, fork};
 pub use nix::errno::Errno;
 pub use nix::mount::{MntFlags, MsFlags, mount, umount2};
 pub use nix::sched::{CloneFlags, unshare};
 pub use nix::unistd::{chdir, fchdir, pivot_root, sethostname, setsid};
-
-/// What [`clone3`] returned, and on which side of the fork.
-#[derive(Debug)]
-pub enum Forked {
-    /// This is the new process.
-    Child,
-    /// This is the caller.
-    Parent {
-        /// The child's process id as the caller sees it.
-        pid: i32,
-        /// A descriptor of the child: readable once it has ended, never reused for another process.
-        pidfd: OwnedFd,
-    },
-}
-
-/// Handled signals get their default action in the child, so no handler of ours runs there.
-const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
-/// The child is born in the version 2 cgroup of `clone_args.cgroup`; nothing has to be moved.
-const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
-
-/// Forks with `namespaces` made for the child, born in `cgroup` (a version 2 directory) if one is given.
-///
-/// The child must keep the rule at the head of this file, and must end in [`execve`] or [`exit`].
-///
-/// # Errors
-/// What clone3(2) reports: EPERM without the right to make a namespace, ENOSPC at a namespace limit,
-/// EAGAIN at a process limit, ENOSYS before Linux 5.3 or under a filter.
-pub fn clone3(namespaces: CloneFlags, cgroup: Option<BorrowedFd<'_>>) -> Result<Forked, Errno> {
-    let mut pidfd: RawFd = -1;
-    // SAFETY: clone_args consists of integers only, for which all zero bytes are a value.
-    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
-    args.flags = namespaces.bits() as u64 | libc::CLONE_PIDFD as u64 | CLONE_CLEAR_SIGHAND;
-    args.pidfd = &raw mut pidfd as u64;
-    args.exit_signal = libc::SIGCHLD as u64;
-    if let Some(directory) = cgroup {
-        args.flags |= CLONE_INTO_CGROUP;
-        args.cgroup = directory.as_raw_fd() as u64;
-    }
-    // SAFETY: `args` and `pidfd` live across the call and the size passed is that of `args`. Without
-    // CLONE_VM the child has its own copy of all memory and of this stack frame, so returning in it
-    // is sound; what it may do from here is the rule at the head of this file.
-    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) };
-    match pid {
-        -1 => Err(Errno::last()),
-        0 => Ok(Forked::Child),
-        // SAFETY: the kernel stored a new descriptor in `pidfd`, which nobody else knows of.
-        _ => Ok(Forked::Parent { pid: pid as i32, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } }),
-    }
-}
 
 /// A null-terminated array of C strings in the form execve(2) wants, built before the fork.
 #[derive(Debug)]

@@ -19,7 +19,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, pivot_root, sethostname, write};
 use tare_reports::document::{Accel, Class};
-use tare_runtime::sys::{CStringArray, Forked, clone3, execve, exit, reset_signals};
+use tare_runtime::sys::{CStringArray, Forked, Memory, execve, fork, reset_signals};
 
 use super::{Contender, Found, HOSTNAME, MEMORY, Missing, PIDS, Surroundings, Undo};
 use crate::host::cgroups;
@@ -154,25 +154,22 @@ pub(crate) fn start(spec: &FloorSpec, stdio: [BorrowedFd; 3]) -> Result<u32, Str
         | CloneFlags::CLONE_NEWIPC
         | CloneFlags::CLONE_NEWUTS;
     let birthplace = prepared.birthplace.as_ref().map(AsFd::as_fd);
-    match clone3(namespaces, birthplace).map_err(|e| format!("clone3: {e}"))? {
-        Forked::Child => {
-            let (step, errno) = inside(&prepared, stdio);
-            // One byte each: the step that failed and the error number.
-            let _ = write(fault.as_fd(), &[step as u8, errno as i32 as u8]);
-            exit(127);
-        }
-        Forked::Parent { pid, .. } => {
-            drop(fault);
-            let mut report = [0; 2];
-            // The pipe closes when exec succeeds: two bytes mean that a step failed.
-            if let Ok(2) = faults.read(&mut report) {
-                let _ = waitpid(Pid::from_raw(pid), None);
-                let what = STEPS.get(report[0] as usize).unwrap_or(&"?");
-                return Err(format!("{what}: {}", Errno::from_raw(i32::from(report[1]))));
-            }
-            Ok(pid as u32)
-        }
+    let forked = fork(namespaces, birthplace, Memory::Borrowed, || {
+        let (step, errno) = inside(&prepared, stdio);
+        // One byte each: the step that failed and the error number.
+        let _ = write(fault.as_fd(), &[step as u8, errno as i32 as u8]);
+        127
+    });
+    let Forked { pid, .. } = forked.map_err(|e| format!("clone3: {e}"))?;
+    drop(fault);
+    let mut report = [0; 2];
+    // The pipe closes when exec succeeds: two bytes mean that a step failed.
+    if let Ok(2) = faults.read(&mut report) {
+        let _ = waitpid(Pid::from_raw(pid), None);
+        let what = STEPS.get(report[0] as usize).unwrap_or(&"?");
+        return Err(format!("{what}: {}", Errno::from_raw(i32::from(report[1]))));
     }
+    Ok(pid as u32)
 }
 
 fn prepare(spec: &FloorSpec) -> Result<Prepared, String> {
