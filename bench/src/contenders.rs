@@ -84,28 +84,45 @@ pub enum Undo {
     Remove(PathBuf),
 }
 
+/// What a contender is, in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description<'a> {
+    /// Its name on the command line.
+    pub name: &'a str,
+    /// What kind of box it makes.
+    pub class: Class,
+    /// One line on what it is.
+    pub about: &'a str,
+    /// What is inside the clock, in order.
+    pub inside_clock: &'static [&'static str],
+    /// How payload and lab talk.
+    pub channel: &'static str,
+    /// Whether something else than the payload may write to the channel before READY.
+    pub noisy_channel: bool,
+}
+
+impl Default for Description<'_> {
+    /// The common case: a container on inherited pipes, that only the payload writes to.
+    fn default() -> Self {
+        Self {
+            name: "",
+            class: Class::Container,
+            about: "",
+            inside_clock: &[],
+            channel: "inherited pipes",
+            noisy_channel: false,
+        }
+    }
+}
+
 /// One way to box the payload.
 pub trait Contender: std::fmt::Debug {
+    /// What it is, in words.
+    fn description(&self) -> Description<'_>;
+
     /// Its name on the command line.
-    fn name(&self) -> &str;
-
-    /// What kind of box it makes.
-    fn class(&self) -> Class;
-
-    /// One line on what it is.
-    fn about(&self) -> &str;
-
-    /// What is inside the clock, in order.
-    fn inside_clock(&self) -> &'static [&'static str];
-
-    /// How payload and lab talk.
-    fn channel(&self) -> &'static str {
-        "inherited pipes"
-    }
-
-    /// Whether something else than the payload may write to the channel before READY.
-    fn noisy_channel(&self) -> bool {
-        false
+    fn name(&self) -> &str {
+        self.description().name
     }
 
     /// Looks for what it needs on this host, and makes nothing.

@@ -239,12 +239,8 @@ fn settle_statuses(document: &mut Document) {
 /// Asks whether KVM works, where a virtual machine was asked for; the answer can take two seconds.
 fn surroundings(contenders: &[Box<dyn Contender>]) -> Surroundings {
     use tare_reports::document::Class;
-    let asked = contenders.iter().any(|c| c.class() == Class::Vm);
-    let kvm = if asked {
-        look_for_kvm()
-    } else {
-        Kvm::Absent("not probed: no virtual machine was asked for".into())
-    };
+    let asked = contenders.iter().any(|c| c.description().class == Class::Vm);
+    let kvm = if asked { look_for_kvm() } else { Kvm::Unknown("no virtual machine was asked for".into()) };
     Surroundings { root: nix::unistd::Uid::effective().is_root(), kvm }
 }
 
@@ -252,7 +248,7 @@ fn surroundings(contenders: &[Box<dyn Contender>]) -> Surroundings {
 pub fn look_for_kvm() -> Kvm {
     match crate::vm::tool::find() {
         Ok(qemu) => kvm::probe(&qemu.path),
-        Err(missing) => Kvm::Absent(format!("not probed: {}", missing.reason)),
+        Err(missing) => Kvm::Unknown(missing.reason),
     }
 }
 
@@ -281,18 +277,19 @@ fn row(contender: &mut dyn Contender, surroundings: &Surroundings) -> (Row, bool
         Some(Missing { reason, fix }) => (Some(reason), fix),
         None => (None, None),
     };
+    let described = contender.description();
     let row = Row {
-        name: contender.name().into(),
-        class: contender.class(),
+        name: described.name.into(),
+        class: described.class,
         accel: found.accel,
         version: found.version,
         command: Vec::new(),
-        channel: contender.channel().into(),
+        channel: described.channel.into(),
         status: if able { Status::Measured } else { Status::Skipped },
         reason,
         fix,
-        about: contender.about().into(),
-        inside_clock: contender.inside_clock().iter().map(|s| (*s).to_owned()).collect(),
+        about: described.about.into(),
+        inside_clock: described.inside_clock.iter().map(|s| (*s).to_owned()).collect(),
         not_expressed: found.not_expressed,
         payload_sha256: able.then(payload::sha256),
     };

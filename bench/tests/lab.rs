@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use tare::clock;
-use tare::contenders::{Contender, Found, Missing, Surroundings};
+use tare::contenders::{Contender, Description, Found, Missing, Surroundings};
 use tare::lab::{Failed, Lab, Stopped};
 use tare::site::{Site, Start};
 use tare::spawner::protocol::Launch;
@@ -20,21 +20,16 @@ struct Script {
 }
 
 impl Contender for Script {
-    fn name(&self) -> &str {
-        "script"
+    fn description(&self) -> Description<'_> {
+        Description {
+            name: "script",
+            class: Class::Process,
+            about: "a shell script",
+            noisy_channel: self.noisy,
+            ..Description::default()
+        }
     }
-    fn class(&self) -> Class {
-        Class::Process
-    }
-    fn about(&self) -> &str {
-        "a shell script"
-    }
-    fn inside_clock(&self) -> &'static [&'static str] {
-        &[]
-    }
-    fn noisy_channel(&self) -> bool {
-        self.noisy
-    }
+
     fn probe(&mut self, _: &Surroundings) -> Result<Found, Missing> {
         Ok(Found { version: "-".into(), accel: Accel::Native, not_expressed: Vec::new() })
     }

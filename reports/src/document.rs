@@ -121,7 +121,7 @@ pub struct Host {
     pub hypervisor: String,
     /// `v1`, `v2`, `hybrid` or `none`.
     pub cgroup: String,
-    /// `usable`, `emulated: why` or `absent: why`.
+    /// `usable`, `emulated: why`, `absent: why`, or `not probed: why` where no virtual machine was asked for.
     pub kvm: String,
     /// Anything else worth recording: governor, smt, thp, ksm, swap, distribution, psi, nesting ...
     #[serde(default)]

@@ -45,10 +45,15 @@ fn head(document: &Document, out: &mut Vec<String>) {
 
 /// The header and one row per lane.
 fn rows(topic: &Topic, caveats: &[&str]) -> Vec<Vec<String>> {
-    let header = ["contender", "accel", "median", "95 % interval", "n", "failed", "x process", "x qemu"];
-    let mut rows = vec![header.map(str::to_owned).to_vec()];
+    let mut header = vec!["contender", "accel", "median", "95 % interval", "n", "failed", "x process"];
+    // Without the machine in the run its column would hold dashes only.
+    let with_qemu = topic.lanes.iter().any(|lane| lane.to_qemu.is_some());
+    if with_qemu {
+        header.push("x qemu");
+    }
+    let mut rows = vec![header.into_iter().map(str::to_owned).collect::<Vec<_>>()];
     rows.extend(topic.lanes.iter().map(|lane| {
-        vec![
+        let mut row = vec![
             lane.label(),
             accel(lane),
             or_na(lane.median.map(|it| value(it, lane.unit))),
@@ -59,10 +64,12 @@ fn rows(topic: &Topic, caveats: &[&str]) -> Vec<Vec<String>> {
             lane.n.to_string(),
             failures(lane),
             compared(lane.to_process.as_ref(), caveats),
-            lane.to_qemu
-                .as_ref()
-                .map_or_else(|| "-".to_owned(), |it| ratio(it.ratio.ratio) + &marked(it, caveats)),
-        ]
+        ];
+        if with_qemu {
+            let qemu = lane.to_qemu.as_ref();
+            row.push(qemu.map_or_else(|| "-".to_owned(), |it| ratio(it.ratio.ratio) + &marked(it, caveats)));
+        }
+        row
     }));
     rows
 }

@@ -25,7 +25,17 @@ pub fn list(json: bool) -> Result<i32> {
                 json!({"name": m.name(), "about": m.about(), "quantities": quantities})
             })
             .collect();
-        return print_json(&json!({"contenders": rows, "measures": measures}));
+        let contenders: Vec<_> = rows
+            .iter()
+            .map(|row| {
+                let (runnable, class) = (row.reason.is_none(), row.class);
+                json!({
+                    "name": row.name, "class": class, "about": row.about, "runnable": runnable,
+                    "version": row.version, "accel": row.accel, "reason": row.reason, "fix": row.fix,
+                })
+            })
+            .collect();
+        return print_json(&json!({"contenders": contenders, "measures": measures}));
     }
     let mut out = String::from("contenders\n");
     for row in &rows {

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use tare_reports::document::{Accel, Class};
 
-use super::{Contender, Found, Missing, Surroundings};
+use super::{Contender, Description, Found, Missing, Surroundings};
 use crate::site::{Site, Start};
 use crate::spawner::protocol::{Launch, Script};
 
@@ -55,24 +55,15 @@ fn from_file(path: &Path) -> Result<Vec<Box<dyn Contender>>> {
 }
 
 impl Contender for Fake {
-    fn name(&self) -> &str {
-        &self.role.name
-    }
-
-    fn class(&self) -> Class {
-        Class::Process
-    }
-
-    fn about(&self) -> &str {
-        "answers from a script; for tests"
-    }
-
-    fn inside_clock(&self) -> &'static [&'static str] {
-        &["nothing: the figures come from a script"]
-    }
-
-    fn channel(&self) -> &'static str {
-        "none"
+    fn description(&self) -> Description<'_> {
+        Description {
+            name: &self.role.name,
+            class: Class::Process,
+            about: "answers from a script; for tests",
+            inside_clock: &["nothing: the figures come from a script"],
+            channel: "none",
+            ..Description::default()
+        }
     }
 
     fn probe(&mut self, _: &Surroundings) -> Result<Found, Missing> {

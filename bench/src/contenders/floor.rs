@@ -21,7 +21,7 @@ use nix::unistd::{Pid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, pivot_root, 
 use tare_reports::document::{Accel, Class};
 use tare_runtime::sys::{CStringArray, Forked, Memory, execve, fork, reset_signals};
 
-use super::{Contender, Found, HOSTNAME, MEMORY, Missing, PIDS, Surroundings, Undo};
+use super::{Contender, Description, Found, HOSTNAME, MEMORY, Missing, PIDS, Surroundings, Undo};
 use crate::host::cgroups;
 use crate::site::{Site, Start};
 use crate::spawner::protocol::{FloorCgroup, FloorSpec, Launch, Made};
@@ -59,31 +59,25 @@ impl Floor {
 }
 
 impl Contender for Floor {
-    fn name(&self) -> &str {
-        "floor"
-    }
-
-    fn class(&self) -> Class {
-        Class::Container
-    }
-
-    fn about(&self) -> &str {
-        "the least a container is: six namespaces, one cgroup, an overlay root, /proc, pivot_root, exec"
-    }
-
-    fn inside_clock(&self) -> &'static [&'static str] {
-        &[
-            "pipes",
-            "request to the spawner",
-            "instance directories",
-            "cgroup and limits",
-            "clone3 with namespaces",
-            "overlay",
-            "/proc",
-            "pivot_root",
-            "exec",
-            "READY",
-        ]
+    fn description(&self) -> Description<'_> {
+        Description {
+            name: "floor",
+            class: Class::Container,
+            about: "the least a container is: six namespaces, one cgroup, an overlay root, /proc, pivot_root, exec",
+            inside_clock: &[
+                "pipes",
+                "request to the spawner",
+                "instance directories",
+                "cgroup and limits",
+                "clone3 with namespaces",
+                "overlay",
+                "/proc",
+                "pivot_root",
+                "exec",
+                "READY",
+            ],
+            ..Description::default()
+        }
     }
 
     fn probe(&mut self, surroundings: &Surroundings) -> Result<Found, Missing> {

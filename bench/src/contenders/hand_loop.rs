@@ -4,7 +4,7 @@
 use anyhow::Result;
 use tare_reports::document::{Accel, Class};
 
-use super::{Contender, Found, Missing, Surroundings, example, text};
+use super::{Contender, Description, Found, Missing, Surroundings, example, text};
 use crate::site::{Site, Start};
 use crate::spawner::protocol::Launch;
 
@@ -13,20 +13,14 @@ use crate::spawner::protocol::Launch;
 pub struct HandLoop;
 
 impl Contender for HandLoop {
-    fn name(&self) -> &str {
-        "hand-loop"
-    }
-
-    fn class(&self) -> Class {
-        Class::Process
-    }
-
-    fn about(&self) -> &str {
-        "the hand-written loop: posix_spawn and a blocking read in one process, without the lab"
-    }
-
-    fn inside_clock(&self) -> &'static [&'static str] {
-        &["pipes", "posix_spawn", "READY"]
+    fn description(&self) -> Description<'_> {
+        Description {
+            name: "hand-loop",
+            class: Class::Process,
+            about: "the hand-written loop: posix_spawn and a blocking read in one process, without the lab",
+            inside_clock: &["pipes", "posix_spawn", "READY"],
+            ..Description::default()
+        }
     }
 
     fn probe(&mut self, _: &Surroundings) -> Result<Found, Missing> {

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use tare_reports::document::{Accel, Class};
 
-use super::{Contender, Found, Missing, Surroundings, example, text};
+use super::{Contender, Description, Found, Missing, Surroundings, example, text};
 use crate::site::{Site, Start};
 use crate::spawner::protocol::Launch;
 
@@ -12,20 +12,14 @@ use crate::spawner::protocol::Launch;
 pub struct PlainProcess;
 
 impl Contender for PlainProcess {
-    fn name(&self) -> &str {
-        "process"
-    }
-
-    fn class(&self) -> Class {
-        Class::Process
-    }
-
-    fn about(&self) -> &str {
-        "posix_spawn of the payload: no box, the calibration row"
-    }
-
-    fn inside_clock(&self) -> &'static [&'static str] {
-        &["pipes", "request to the spawner", "posix_spawn", "READY"]
+    fn description(&self) -> Description<'_> {
+        Description {
+            name: "process",
+            class: Class::Process,
+            about: "posix_spawn of the payload: no box, the calibration row",
+            inside_clock: &["pipes", "request to the spawner", "posix_spawn", "READY"],
+            ..Description::default()
+        }
     }
 
     fn probe(&mut self, _: &Surroundings) -> Result<Found, Missing> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tare_reports::document::{Accel, Class, Failure};
 
-use super::{Contender, Found, Missing, Surroundings, Undo, example};
+use super::{Contender, Description, Found, Missing, Surroundings, Undo, example};
 use crate::site::{Site, Start};
 use crate::spawner::protocol::Launch;
 use crate::vm::kvm::Kvm;
@@ -26,37 +26,24 @@ impl Qemu {
 }
 
 impl Contender for Qemu {
-    fn name(&self) -> &str {
-        "qemu"
-    }
-
-    fn class(&self) -> Class {
-        Class::Vm
-    }
-
-    fn about(&self) -> &str {
-        "QEMU q35 with SeaBIOS, Debian's cloud kernel and the payload as initramfs: the baseline VM"
-    }
-
-    fn inside_clock(&self) -> &'static [&'static str] {
-        &[
-            "pipes",
-            "request to the spawner",
-            "QEMU",
-            "SeaBIOS",
-            "kernel and initramfs loaded",
-            "guest kernel boot",
-            "payload as /init",
-            "READY",
-        ]
-    }
-
-    fn channel(&self) -> &'static str {
-        "ttyS0 (the kernel's console is ttyS1)"
-    }
-
-    fn noisy_channel(&self) -> bool {
-        true
+    fn description(&self) -> Description<'_> {
+        Description {
+            name: "qemu",
+            class: Class::Vm,
+            about: "QEMU q35 with SeaBIOS, Debian's cloud kernel and the payload as initramfs: the baseline VM",
+            inside_clock: &[
+                "pipes",
+                "request to the spawner",
+                "QEMU",
+                "SeaBIOS",
+                "kernel and initramfs loaded",
+                "guest kernel boot",
+                "payload as /init",
+                "READY",
+            ],
+            channel: "ttyS0 (the kernel's console is ttyS1)",
+            noisy_channel: true,
+        }
     }
 
     fn probe(&mut self, surroundings: &Surroundings) -> Result<Found, Missing> {
@@ -65,7 +52,7 @@ impl Contender for Qemu {
         let accel = match &surroundings.kvm {
             Kvm::Usable { nested: false, .. } => Accel::Kvm,
             Kvm::Usable { nested: true, .. } => Accel::KvmNested,
-            Kvm::Emulated(_) | Kvm::Absent(_) => Accel::Tcg,
+            Kvm::Emulated(_) | Kvm::Absent(_) | Kvm::Unknown(_) => Accel::Tcg,
         };
         let version = format!("{}, guest kernel {}", found.version, kernel.release);
         self.machine = Some((surroundings.kvm.qemu(&found.path), kernel.image));

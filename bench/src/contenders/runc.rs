@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use tare_reports::document::{Accel, Class};
 
-use super::{Contender, Found, Missing, Surroundings, Undo, example, find, text, version_of};
+use super::{Contender, Description, Found, Missing, Surroundings, Undo, example, find, text, version_of};
 use crate::site::{Site, Start};
 use crate::spawner::protocol::{Launch, Overlay};
 
@@ -42,28 +42,22 @@ impl Runc {
 }
 
 impl Contender for Runc {
-    fn name(&self) -> &str {
-        "runc"
-    }
-
-    fn class(&self) -> Class {
-        Class::Container
-    }
-
-    fn about(&self) -> &str {
-        "the reference runtime, detached, given the same box as tare"
-    }
-
-    fn inside_clock(&self) -> &'static [&'static str] {
-        &[
-            "bundle written",
-            "pipes",
-            "request to the spawner",
-            "overlay mounted by the lab",
-            "posix_spawn of runc",
-            "runc run",
-            "READY",
-        ]
+    fn description(&self) -> Description<'_> {
+        Description {
+            name: "runc",
+            class: Class::Container,
+            about: "the reference runtime, detached, given the same box as tare",
+            inside_clock: &[
+                "bundle written",
+                "pipes",
+                "request to the spawner",
+                "overlay mounted by the lab",
+                "posix_spawn of runc",
+                "runc run",
+                "READY",
+            ],
+            ..Description::default()
+        }
     }
 
     fn probe(&mut self, surroundings: &Surroundings) -> Result<Found, Missing> {

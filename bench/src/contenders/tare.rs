@@ -6,8 +6,8 @@ use anyhow::{Context, Result};
 use tare_reports::document::{Accel, Class};
 
 use super::{
-    CPUS, Contender, Found, HOSTNAME, MEMORY, Missing, PIDS, Surroundings, Undo, example, is_program, text,
-    version_of,
+    CPUS, Contender, Description, Found, HOSTNAME, MEMORY, Missing, PIDS, Surroundings, Undo, example,
+    is_program, text, version_of,
 };
 use crate::site::{Site, Start};
 use crate::spawner::protocol::Launch;
@@ -60,33 +60,27 @@ impl Tare {
 }
 
 impl Contender for Tare {
-    fn name(&self) -> &str {
-        "tare"
-    }
-
-    fn class(&self) -> Class {
-        Class::Container
-    }
-
-    fn about(&self) -> &str {
-        "our runtime through its command line, detached"
-    }
-
-    fn inside_clock(&self) -> &'static [&'static str] {
-        &[
-            "pipes",
-            "request to the spawner",
-            "posix_spawn of tare-runtime",
-            "state directory",
-            "cgroups and limits",
-            "namespaces",
-            "overlay",
-            "mounts and devices",
-            "pivot_root",
-            "capabilities and seccomp",
-            "exec",
-            "READY",
-        ]
+    fn description(&self) -> Description<'_> {
+        Description {
+            name: "tare",
+            class: Class::Container,
+            about: "our runtime through its command line, detached",
+            inside_clock: &[
+                "pipes",
+                "request to the spawner",
+                "posix_spawn of tare-runtime",
+                "state directory",
+                "cgroups and limits",
+                "namespaces",
+                "overlay",
+                "mounts and devices",
+                "pivot_root",
+                "capabilities and seccomp",
+                "exec",
+                "READY",
+            ],
+            ..Description::default()
+        }
     }
 
     fn probe(&mut self, surroundings: &Surroundings) -> Result<Found, Missing> {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use tare_reports::document::{Accel, Class};
 
-use super::{Contender, Found, Missing, Surroundings, Undo, runtime_spec};
+use super::{Contender, Description, Found, Missing, Surroundings, Undo, runtime_spec};
 use crate::site::{Site, Start};
 use crate::spawner::protocol::{Launch, Made};
 
@@ -14,32 +14,26 @@ use crate::spawner::protocol::{Launch, Made};
 pub struct TareLib;
 
 impl Contender for TareLib {
-    fn name(&self) -> &str {
-        "tare-lib"
-    }
-
-    fn class(&self) -> Class {
-        Class::Container
-    }
-
-    fn about(&self) -> &str {
-        "our runtime, called as a library"
-    }
-
-    fn inside_clock(&self) -> &'static [&'static str] {
-        &[
-            "pipes",
-            "request to the spawner",
-            "state directory",
-            "cgroups and limits",
-            "namespaces",
-            "overlay",
-            "mounts and devices",
-            "pivot_root",
-            "capabilities and seccomp",
-            "exec",
-            "READY",
-        ]
+    fn description(&self) -> Description<'_> {
+        Description {
+            name: "tare-lib",
+            class: Class::Container,
+            about: "our runtime, called as a library",
+            inside_clock: &[
+                "pipes",
+                "request to the spawner",
+                "state directory",
+                "cgroups and limits",
+                "namespaces",
+                "overlay",
+                "mounts and devices",
+                "pivot_root",
+                "capabilities and seccomp",
+                "exec",
+                "READY",
+            ],
+            ..Description::default()
+        }
     }
 
     fn probe(&mut self, surroundings: &Surroundings) -> Result<Found, Missing> {

@@ -51,7 +51,7 @@ impl Lab {
                 return Ok(line);
             }
             // Firmware may write to a serial line before the payload does; nothing may on a pipe.
-            if !contender.noisy_channel() {
+            if !contender.description().noisy_channel {
                 return Err(Failed::new(
                     Failure::WrongAnswer,
                     format!("expected {expected:?}, read {:?}", line.text),

@@ -40,6 +40,8 @@ pub enum Kvm {
     Emulated(String),
     /// There is no device, no permission, or QEMU cannot use it; why.
     Absent(String),
+    /// Nobody looked; why. What is not known to work is not used.
+    Unknown(String),
 }
 
 impl Kvm {
@@ -49,7 +51,7 @@ impl Kvm {
         match self {
             Self::Usable { nested: false, .. } => (Accel::Kvm, "kvm"),
             Self::Usable { nested: true, .. } => (Accel::Kvm, "kvm-nested"),
-            Self::Emulated(_) | Self::Absent(_) => (Accel::Tcg, "tcg"),
+            Self::Emulated(_) | Self::Absent(_) | Self::Unknown(_) => (Accel::Tcg, "tcg"),
         }
     }
 
@@ -70,6 +72,7 @@ impl fmt::Display for Kvm {
             Self::Usable { .. } => f.write_str("usable"),
             Self::Emulated(why) => write!(f, "emulated: {why}"),
             Self::Absent(why) => write!(f, "absent: {why}"),
+            Self::Unknown(why) => write!(f, "not probed: {why}"),
         }
     }
 }
@@ -93,7 +96,7 @@ fn probe_now(qemu: &Path) -> Kvm {
     }
     let image = match Image::write() {
         Ok(image) => image,
-        Err(error) => return Kvm::Absent(format!("not probed, cannot write the guest's image: {error}")),
+        Err(error) => return Kvm::Unknown(format!("cannot write the guest's image: {error}")),
     };
     let deadline = Instant::now() + DEADLINE;
     let count = calibrate();
