@@ -5,44 +5,57 @@
 //! modules, setting the clock, tracing. Without this step root in the box could mount the host's disk.
 //!
 //! The bounding set comes first: exec gives a root process all of it, so what is missing there can
-//! never come back. Inheritable and ambient sets are emptied, for they survive a change of user
-//! (CVE-2022-24769).
+//! never come back. Inheritable and ambient sets are empty unless a bundle asks for them, for they
+//! survive a change of user (CVE-2022-24769).
 //!
 //! Man page: capabilities(7). Look at it: `grep Cap /proc/self/status` inside, `capsh --decode=...`
 
 use nix::errno::Errno;
 
-use crate::confinement::CAPABILITY_MASK;
+use crate::blueprint::{Capabilities, User};
 use crate::report::Fault;
 use crate::sys;
 
-/// The identity inside is user and group 0, with no further groups (CVE-2022-36109).
-pub(crate) fn become_root(rootless: bool) -> Result<(), Fault> {
-    // A user namespace made without help has setgroups denied: the caller's groups stay, but they
-    // read as 65534 inside and cannot be used to gain anything.
-    if !rootless {
-        sys::clear_groups().map_err(Fault::of(0))?;
-    }
-    sys::become_user(0).map_err(Fault::of(1))
-}
-
-/// Drops everything that is not in the profile.
-pub(crate) fn drop_others() -> Result<(), Fault> {
-    for capability in (0..64).filter(|c| CAPABILITY_MASK & (1 << c) == 0) {
+/// Takes away for ever what is not in the bounding set.
+pub(crate) fn bound(sets: Capabilities) -> Result<(), Fault> {
+    for capability in (0..64).filter(|c| sets.bounding & (1 << c) == 0) {
         match sys::drop_bounding(capability) {
             Ok(()) => {}
-            // Beyond the last one that this kernel knows; all that we keep are below it.
+            // Beyond the last one that this kernel knows. Those that are kept were known when they were
+            // parsed; one that this kernel lacks is found by the step that sets it.
             Err(Errno::EINVAL) => break,
             Err(errno) => return Err(Fault { object: 0, errno }),
         }
     }
+    Ok(())
+}
+
+/// Becomes the user, with exactly the groups that were asked for (CVE-2022-36109).
+pub(crate) fn become_user(user: &User, rootless: bool) -> Result<(), Fault> {
+    if user.uid != 0 {
+        sys::keep_capabilities().map_err(Fault::of(1))?;
+    }
+    // A user namespace made without help has setgroups denied: the caller's groups stay, but they
+    // read as 65534 inside and cannot be used to gain anything.
+    if !rootless {
+        sys::set_groups(&user.groups).map_err(Fault::of(0))?;
+    }
+    sys::become_user(user.uid, user.gid).map_err(Fault::of(1))
+}
+
+/// Keeps the sets that were asked for and no more.
+pub(crate) fn drop_others(sets: Capabilities) -> Result<(), Fault> {
     sys::clear_ambient().map_err(Fault::of(1))?;
-    sys::set_capabilities(CAPABILITY_MASK).map_err(Fault::of(2))
+    sys::set_capability_sets(sets.effective, sets.permitted, sets.inheritable).map_err(Fault::of(0))?;
+    for capability in (0..64).filter(|c| sets.ambient & (1 << c) != 0) {
+        sys::raise_ambient(capability).map_err(Fault::of(1))?;
+    }
+    Ok(())
 }
 
 /// The words for a fault's number.
 pub(crate) fn object(index: u16) -> String {
-    ["bounding set", "ambient set", "effective, permitted and inheritable sets"]
+    ["effective, permitted and inheritable sets", "ambient set"]
         .get(usize::from(index))
         .map_or_else(String::new, ToString::to_string)
 }

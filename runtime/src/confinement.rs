@@ -141,6 +141,67 @@ pub const DEVICES: &[Device] = &[
     device(c"/dev/tty", c"dev/tty", 5, 0),
 ];
 
+/// One line of the devices controller: what may be done with which nodes, wherever they lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeviceRule {
+    /// Allowed or denied; later rules win.
+    pub allow: bool,
+    /// `c`haracter, `b`lock, or `a`ll of both.
+    pub kind: char,
+    /// Major number; `None` is any.
+    pub major: Option<u32>,
+    /// Minor number; `None` is any.
+    pub minor: Option<u32>,
+    /// Of [`DeviceRule::MAKE`], [`DeviceRule::READ`] and [`DeviceRule::WRITE`].
+    pub access: u32,
+}
+
+impl DeviceRule {
+    /// mknod; the kernel's numbers of linux/bpf.h.
+    pub const MAKE: u32 = 1;
+    /// Open for reading.
+    pub const READ: u32 = 2;
+    /// Open for writing.
+    pub const WRITE: u32 = 4;
+
+    /// Parses letters such as "rw".
+    pub fn access(letters: &str) -> Option<u32> {
+        let bit = |letter| match letter {
+            'm' => Some(Self::MAKE),
+            'r' => Some(Self::READ),
+            'w' => Some(Self::WRITE),
+            _ => None,
+        };
+        letters.chars().try_fold(0, |access, letter| Some(access | bit(letter)?))
+    }
+
+    /// The letters.
+    pub fn access_letters(&self) -> String {
+        let letters = [('r', Self::READ), ('w', Self::WRITE), ('m', Self::MAKE)];
+        letters.iter().filter(|(_, bit)| self.access & bit != 0).map(|(letter, _)| *letter).collect()
+    }
+}
+
+const fn rule(major: u32, minor: Option<u32>) -> DeviceRule {
+    let access = DeviceRule::READ | DeviceRule::WRITE;
+    DeviceRule { allow: true, kind: 'c', major: Some(major), minor, access }
+}
+
+/// Everything is denied but the nine known ones: the six of [`DEVICES`], the console, the multiplexer of
+/// pseudo-terminals and they themselves. Nothing may be made.
+pub const DEVICE_RULES: &[DeviceRule] = &[
+    DeviceRule { allow: false, kind: 'a', major: None, minor: None, access: 7 },
+    rule(1, Some(3)),
+    rule(1, Some(5)),
+    rule(1, Some(7)),
+    rule(1, Some(8)),
+    rule(1, Some(9)),
+    rule(5, Some(0)),
+    rule(5, Some(1)),
+    rule(5, Some(2)),
+    rule(136, None),
+];
+
 /// Symbolic links in /dev: name and what it points to.
 pub const LINKS: &[(&CStr, &CStr)] = &[
     (c"/dev/fd", c"/proc/self/fd"),

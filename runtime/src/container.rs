@@ -8,23 +8,19 @@
 //! Man pages: namespaces(7), cgroups(7), pivot_root(2), execve(2). Look at it:
 //! `strace -f tare-runtime run -d --rootfs DIR box -- /bin/true`
 
-use std::ffi::{CString, OsString};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::ffi::CString;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::unistd::geteuid;
+use nix::sched::CloneFlags;
 
-use crate::cgroup::{self, Group, Layout};
-use crate::error::{Error, Result};
-use crate::report::{self, Fault, Message, Outcome, Pipe};
-use crate::runtime::{Container, Runtime, reap};
-use crate::spec::Spec;
-use crate::state::{self, Directory, Process, State};
-use crate::sys::{self, FilterInstruction, Forked, Memory};
+use crate::blueprint::{Blueprint, RootKind};
+use crate::mounts::Stage;
+use crate::report::Fault;
+use crate::start::Start;
 use crate::{
-    capabilities, confinement, devices, exec, idmap, mounts, namespaces, network, overlay, rootfs, seccomp,
+    capabilities, cgroup, devices, exec, idmap, ladder, mounts, namespaces, network, overlay, report,
+    rlimits, rootfs, seccomp, sys, sysctl, terminal, wait,
 };
 
 /// One step of a start.
@@ -33,26 +29,26 @@ pub struct Step {
     pub name: &'static str,
     /// What it is for.
     pub why: &'static str,
-    act: Act,
+    pub(crate) act: Act,
 }
 
 /// In which process a step runs.
-enum Act {
+pub(crate) enum Act {
     /// In the caller, before the fork: may allocate, open, fail with any error.
-    Before(fn(&mut Start<'_>) -> Result<()>),
+    Before(fn(&mut Start<'_>) -> crate::Result<()>),
     /// In the new process: system calls on prepared data only. The second function finds the words for
     /// a fault, in the parent.
-    Inside(fn(&mut Child<'_>) -> std::result::Result<(), Fault>, fn(&Plan, u16) -> String),
+    Inside(fn(&mut Child<'_>) -> Result<(), Fault>, fn(&Plan, u16) -> String),
 }
 
-const fn before(name: &'static str, why: &'static str, act: fn(&mut Start<'_>) -> Result<()>) -> Step {
+const fn before(name: &'static str, why: &'static str, act: fn(&mut Start<'_>) -> crate::Result<()>) -> Step {
     Step { name, why, act: Act::Before(act) }
 }
 
 const fn inside(
     name: &'static str,
     why: &'static str,
-    act: fn(&mut Child<'_>) -> std::result::Result<(), Fault>,
+    act: fn(&mut Child<'_>) -> Result<(), Fault>,
     object: fn(&Plan, u16) -> String,
 ) -> Step {
     Step { name, why, act: Act::Inside(act, object) }
@@ -60,7 +56,6 @@ const fn inside(
 
 /// All steps, in the order in which they run. The fork is where `before` turns into `inside`.
 pub const RECIPE: &[Step] = &[
-    before("check", "refuse what has no meaning before anything is made", |s| s.spec.check()),
     before("state", "claim the name, and write down what is going to be made", |s| s.make_state()),
     before("cgroup", "a set of processes that is counted and limited", |s| s.make_cgroup()),
     before("prepare", "build every string and open every file that the new process needs", |s| s.prepare()),
@@ -73,16 +68,34 @@ pub const RECIPE: &[Step] = &[
         |_, i| format!("cgroup {i}"),
     ),
     inside(
+        "oom-score",
+        "who is killed first when the host runs out of memory",
+        |c| exec::oom_score(&c.plan.exec),
+        |_, _| "/proc/self/oom_score_adj".into(),
+    ),
+    inside(
+        "join",
+        "enter the namespaces of others that a bundle names",
+        |c| namespaces::join(&c.plan.joined),
+        |p, i| {
+            p.blueprint
+                .namespaces
+                .joined
+                .get(usize::from(i))
+                .map_or_else(String::new, |j| j.1.display().to_string())
+        },
+    ),
+    inside(
         "cgroup-namespace",
         "do not show where on the host this cgroup lies",
-        |_| namespaces::enter_cgroup_namespace(),
+        |c| namespaces::enter_cgroup_namespace(c.plan.blueprint.namespaces.fresh),
         |_, _| "cgroup namespace".into(),
     ),
     inside(
         "idmap",
-        "without root: be root inside, and the caller outside",
+        "in a user namespace: be root inside, and somebody else outside",
         |c| c.plan.idmap.as_ref().map_or(Ok(()), idmap::apply),
-        |_, i| name(idmap::FILES.get(usize::from(i)).copied().unwrap_or_default()),
+        |_, i| idmap::object(i),
     ),
     inside(
         "session",
@@ -90,53 +103,123 @@ pub const RECIPE: &[Step] = &[
         |_| namespaces::new_session(),
         |_, i| ["session", "signals"][usize::from(i.min(1))].into(),
     ),
-    inside("private", "mounts made from here on stay inside", |_| rootfs::make_private(), |_, _| "/".into()),
+    inside(
+        "private",
+        "mounts made from here on stay inside",
+        |c| rootfs::make_private(c.plan.blueprint.root.propagation),
+        |_, _| "/".into(),
+    ),
     inside(
         "overlay",
         "one image for all, a writable layer for each",
-        |c| overlay::mount(&c.plan.overlay),
-        |p, _| overlay::object(&p.overlay),
+        |c| c.plan.root.mount(),
+        |p, _| p.root.object(),
     ),
     inside(
         "pivot",
-        "make the overlay the root",
+        "make it the root",
         |c| c.pivot(),
         |p, i| {
-            if i == 0 { name(&p.overlay.merged) } else { "/".into() }
+            if i == 0 { name(p.root.mount_point()) } else { "/".into() }
         },
     ),
     inside(
         "proc",
         "see the processes of this pid namespace",
-        |c| mounts::onto_image(&confinement::PROC, c.plan.rootless),
-        |_, _| "/proc".into(),
+        |c| mounts::onto_image(&c.plan.blueprint.mounts, Stage::Proc),
+        mounted,
     ),
-    inside("sys", "see devices and the network namespace, read-only", |c| c.sys(), |_, _| "/sys".into()),
-    inside("dev", "six harmless devices, terminals, shared memory", |c| c.dev(), |_, i| devices::object(i)),
+    inside(
+        "sys",
+        "see devices and the network namespace, read-only",
+        |c| mounts::sys(&c.plan.blueprint.mounts, c.old_root()?, c.plan.in_user_namespace()),
+        mounted,
+    ),
+    inside(
+        "dev",
+        "six harmless devices, terminals, shared memory",
+        |c| {
+            let Blueprint { mounts, devices, .. } = &c.plan.blueprint;
+            devices::build(mounts, devices, c.old_root()?, c.plan.in_user_namespace())
+        },
+        |p, i| devices::object(&p.blueprint.mounts, &p.blueprint.devices, i),
+    ),
+    inside(
+        "volumes",
+        "what the caller lends the box",
+        |c| mounts::volumes(&c.plan.blueprint.mounts, c.old_root()?),
+        mounted,
+    ),
+    inside(
+        "sysctl",
+        "settings of the box's own namespaces",
+        |c| sysctl::apply(&c.plan.blueprint.sysctls),
+        |p, i| p.blueprint.sysctls.get(usize::from(i)).map_or_else(String::new, |s| name(&s.path)),
+    ),
     inside(
         "mask",
         "hide what tells about the host",
-        |_| mounts::cover(),
-        |_, i| name(confinement::MASKED_PATHS.get(usize::from(i)).map_or(c"", |m| m.0)),
+        |c| mounts::cover(&c.plan.blueprint.masked),
+        |p, i| p.blueprint.masked.get(usize::from(i)).map_or_else(String::new, |m| name(&m.path)),
     ),
     inside(
         "read-only",
         "keep the kernel's settings as they are",
-        |_| mounts::freeze(),
-        |_, i| name(confinement::READONLY_PATHS.get(usize::from(i)).copied().unwrap_or_default()),
+        |c| c.freeze(),
+        |p, i| p.blueprint.read_only.get(usize::from(i)).map_or_else(|| "/".into(), |path| name(path)),
+    ),
+    inside(
+        "terminal",
+        "a pseudo-terminal of the box's own, whose other end goes to the caller",
+        |c| terminal::open(c.plan.terminal.as_ref()),
+        |_, i| terminal::object(i),
     ),
     inside("detach", "take the host's root away", |c| c.detach(), |_, _| "the host's root".into()),
     inside(
         "hostname",
         "a name of its own",
-        |c| namespaces::set_hostname(&c.plan.hostname),
-        |p, _| p.hostname.to_string_lossy().into_owned(),
+        |c| namespaces::set_names(c.plan.hostname.as_deref(), c.plan.domainname.as_deref()),
+        |_, i| ["host name", "domain name"][usize::from(i.min(1))].into(),
     ),
     inside(
         "loopback",
         "be able to talk to itself",
-        |_| network::loopback_up(),
+        |c| network::loopback_up(c.plan.blueprint.namespaces.fresh),
         |_, _| name(network::LOOPBACK),
+    ),
+    inside(
+        "wait-for-start",
+        "`create` ends here; `start` goes on",
+        |c| c.wait_for_start(),
+        |_, _| "the start".into(),
+    ),
+    inside(
+        "rlimits",
+        "resource limits of the process itself",
+        |c| rlimits::apply(&c.plan.blueprint.process.rlimits),
+        |p, i| {
+            let limit = p.blueprint.process.rlimits.get(usize::from(i));
+            limit.map_or_else(String::new, |l| format!("{:?} {}/{}", l.resource, l.soft, l.hard))
+        },
+    ),
+    inside(
+        "bounding-set",
+        "what exec can never give back",
+        |c| capabilities::bound(c.plan.blueprint.process.capabilities),
+        |_, _| "bounding set".into(),
+    ),
+    inside(
+        "identity",
+        "the user, the group, and exactly the further groups asked for",
+        |c| capabilities::become_user(&c.plan.blueprint.process.user, c.plan.groups_denied()),
+        |p, i| {
+            let user = &p.blueprint.process.user;
+            if i == 0 {
+                format!("groups {:?}", user.groups)
+            } else {
+                format!("user {}:{}", user.uid, user.gid)
+            }
+        },
     ),
     inside(
         "working-directory",
@@ -151,34 +234,28 @@ pub const RECIPE: &[Step] = &[
         |_, i| i.to_string(),
     ),
     inside(
-        "identity",
-        "user and group 0, no further groups",
-        |c| capabilities::become_root(c.plan.rootless),
-        |_, i| ["supplementary groups", "user and group 0"][usize::from(i.min(1))].into(),
-    ),
-    inside(
         "capabilities",
         "root without the pieces that reach the host",
-        |_| capabilities::drop_others(),
+        |c| capabilities::drop_others(c.plan.blueprint.process.capabilities),
         |_, i| capabilities::object(i),
     ),
     inside(
         "no-new-privileges",
         "exec grants nothing",
-        |_| sys::no_new_privileges().map_err(Fault::of(0)),
+        |c| exec::no_new_privileges(c.plan.blueprint.process.no_new_privileges),
         |_, _| "no_new_privs".into(),
     ),
     inside(
         "descriptors",
         "nothing of the host stays open",
-        |c| c.close(),
+        |c| exec::close_others(c.plan.blueprint.process.user.umask),
         |_, _| "descriptors from 3".into(),
     ),
     inside(
         "seccomp",
         "refuse the system calls that no box needs",
-        |c| seccomp::install(&c.plan.filter),
-        |p, _| format!("filter of {} instructions", p.filter.len()),
+        |c| seccomp::install(&c.plan.blueprint.filter),
+        |p, _| format!("filter of {} instructions", p.blueprint.filter.len()),
     ),
     inside("exec", "become the command", |c| c.exec(), |p, _| exec::object(&p.exec)),
 ];
@@ -187,210 +264,108 @@ fn name(path: &std::ffi::CStr) -> String {
     path.to_string_lossy().into_owned()
 }
 
+/// The words for a fault of a step that mounts.
+fn mounted(plan: &Plan, index: u16) -> String {
+    plan.blueprint.mounts.get(usize::from(index)).map_or_else(String::new, |mount| name(&mount.target))
+}
+
 /// All that the new process needs, built before the fork.
 pub(crate) struct Plan {
-    rootless: bool,
-    entry: cgroup::Entry,
-    idmap: Option<idmap::Plan>,
-    overlay: overlay::Plan,
-    hostname: OsString,
-    cwd: CString,
-    exec: exec::Plan,
-    filter: Vec<FilterInstruction>,
+    pub(crate) blueprint: Blueprint,
+    pub(crate) entry: cgroup::Entry,
+    pub(crate) joined: Vec<(CloneFlags, OwnedFd)>,
+    pub(crate) idmap: Option<idmap::Plan>,
+    pub(crate) root: overlay::Plan,
+    pub(crate) hostname: Option<CString>,
+    pub(crate) domainname: Option<CString>,
+    pub(crate) cwd: CString,
+    pub(crate) exec: exec::Plan,
+    pub(crate) terminal: Option<terminal::Plan>,
+    pub(crate) wait: Option<wait::Gate>,
+}
+
+impl Plan {
+    /// Nodes cannot be made and overlays keep other notes there.
+    fn in_user_namespace(&self) -> bool {
+        self.blueprint.namespaces.fresh.contains(CloneFlags::CLONE_NEWUSER)
+    }
+
+    /// A map without a helper's right costs the right to change groups.
+    fn groups_denied(&self) -> bool {
+        matches!(self.idmap, Some(idmap::Plan::Own { .. }))
+    }
 }
 
 /// The new process between fork and exec.
-struct Child<'a> {
+pub(crate) struct Child<'a> {
     plan: &'a Plan,
     writer: BorrowedFd<'a>,
     old_root: Option<OwnedFd>,
 }
 
-impl Child<'_> {
-    fn pivot(&mut self) -> std::result::Result<(), Fault> {
-        self.old_root = Some(rootfs::pivot(&self.plan.overlay.merged)?);
-        Ok(())
+impl<'a> Child<'a> {
+    pub(crate) fn new(plan: &'a Plan, writer: BorrowedFd<'a>) -> Self {
+        Self { plan, writer, old_root: None }
     }
 
-    fn old_root(&self) -> std::result::Result<&OwnedFd, Fault> {
+    fn pivot(&mut self) -> Result<(), Fault> {
+        self.old_root = Some(rootfs::pivot(self.plan.root.mount_point())?);
+        match self.plan.idmap {
+            // From here on files are made, and they are to be the box's root's. Before, its root could not
+            // even reach the bundle.
+            Some(idmap::Plan::ByParent { .. }) => sys::become_user(0, 0).map_err(Fault::of(1)),
+            _ => Ok(()),
+        }
+    }
+
+    fn old_root(&self) -> Result<&OwnedFd, Fault> {
         self.old_root.as_ref().ok_or(Fault { object: 0, errno: Errno::EBADF })
     }
 
-    fn sys(&mut self) -> std::result::Result<(), Fault> {
-        mounts::sys(self.old_root()?, self.plan.rootless)
+    fn freeze(&mut self) -> Result<(), Fault> {
+        mounts::freeze(&self.plan.blueprint.read_only)?;
+        match self.plan.blueprint.root.kind {
+            RootKind::Direct { read_only: true } => mounts::freeze_root(),
+            _ => Ok(()),
+        }
     }
 
-    fn dev(&mut self) -> std::result::Result<(), Fault> {
-        devices::build(self.old_root()?, self.plan.rootless)
-    }
-
-    fn detach(&mut self) -> std::result::Result<(), Fault> {
+    fn detach(&mut self) -> Result<(), Fault> {
         rootfs::detach(self.old_root()?)?;
         self.old_root = None;
         Ok(())
     }
 
-    fn close(&mut self) -> std::result::Result<(), Fault> {
-        nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(confinement::UMASK));
-        exec::close_others()
+    /// Tells `create` that all is ready; from here on `start` is the one who listens.
+    fn wait_for_start(&mut self) -> Result<(), Fault> {
+        let Some(gate) = &self.plan.wait else { return Ok(()) };
+        let check = exec::find(&self.plan.exec);
+        check?;
+        report::send(self.writer, report::Message::Waiting).map_err(Fault::of(0))?;
+        sys::close_copy(self.writer);
+        self.writer = gate.report();
+        gate.wait().map_err(Fault::of(0))
     }
 
-    fn exec(&mut self) -> std::result::Result<(), Fault> {
-        report::send(self.writer, Message::AboutToExec).map_err(Fault::of(0))?;
+    fn exec(&mut self) -> Result<(), Fault> {
+        report::send(self.writer, report::Message::AboutToExec).map_err(Fault::of(0))?;
         Err(exec::run(&self.plan.exec))
     }
 
     /// Runs the inner half of the recipe; comes back, with the status to end with, only if a step failed.
     /// Nothing here allocates: a step is a function pointer in constant memory, a fault is two numbers.
-    fn run(mut self) -> i32 {
+    pub(crate) fn run(mut self) -> i32 {
         for (index, step) in RECIPE.iter().enumerate() {
             let Act::Inside(act, _) = step.act else { continue };
+            if !ladder::reaches(self.plan.blueprint.until, step.name) {
+                continue;
+            }
             if let Err(fault) = act(&mut self) {
                 // If the parent is gone there is nobody left to tell.
-                let _ = report::send(self.writer, Message::Failed { step: index as u16, fault });
+                let _ = report::send(self.writer, report::Message::Failed { step: index as u16, fault });
                 break;
             }
         }
         1
-    }
-}
-
-/// A start in the caller's process.
-pub(crate) struct Start<'a> {
-    runtime: &'a Runtime,
-    spec: &'a Spec,
-    stdio: [BorrowedFd<'a>; 3],
-    directory: Directory,
-    claimed: bool,
-    layout: &'a Layout,
-    places: Vec<cgroup::Place>,
-    group: Group,
-    plan: Option<Plan>,
-}
-
-impl<'a> Start<'a> {
-    pub(crate) fn new(runtime: &'a Runtime, spec: &'a Spec, stdio: [BorrowedFd<'a>; 3]) -> Self {
-        let layout = runtime.layout();
-        Self {
-            runtime,
-            spec,
-            stdio,
-            directory: Directory::new(runtime.root(), &spec.id),
-            claimed: false,
-            layout,
-            places: layout.places(&spec.cgroup_parent, &spec.id, &spec.limits),
-            group: Group::default(),
-            plan: None,
-        }
-    }
-
-    /// Runs the recipe. On failure everything that was made is taken back.
-    pub(crate) fn run(mut self) -> Result<Container> {
-        let started = self.outer_half().and_then(|()| self.fork());
-        if started.is_err() {
-            self.undo();
-        }
-        started
-    }
-
-    fn outer_half(&mut self) -> Result<()> {
-        RECIPE.iter().try_for_each(|step| match step.act {
-            Act::Before(act) => act(self),
-            Act::Inside(..) => Ok(()),
-        })
-    }
-
-    fn state(&self, process: Option<Process>) -> State {
-        State {
-            id: self.spec.id.clone(),
-            process,
-            rootfs: self.spec.rootfs.clone(),
-            args: self.spec.args.clone(),
-            cgroups: self.places.iter().map(|place| place.directory.clone()).collect(),
-            not_applied: self.group.not_applied.clone(),
-        }
-    }
-
-    fn make_state(&mut self) -> Result<()> {
-        state::check_root(self.runtime.root())?;
-        self.directory.create(self.runtime.root(), self.spec)?;
-        self.claimed = true;
-        self.state(None).plan(&self.directory)?;
-        self.directory.create_layers(&self.spec.rootfs)
-    }
-
-    fn make_cgroup(&mut self) -> Result<()> {
-        self.group.create(&self.places, self.spec, self.layout)
-    }
-
-    fn prepare(&mut self) -> Result<()> {
-        let rootless = !geteuid().is_root();
-        let fault = |object: &str| {
-            let object = object.to_owned();
-            move |errno| Error::at("prepare", object.clone(), errno)
-        };
-        let text = |path: &Path| CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL);
-        self.plan = Some(Plan {
-            rootless,
-            entry: self.group.take_entry(),
-            idmap: rootless.then(idmap::prepare),
-            overlay: overlay::prepare(&self.spec.rootfs, &self.directory, rootless)
-                .map_err(fault("overlay options"))?,
-            hostname: self.spec.hostname.clone().into(),
-            cwd: text(&self.spec.cwd).map_err(fault("working directory"))?,
-            exec: exec::prepare(self.spec, self.stdio)
-                .map_err(fault("command, environment and descriptors"))?,
-            filter: seccomp::program().map_err(fault("seccomp filter"))?,
-        });
-        Ok(())
-    }
-
-    fn fork(&mut self) -> Result<Container> {
-        let Some(plan) = self.plan.as_ref() else { return Err(Error::at("prepare", "plan", Errno::EINVAL)) };
-        let Pipe { reader, writer } =
-            report::pipe().map_err(|errno| Error::at("clone", "error pipe", errno))?;
-        let forked =
-            sys::fork(namespaces::at_birth(plan.rootless), plan.entry.unified(), Memory::Borrowed, || {
-                sys::close_copy(reader.as_fd());
-                Child { plan, writer: writer.as_fd(), old_root: None }.run()
-            });
-        let Forked { pid, pidfd } =
-            forked.map_err(|errno| Error::at("clone", "the new process with its namespaces", errno))?;
-        drop(writer);
-        let set_up = self.await_exec(plan, reader, &pidfd).and_then(|()| {
-            let (started, _) = state::observe(pid).unwrap_or_default();
-            self.state(Some(Process { pid, started })).publish(&self.directory)
-        });
-        if let Err(error) = set_up {
-            // It may run already; undoing needs it gone.
-            let _ = sys::pidfd_signal(&pidfd, nix::libc::SIGKILL);
-            let _ = reap(&pidfd);
-            return Err(error);
-        }
-        let (id, not_applied) = (self.spec.id.clone(), self.group.not_applied.clone());
-        Ok(Container { id, pid, pidfd, not_applied, cgroups: self.group.directories.clone() })
-    }
-
-    fn await_exec(&self, plan: &Plan, reader: OwnedFd, pidfd: &OwnedFd) -> Result<()> {
-        match report::receive(reader).map_err(|errno| Error::at("clone", "error pipe", errno))? {
-            Outcome::Executed => Ok(()),
-            Outcome::Silent => Err(Error::Died(reap(pidfd)?.to_string())),
-            Outcome::Failed { step, fault } => match RECIPE.get(usize::from(step)) {
-                Some(Step { name, act: Act::Inside(_, object), .. }) => {
-                    Err(Error::at(name, object(plan, fault.object), fault.errno))
-                }
-                _ => Err(Error::Died(format!("it spoke of step {step}"))),
-            },
-        }
-    }
-
-    fn undo(&mut self) {
-        // Closes the ways into the cgroups first.
-        self.plan = None;
-        self.group.undo();
-        if self.claimed {
-            // There is an error to report already; what is left is found by `delete --force`.
-            let _ = crate::delete::remove_directory(&self.directory);
-        }
     }
 }

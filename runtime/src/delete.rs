@@ -41,8 +41,8 @@ impl Runtime {
             Err(Error::Running { .. }) if force => return remove_directory(&directory),
             Err(error) => return Err(error),
         };
-        match (state.status(), state.process) {
-            (Status::Running, Some(process)) if !force => {
+        match (state.status(&directory), state.process) {
+            (Status::Running | Status::Created, Some(process)) if !force => {
                 return Err(Error::Running {
                     id: id.clone(),
                     what: format!("running as process {}", process.pid),
@@ -52,7 +52,7 @@ impl Runtime {
                 let what = "being created, or was killed while it was".into();
                 return Err(Error::Running { id: id.clone(), what });
             }
-            (Status::Running, Some(process)) => kill(process)?,
+            (Status::Running | Status::Created, Some(process)) => kill(process)?,
             _ => {}
         }
         remove_cgroups(&state, force)?;

@@ -5,11 +5,13 @@
 //!
 //! Man page: errno(3). Look at it: `tare-runtime run --rootfs /nowhere box -- /bin/true`
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 use nix::errno::Errno;
 
 use crate::spec::Id;
+use crate::state::Status;
 
 /// The result of everything in this crate.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -29,8 +31,8 @@ pub enum Error {
     /// A field of the [`Spec`](crate::Spec) that has no meaning.
     #[error("{field}: {why}")]
     Spec {
-        /// Which field.
-        field: &'static str,
+        /// Which field, of a bundle as a path into its config.json.
+        field: Cow<'static, str>,
         /// What is wrong with it, and what would be right.
         why: String,
     },
@@ -52,6 +54,22 @@ pub enum Error {
         id: Id,
         /// "running as process N", "being created".
         what: String,
+    },
+    /// Only a created container can be started.
+    #[error("container {id} is {status} and cannot be started (only a created one can)")]
+    NotCreated {
+        /// The name.
+        id: Id,
+        /// What it is instead.
+        status: Status,
+    },
+    /// There is no process to signal or to join.
+    #[error("container {id} is {status}: there is no process in it")]
+    NotRunning {
+        /// The name.
+        id: Id,
+        /// What it is.
+        status: Status,
     },
     /// Limits were asked for that this host does not let us apply.
     #[error("limits not applied: {} (ask for them to be recorded instead with --record-missing-limits)", .0.join("; "))]
@@ -136,6 +154,15 @@ fn meaning(step: &str, errno: Errno) -> &'static str {
             "no such command in the image, or its interpreter or loader is missing there"
         }
         ("exec", Errno::EACCES) => "the file is not executable",
+        ("exec", Errno::ELIBBAD) => {
+            "it leads to the runtime's own program, which a box must not execute (CVE-2019-5736)"
+        }
+        ("start", Errno::ENXIO) => "nobody waits there: the container was started already, or has ended",
+        ("mask" | "terminal", Errno::ENODEV) => {
+            "not the device it should be: the bundle put something else there"
+        }
+        ("sysctl", Errno::EXDEV) => "not a setting of the kernel's",
+        ("rlimits", Errno::EPERM) => "raising a hard limit takes CAP_SYS_RESOURCE",
         ("exec", Errno::ENOEXEC) => "neither a program for this machine nor a script with #!",
         ("cgroup", Errno::EEXIST) => {
             "a cgroup of that name is left from something else; remove it or choose another id"

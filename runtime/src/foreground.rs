@@ -1,16 +1,21 @@
 //! `run` without `--detach`: stay, pass signals on, and end as the command ended.
 //!
 //! Without it Ctrl-C would end the runtime and leave the box. Signals are taken as data from a
-//! descriptor, beside the pidfd that tells of the end, so there is one place to wait and no handler.
+//! descriptor, beside the pidfd that tells of the end, so there is one place to wait and no handler. With
+//! `-t` the same place passes on what is typed and what is printed.
 //!
-//! Man page: signalfd(2). Look at it: `tare-runtime run --rootfs DIR box -- sleep 100`, then Ctrl-C
+//! Man page: signalfd(2), termios(3). Look at it: `tare-runtime run --rootfs DIR box -- sleep 100`, then
+//! Ctrl-C
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
+use nix::unistd::{read, write};
 use tare_runtime::{Container, Error, Exit, sys};
 
 /// Those that people and supervisors send.
@@ -25,33 +30,137 @@ const FORWARDED: [Signal; 8] = [
     Signal::SIGWINCH,
 ];
 
-/// Signals held back from this process.
-pub(crate) struct Signals(SignalFd);
+/// Who stays with a container.
+pub(crate) struct Session {
+    signals: SignalFd,
+    /// With a terminal: through which its other end comes, and where the box sends it.
+    console: Option<(OwnedFd, OwnedFd)>,
+}
 
-impl Signals {
-    /// Holds them from now on. The new process gets an empty mask of its own.
-    pub(crate) fn hold() -> Result<Self, Errno> {
+impl Session {
+    /// Holds signals back from now on; `None` for who does not stay. The new process gets an empty mask of
+    /// its own.
+    ///
+    /// # Errors
+    /// EMFILE.
+    pub(crate) fn open(detach: bool, terminal: bool) -> Result<Option<Self>, Errno> {
+        if detach {
+            return Ok(None);
+        }
         let set: SigSet = FORWARDED.into_iter().collect();
         set.thread_block()?;
-        SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map(Self)
+        let signals = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+        let pair = || socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC);
+        let console = if terminal { Some(pair()?) } else { None };
+        Ok(Some(Self { signals, console }))
     }
 
-    /// Passes them on until the container's first process ends.
-    pub(crate) fn forward_until_exit(&self, container: &Container) -> Result<Exit, Error> {
+    /// Where the box is to send its terminal's other end.
+    pub(crate) fn console(&self) -> Option<BorrowedFd<'_>> {
+        self.console.as_ref().map(|(_, theirs)| theirs.as_fd())
+    }
+
+    /// Passes signals, and what is typed and printed, on until the container's first process ends.
+    ///
+    /// # Errors
+    /// [`Error::Step`].
+    pub(crate) fn stay(self, container: &Container) -> Result<Exit, Error> {
+        let Some((ours, _)) = &self.console else { return self.wait(container, None) };
+        let outer = sys::terminal::receive(ours.as_fd()).map_err(|errno| failed("terminal", errno))?;
+        let raw = Raw::make();
+        // What is not a terminal has no size; the box keeps its own.
+        let _ = sys::terminal::copy_size(std::io::stdin().as_fd(), outer.as_fd());
+        let ended = self.wait(container, Some(&outer));
+        drop(raw);
+        ended
+    }
+
+    fn wait(&self, container: &Container, terminal: Option<&OwnedFd>) -> Result<Exit, Error> {
+        let (input, output) = (std::io::stdin(), std::io::stdout());
+        let mut typing = terminal.is_some();
         loop {
-            let mut ready = [
-                PollFd::new(self.0.as_fd(), PollFlags::POLLIN),
+            let mut ready = vec![
+                PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
                 PollFd::new(container.pidfd.as_fd(), PollFlags::POLLIN),
             ];
-            // Interrupted or not, both are looked at.
+            if let Some(terminal) = terminal {
+                ready.push(PollFd::new(terminal.as_fd(), PollFlags::POLLIN));
+                if typing {
+                    ready.push(PollFd::new(input.as_fd(), PollFlags::POLLIN));
+                }
+            }
+            // Interrupted or not, all are looked at.
             let _ = poll(&mut ready, PollTimeout::NONE);
-            if ready[1].any().unwrap_or(false) {
+            let any = |index: usize| ready.get(index).is_some_and(|fd| fd.any().unwrap_or(false));
+            let (ended, printed, typed) = (any(1), any(2), any(3));
+            if let Some(terminal) = terminal {
+                if typed {
+                    typing = pass_on(input.as_fd(), terminal.as_fd());
+                }
+                if printed {
+                    pass_on(terminal.as_fd(), output.as_fd());
+                }
+            }
+            if ended {
+                if let Some(terminal) = terminal {
+                    // What it printed last: until its end reports that nobody has the other end open.
+                    while pass_on(terminal.as_fd(), output.as_fd()) {}
+                }
                 return container.wait();
             }
-            while let Ok(Some(info)) = self.0.read_signal() {
-                // It may have ended meanwhile, which the next round sees.
-                let _ = sys::pidfd_signal(&container.pidfd, info.ssi_signo as i32);
+            while let Ok(Some(info)) = self.signals.read_signal() {
+                let signal = info.ssi_signo as i32;
+                match terminal {
+                    Some(terminal) if signal == Signal::SIGWINCH as i32 => {
+                        let _ = sys::terminal::copy_size(input.as_fd(), terminal.as_fd());
+                    }
+                    // It may have ended meanwhile, which the next round sees.
+                    _ => drop(sys::pidfd_signal(&container.pidfd, signal)),
+                }
             }
+        }
+    }
+}
+
+fn failed(object: &str, errno: Errno) -> Error {
+    Error::Step { step: "terminal", object: object.into(), errno, meaning: "the box did not send it" }
+}
+
+/// Copies what is there; false at the end. A terminal whose other end is closed answers EIO.
+fn pass_on(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> bool {
+    let mut buffer = [0; 4096];
+    let Ok(length @ 1..) = read(from, &mut buffer) else { return false };
+    let mut rest = &buffer[..length];
+    while !rest.is_empty() {
+        match write(to, rest) {
+            Ok(written) => rest = &rest[written..],
+            Err(Errno::EINTR) => {}
+            Err(_) => return false,
+        }
+    }
+    true
+}
+
+/// The caller's terminal passes every key on as it is; as before when this goes.
+struct Raw(Option<Termios>);
+
+impl Raw {
+    fn make() -> Self {
+        let input = std::io::stdin();
+        let before = tcgetattr(input.as_fd()).ok();
+        if let Some(before) = &before {
+            let mut raw = before.clone();
+            cfmakeraw(&mut raw);
+            let _ = tcsetattr(input.as_fd(), SetArg::TCSANOW, &raw);
+        }
+        Self(before)
+    }
+}
+
+impl Drop for Raw {
+    fn drop(&mut self) {
+        if let Some(before) = &self.0 {
+            let _ = tcsetattr(std::io::stdin().as_fd(), SetArg::TCSANOW, before);
         }
     }
 }

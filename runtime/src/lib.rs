@@ -18,6 +18,7 @@
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
 compile_error!("containers are made of Linux, and the system call filter is written for x86_64");
 
+mod blueprint;
 mod capabilities;
 pub mod cgroup;
 pub mod confinement;
@@ -27,21 +28,34 @@ mod devices;
 mod error;
 mod exec;
 mod idmap;
+mod join;
+pub mod ladder;
+mod lifecycle;
 mod mounts;
 mod namespaces;
 mod network;
+pub mod oci;
 mod overlay;
+mod own_program;
 mod report;
+mod resolve;
+mod rlimits;
 mod rootfs;
 mod runtime;
 mod seccomp;
 mod spec;
+mod start;
 mod state;
 #[doc(hidden)]
 pub mod sys;
+mod sysctl;
+mod terminal;
+mod wait;
 
 pub use cgroup::remove_parent;
 pub use error::{Error, Result};
+pub use join::ExecSpec;
+pub use lifecycle::connect_console;
 pub use runtime::{Container, Exit, Runtime};
 pub use spec::{DEFAULT_PATH, DEFAULT_PIDS, Id, Limits, MilliCpus, MissingLimits, Spec};
 pub use state::{Directory, Process, State, Status, default_root};

@@ -3,24 +3,39 @@
 //! Man page: runc(8), whose words are used. Look at it: `tare-runtime --help`
 
 mod foreground;
+mod log;
 mod options;
+mod seal;
 
 use std::io::Write;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
-use options::{Command, Options, RunOptions};
-use tare_runtime::{Container, Error, Runtime, Spec, State, Status, default_root};
+use foreground::Session;
+use nix::unistd::{getegid, geteuid};
+use options::{Asked, BundleOptions, Command, ExecOptions, ListFormat, Options, Outside, RunOptions};
+use tare_runtime::cgroup::events::Events;
+use tare_runtime::{
+    Container, Directory, Error, Exit, Id, Runtime, State, Status, connect_console, default_root, oci,
+};
 
 /// The runtime's own failure, in one line.
 type Failure = Box<dyn std::error::Error>;
 
 fn main() -> ExitCode {
-    match run(Options::parse()) {
+    let options = Options::parse();
+    let log = (options.log.clone(), options.log_format);
+    match run(options) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
             eprintln!("tare-runtime: {failure}");
+            if let (Some(path), format) = log
+                && let Err(error) = log::append(&path, format, &failure.to_string())
+            {
+                eprintln!("tare-runtime: log {}: {error}", path.display());
+            }
             ExitCode::from(1)
         }
     }
@@ -30,76 +45,170 @@ fn run(options: Options) -> Result<u8, Failure> {
     let runtime = Runtime::new(options.root.unwrap_or_else(default_root));
     match options.command {
         Command::Run(run) => start(&runtime, *run),
+        Command::Create(create) => self::create(&runtime, &create),
+        Command::Start { id } => runtime.start(&id).map(|()| 0).map_err(Into::into),
+        Command::Exec(exec) => self::exec(&runtime, &exec),
+        Command::Kill { id, signal } => runtime.kill(&id, signal).map(|()| 0).map_err(Into::into),
         Command::Delete { id, force } => runtime.delete(&id, force).map(|()| 0).map_err(Into::into),
         Command::State { id } => {
-            print(&format!("{}\n", serde_json::to_string_pretty(&shown(&runtime.load(&id)?))?))?;
-            Ok(0)
+            let state = runtime.load(&id)?;
+            print(&format!("{}\n", serde_json::to_string_pretty(&shown(&runtime, &state))?))
         }
-        Command::List { json } => {
+        Command::List { json, quiet, format } => {
             let states = runtime.list()?;
-            print(&if json {
-                format!("{}\n", serde_json::to_string_pretty(&states.iter().map(shown).collect::<Vec<_>>())?)
-            } else {
-                table(&states)
-            })?;
-            Ok(0)
+            let all = || states.iter().map(|state| shown(&runtime, state)).collect::<Vec<_>>();
+            print(&match (quiet, json || format == ListFormat::Json) {
+                (true, _) => states.iter().map(|state| format!("{}\n", state.id)).collect(),
+                (false, true) => format!("{}\n", serde_json::to_string_pretty(&all())?),
+                (false, false) => table(&runtime, &states),
+            })
         }
+        Command::Spec { bundle, rootless } => spec(&bundle, rootless),
     }
 }
 
 fn start(runtime: &Runtime, options: RunOptions) -> Result<u8, Failure> {
-    let (detach, pid_file) = (options.detach, options.pid_file.clone());
-    let spec = options.into_spec()?;
-    // Before the start, so that a signal that comes during it is not lost.
-    let signals = if detach { None } else { Some(foreground::Signals::hold()?) };
-    let (input, output, error) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
-    let container = runtime.run(&spec, [input.as_fd(), output.as_fd(), error.as_fd()])?;
-    if let Some(path) = pid_file
-        && let Err(error) = std::fs::write(&path, container.pid.to_string())
-    {
-        end(runtime, &spec, &container)?;
-        return Err(format!("pid file {}: {error}", path.display()).into());
+    let (detach, id) = (options.detach, options.id.clone());
+    let outside = Outside {
+        pid_file: options.outside.pid_file.clone(),
+        console_socket: options.outside.console_socket.clone(),
+    };
+    let asked = options.asked()?;
+    if matches!(asked, Asked::Bundle(_)) {
+        seal::ensure()?;
     }
-    let Some(signals) = signals else { return Ok(0) };
-    let exit = signals.forward_until_exit(&container);
-    end(runtime, &spec, &container)?;
+    let terminal = match &asked {
+        Asked::Options(spec) => spec.terminal,
+        Asked::Bundle(request) => oci::wants_terminal(request)?,
+    };
+    // Before the start, so that a signal that comes during it is not lost.
+    let session = Session::open(detach, terminal)?;
+    let console = console(&outside, &session)?;
+    let container = with_stdio(|stdio| match &asked {
+        Asked::Options(spec) => match &console {
+            Some(console) => runtime.run_with_terminal(spec, stdio, console.as_fd()),
+            None => runtime.run(spec, stdio),
+        },
+        Asked::Bundle(request) => runtime.run_bundle(request, stdio, console.as_ref().map(AsFd::as_fd)),
+    })?;
+    if let Err(error) = write_pid(&outside, &container) {
+        end(runtime, &id, &container)?;
+        return Err(error);
+    }
+    let Some(session) = session else { return Ok(0) };
+    let ended = session.stay(&container);
+    let events = Events::of(&container.cgroups);
+    end(runtime, &id, &container)?;
+    if events.any() {
+        eprintln!("tare-runtime: container {id}: {events}");
+    }
+    code(ended)
+}
+
+fn create(runtime: &Runtime, options: &BundleOptions) -> Result<u8, Failure> {
+    seal::ensure()?;
+    let console = console(&options.outside, &None)?;
+    let request = options.request();
+    let container = with_stdio(|stdio| runtime.create(&request, stdio, console.as_ref().map(AsFd::as_fd)))?;
+    if let Err(error) = write_pid(&options.outside, &container) {
+        end(runtime, &request.id, &container)?;
+        return Err(error);
+    }
+    Ok(0)
+}
+
+fn exec(runtime: &Runtime, options: &ExecOptions) -> Result<u8, Failure> {
+    seal::ensure()?;
+    let spec = options.spec()?;
+    let session = Session::open(options.detach, spec.terminal)?;
+    let console = console(&options.outside, &session)?;
+    let process =
+        with_stdio(|stdio| runtime.exec(&options.id, &spec, stdio, console.as_ref().map(AsFd::as_fd)))?;
+    write_pid(&options.outside, &process)?;
+    match session {
+        None => Ok(0),
+        Some(session) => code(session.stay(&process)),
+    }
+}
+
+fn code(ended: Result<Exit, Error>) -> Result<u8, Failure> {
     // Exit statuses have eight bits, signals are below 128.
-    Ok(exit?.code() as u8)
+    Ok(ended?.code() as u8)
+}
+
+/// The socket for the terminal's other end: the one that was named, or our own.
+fn console(outside: &Outside, session: &Option<Session>) -> Result<Option<OwnedFd>, Failure> {
+    match (&outside.console_socket, session.as_ref().and_then(Session::console)) {
+        (Some(_), Some(_)) => Err("--console-socket is for a box that is left alone: use --detach".into()),
+        (Some(path), None) => Ok(Some(connect_console(path)?)),
+        (None, Some(own)) => Ok(Some(own.try_clone_to_owned()?)),
+        (None, None) => Ok(None),
+    }
+}
+
+fn with_stdio<T>(act: impl FnOnce([BorrowedFd<'_>; 3]) -> T) -> T {
+    let (input, output, error) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    act([input.as_fd(), output.as_fd(), error.as_fd()])
+}
+
+fn write_pid(outside: &Outside, container: &Container) -> Result<(), Failure> {
+    let Some(path) = &outside.pid_file else { return Ok(()) };
+    std::fs::write(path, container.pid.to_string())
+        .map_err(|error| format!("pid file {}: {error}", path.display()).into())
 }
 
 /// Kills and reaps what is left, and deletes.
-fn end(runtime: &Runtime, spec: &Spec, container: &Container) -> Result<(), Error> {
-    runtime.delete(&spec.id, true)?;
+fn end(runtime: &Runtime, id: &Id, container: &Container) -> Result<(), Error> {
+    runtime.delete(id, true)?;
     // Reaped already if it was waited for.
     let _ = container.wait();
     Ok(())
 }
 
-/// A state with its status, which is asked for, not stored.
-fn shown(state: &State) -> serde_json::Value {
-    let mut value = serde_json::json!(state);
-    value["status"] = serde_json::json!(state.status());
+/// The state as the specification has it, and what we know beyond: the status is asked for, not stored.
+fn shown(runtime: &Runtime, state: &State) -> serde_json::Value {
+    let directory = Directory::new(runtime.root(), &state.id);
+    let status = state.status(&directory);
+    let mut value = serde_json::json!({
+        "ociVersion": oci::VERSION,
+        "id": state.id,
+        "status": status,
+        "bundle": state.bundle,
+        "annotations": state.annotations,
+        "args": state.args,
+        "cgroups": state.cgroups,
+        "notApplied": state.not_applied,
+        "events": Events::of(&state.cgroups),
+    });
+    if let (Some(process), Status::Created | Status::Running) = (state.process, status) {
+        value["pid"] = serde_json::json!(process.pid);
+    }
     value
 }
 
-fn table(states: &[State]) -> String {
+fn table(runtime: &Runtime, states: &[State]) -> String {
     let mut text = format!("{:<24} {:>8}  {:<9} COMMAND\n", "ID", "PID", "STATUS");
     for state in states {
-        let status = match state.status() {
-            Status::Creating => "creating",
-            Status::Running => "running",
-            Status::Stopped => "stopped",
-        };
+        let status = state.status(&Directory::new(runtime.root(), &state.id)).to_string();
         let pid = state.process.map_or(0, |process| process.pid);
         text += &format!("{:<24} {pid:>8}  {status:<9} {}\n", state.id.as_str(), state.args.join(" "));
     }
     text
 }
 
+fn spec(bundle: &Path, rootless: bool) -> Result<u8, Failure> {
+    let path = bundle.join("config.json");
+    let config = oci::default_config(rootless.then(|| (geteuid().as_raw(), getegid().as_raw())));
+    let mut file = std::fs::File::create_new(&path)
+        .map_err(|error| format!("{}: {error} (it is not overwritten)", path.display()))?;
+    writeln!(file, "{}", serde_json::to_string_pretty(&config)?)?;
+    Ok(0)
+}
+
 /// A closed pipe is the reader's decision, not an error.
-fn print(text: &str) -> std::io::Result<()> {
+fn print(text: &str) -> Result<u8, Failure> {
     match std::io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        other => other,
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(0),
     }
 }

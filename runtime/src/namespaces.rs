@@ -7,41 +7,66 @@
 //!
 //! Man page: namespaces(7). Look at it: `ls -l /proc/self/ns` on the host and inside
 
-use nix::errno::Errno;
-use nix::sched::CloneFlags;
+use std::ffi::CStr;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 
+use nix::errno::Errno;
+use nix::sched::{CloneFlags, setns};
+
+use crate::error::{Error, Result};
 use crate::report::Fault;
 use crate::sys;
 
-/// The namespaces that the new process is born in. The cgroup namespace is missing on purpose: see
-/// [`enter_cgroup_namespace`].
-pub(crate) fn at_birth(rootless: bool) -> CloneFlags {
-    let flags = CloneFlags::CLONE_NEWPID
-        | CloneFlags::CLONE_NEWNS
-        | CloneFlags::CLONE_NEWNET
-        | CloneFlags::CLONE_NEWIPC
-        | CloneFlags::CLONE_NEWUTS;
-    // The kernel makes the user namespace first and lets it own the others: in it we may do what
-    // takes root outside.
-    if rootless { flags | CloneFlags::CLONE_NEWUSER } else { flags }
+/// The six that every box has of its own. The user namespace is added where we are not root: the kernel
+/// makes it first and lets it own the others, so in it we may do what takes root outside.
+pub(crate) const ALL: CloneFlags = CloneFlags::CLONE_NEWPID
+    .union(CloneFlags::CLONE_NEWNS)
+    .union(CloneFlags::CLONE_NEWNET)
+    .union(CloneFlags::CLONE_NEWIPC)
+    .union(CloneFlags::CLONE_NEWUTS)
+    .union(CloneFlags::CLONE_NEWCGROUP);
+
+/// Opens the namespaces of others, before the fork.
+///
+/// # Errors
+/// [`Error::Step`] naming the file.
+pub(crate) fn open(joined: &[(CloneFlags, PathBuf)]) -> Result<Vec<(CloneFlags, OwnedFd)>> {
+    let one = |(kind, path): &(CloneFlags, PathBuf)| {
+        let file = File::open(path).map_err(|e| Error::io("join", path.display().to_string(), &e))?;
+        Ok((*kind, file.into()))
+    };
+    joined.iter().map(one).collect()
+}
+
+/// Enters them.
+pub(crate) fn join(joined: &[(CloneFlags, OwnedFd)]) -> std::result::Result<(), Fault> {
+    joined.iter().enumerate().try_for_each(|(index, (kind, fd))| setns(fd, *kind).map_err(Fault::of(index)))
 }
 
 /// Makes the cgroup namespace. Its root is the cgroup that the caller is in *now*: made at birth, even
 /// together with CLONE_INTO_CGROUP, it would be the parent's, and the box could read where it lies.
-pub(crate) fn enter_cgroup_namespace() -> Result<(), Fault> {
-    sys::unshare(CloneFlags::CLONE_NEWCGROUP).map_err(Fault::of(0))
+pub(crate) fn enter_cgroup_namespace(fresh: CloneFlags) -> std::result::Result<(), Fault> {
+    match fresh.contains(CloneFlags::CLONE_NEWCGROUP) {
+        true => sys::unshare(CloneFlags::CLONE_NEWCGROUP).map_err(Fault::of(0)),
+        false => Ok(()),
+    }
 }
 
-/// Sets the host name, which the UTS namespace keeps. The file system's name for it, /etc/hostname, is
-/// the image's business.
-pub(crate) fn set_hostname(name: &std::ffi::OsStr) -> Result<(), Fault> {
-    sys::sethostname(name).map_err(Fault::of(0))
+/// Sets the host and domain name, which the UTS namespace keeps. The file system's name for it,
+/// /etc/hostname, is the image's business.
+pub(crate) fn set_names(host: Option<&CStr>, domain: Option<&CStr>) -> std::result::Result<(), Fault> {
+    if let Some(name) = host {
+        sys::set_host_name(name).map_err(Fault::of(0))?;
+    }
+    domain.map_or(Ok(()), |name| sys::set_domain_name(name).map_err(Fault::of(1)))
 }
 
 /// A session of its own, so that the box has no controlling terminal: with the caller's it could push
 /// characters into the caller's shell (TIOCSTI). Then signals as a new program expects them, and no
 /// umask while the box is being built, so that modes are what the recipe says.
-pub(crate) fn new_session() -> Result<(), Fault> {
+pub(crate) fn new_session() -> std::result::Result<(), Fault> {
     match sys::setsid() {
         // The first process of a pid namespace leads no group yet, so this cannot fail; a caller
         // that leads one already has what we want.

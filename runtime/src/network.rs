@@ -8,6 +8,8 @@
 
 use std::ffi::CStr;
 
+use nix::sched::CloneFlags;
+
 use crate::report::Fault;
 use crate::sys;
 
@@ -15,6 +17,10 @@ use crate::sys;
 pub(crate) const LOOPBACK: &CStr = c"lo";
 
 /// Brings it up; the kernel then gives it 127.0.0.1 and ::1 by itself.
-pub(crate) fn loopback_up() -> Result<(), Fault> {
+pub(crate) fn loopback_up(fresh: CloneFlags) -> Result<(), Fault> {
+    // In somebody else's network namespace it is theirs to decide.
+    if !fresh.contains(CloneFlags::CLONE_NEWNET) {
+        return Ok(());
+    }
     sys::interface_up(LOOPBACK).map_err(Fault::of(0))
 }

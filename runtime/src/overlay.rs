@@ -10,12 +10,13 @@
 //!
 //! Man page: mount(8), "Mount options for overlay". Look at it: `head -1 /proc/self/mountinfo` inside
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use nix::errno::Errno;
 
+use crate::blueprint::{Root, RootKind};
 use crate::report::Fault;
 use crate::state::Directory;
 use crate::sys::{self, MsFlags};
@@ -27,27 +28,34 @@ const OPTIONS_MAX: usize = 4095;
 #[derive(Debug)]
 pub(crate) struct Plan {
     /// The mount point, which becomes the box's root.
-    pub(crate) merged: CString,
-    options: CString,
+    point: CString,
+    /// `None`: the directory is bound onto itself and used as it is.
+    options: Option<CString>,
 }
 
-/// Writes the option string: read-only `lower` below the directories of `state`.
+/// Writes the option string: the read-only image below the directories of `state`. A bundle's root file
+/// system is used directly, as its specification wants.
 ///
 /// # Errors
 /// ENAMETOOLONG beyond a page, EINVAL for a zero byte in a path.
-pub(crate) fn prepare(lower: &Path, state: &Directory, rootless: bool) -> Result<Plan, Errno> {
+pub(crate) fn prepare(root: &Root, state: &Directory, in_user_namespace: bool) -> Result<Plan, Errno> {
+    let string = |bytes: Vec<u8>| CString::new(bytes).map_err(|_| Errno::EINVAL);
+    let path = |path: &Path| string(path.as_os_str().as_bytes().to_vec());
+    if root.kind != RootKind::Layered {
+        return Ok(Plan { point: path(&root.path)?, options: None });
+    }
     let mut options = Vec::with_capacity(256);
-    for (name, path) in [("lowerdir=", lower), (",upperdir=", &state.upper()), (",workdir=", &state.work())] {
+    let layers = [("lowerdir=", &root.path), (",upperdir=", &state.upper()), (",workdir=", &state.work())];
+    for (name, path) in layers {
         options.extend_from_slice(name.as_bytes());
         escape(path, &mut options);
     }
     // An unprivileged overlay keeps its notes in user.* attributes; trusted.* takes root.
-    options.extend_from_slice(if rootless { b",userxattr" } else { b",volatile" });
+    options.extend_from_slice(if in_user_namespace { b",userxattr" } else { b",volatile" });
     if options.len() > OPTIONS_MAX {
         return Err(Errno::ENAMETOOLONG);
     }
-    let string = |bytes: Vec<u8>| CString::new(bytes).map_err(|_| Errno::EINVAL);
-    Ok(Plan { merged: string(state.merged().as_os_str().as_bytes().to_vec())?, options: string(options)? })
+    Ok(Plan { point: path(&state.merged())?, options: Some(string(options)?) })
 }
 
 /// A comma ends an option and a colon a lower directory, unless a backslash stands before it.
@@ -60,41 +68,59 @@ fn escape(path: &Path, into: &mut Vec<u8>) {
     }
 }
 
-/// Mounts it. `nodev`: a device node in an image opens nothing.
-pub(crate) fn mount(plan: &Plan) -> Result<(), Fault> {
-    sys::mount(
-        Some(c"overlay"),
-        plan.merged.as_c_str(),
-        Some(c"overlay"),
-        MsFlags::MS_NODEV,
-        Some(plan.options.as_c_str()),
-    )
-    .map_err(Fault::of(0))
-}
+impl Plan {
+    /// What becomes the root.
+    pub(crate) fn mount_point(&self) -> &CStr {
+        &self.point
+    }
 
-/// What a fault of this step is about.
-pub(crate) fn object(plan: &Plan) -> String {
-    format!("overlay with {}", plan.options.to_string_lossy())
+    /// Mounts it. `nodev`: a device node in an image opens nothing.
+    pub(crate) fn mount(&self) -> Result<(), Fault> {
+        let point = self.point.as_c_str();
+        let mounted = match &self.options {
+            Some(options) => {
+                let kind = Some(c"overlay");
+                sys::mount(kind, point, kind, MsFlags::MS_NODEV, Some(options.as_c_str()))
+            }
+            // Only a mount can become a root.
+            None => {
+                let none = None::<&CStr>;
+                sys::mount(Some(point), point, none, MsFlags::MS_BIND | MsFlags::MS_REC, none)
+            }
+        };
+        mounted.map_err(Fault::of(0))
+    }
+
+    /// What a fault of this step is about.
+    pub(crate) fn object(&self) -> String {
+        match &self.options {
+            Some(options) => format!("overlay with {}", options.to_string_lossy()),
+            None => self.point.to_string_lossy().into_owned(),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn plan(lower: &str, state: &str) -> Result<Plan, Errno> {
+        let root = Root { path: lower.into(), kind: RootKind::Layered, propagation: MsFlags::MS_PRIVATE };
+        prepare(&root, &Directory::new(Path::new(state), &crate::Id::new("x").expect("id")), false)
+    }
+
     #[test]
     fn separators_in_paths_are_escaped() {
-        let state = Directory::new(Path::new("/run/a:b"), &crate::Id::new("x").expect("id"));
-        let plan = prepare(Path::new("/img,1"), &state, false).expect("plan");
+        let options = plan("/img,1", "/run/a:b").expect("plan").options.expect("layered");
         assert_eq!(
-            plan.options.to_str().expect("ascii"),
+            options.to_str().expect("ascii"),
             r"lowerdir=/img\,1,upperdir=/run/a\:b/x/upper,workdir=/run/a\:b/x/work,volatile"
         );
     }
 
     #[test]
     fn more_than_a_page_of_options_is_refused_before_the_kernel_cuts_it() {
-        let state = Directory::new(Path::new("/run"), &crate::Id::new("x").expect("id"));
         let long = format!("/{}", "y".repeat(4096));
-        assert_eq!(prepare(Path::new(&long), &state, false).err(), Some(Errno::ENAMETOOLONG));
+        assert_eq!(plan(&long, "/run").err(), Some(Errno::ENAMETOOLONG));
     }
 }

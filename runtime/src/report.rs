@@ -35,6 +35,8 @@ impl Fault {
 pub(crate) enum Message {
     /// All steps but the exec are done.
     AboutToExec,
+    /// All that `create` does is done.
+    Waiting,
     /// Step number `step` of the recipe failed.
     Failed {
         /// Position in the recipe.
@@ -46,11 +48,13 @@ pub(crate) enum Message {
 
 const SIZE: usize = 8;
 const NO_STEP: u16 = u16::MAX;
+const WAITING: u16 = u16::MAX - 1;
 
 impl Message {
     fn encode(self) -> [u8; SIZE] {
         let (step, object, errno) = match self {
             Self::AboutToExec => (NO_STEP, 0, 0),
+            Self::Waiting => (WAITING, 0, 0),
             Self::Failed { step, fault } => (step, fault.object, fault.errno as i32),
         };
         let mut bytes = [0; SIZE];
@@ -64,6 +68,7 @@ impl Message {
         let [a, b, c, d, e, f, g, h] = bytes;
         match u16::from_ne_bytes([a, b]) {
             NO_STEP => Self::AboutToExec,
+            WAITING => Self::Waiting,
             step => {
                 let errno = Errno::from_raw(i32::from_ne_bytes([e, f, g, h]));
                 Self::Failed { step, fault: Fault { object: u16::from_ne_bytes([c, d]), errno } }
@@ -86,6 +91,8 @@ pub(crate) struct Pipe {
 pub(crate) enum Outcome {
     /// The command runs.
     Executed,
+    /// Created, and waiting for the start.
+    Waiting,
     /// A step failed.
     Failed {
         /// Position in the recipe.
@@ -129,6 +136,7 @@ pub(crate) fn receive(reader: impl AsFd) -> Result<Outcome, Errno> {
             Err(errno) => return Err(errno),
             Ok(SIZE) => match Message::decode(bytes) {
                 Message::AboutToExec => outcome = Outcome::Executed,
+                Message::Waiting => outcome = Outcome::Waiting,
                 Message::Failed { step, fault } => outcome = Outcome::Failed { step, fault },
             },
             Ok(_) => return Ok(outcome),

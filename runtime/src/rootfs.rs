@@ -19,9 +19,9 @@ use crate::sys::{self, MntFlags, MsFlags};
 
 /// Cuts the propagation of mounts: on most hosts they are "shared", and what the box mounts would
 /// appear on the host.
-pub(crate) fn make_private() -> Result<(), Fault> {
+pub(crate) fn make_private(propagation: MsFlags) -> Result<(), Fault> {
     let none: Option<&CStr> = None;
-    sys::mount(none, c"/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).map_err(Fault::of(0))
+    sys::mount(none, c"/", none, propagation, none).map_err(Fault::of(0))
 }
 
 /// Makes `merged` the root. The host's root is then stacked on top of ours, reachable through the

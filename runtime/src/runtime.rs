@@ -15,10 +15,11 @@ use std::sync::OnceLock;
 use nix::errno::Errno;
 use nix::sys::wait::{Id as WaitId, WaitPidFlag, WaitStatus, waitid};
 
+use crate::blueprint::Blueprint;
 use crate::cgroup::{self, Layout};
-use crate::container::Start;
 use crate::error::{Error, Result};
 use crate::spec::{Id, Spec};
+use crate::start::Start;
 use crate::state::{Directory, State};
 
 /// Starts containers whose state is kept in one directory.
@@ -50,7 +51,7 @@ impl Runtime {
     /// # Errors
     /// Any [`Error`]; nothing is left behind then.
     pub fn run(&self, spec: &Spec, stdio: [BorrowedFd<'_>; 3]) -> Result<Container> {
-        Start::new(self, spec, stdio).run()
+        Start::new(self, Blueprint::of(spec)?, stdio, None, false).run()
     }
 
     /// What is known about a container.

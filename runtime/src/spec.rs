@@ -5,9 +5,10 @@
 //!
 //! Man page: hostname(7), environ(7). Look at it: `tare-runtime run --help`
 
+use std::borrow::Cow;
 use std::fmt;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -138,6 +139,13 @@ pub struct Spec {
     /// What to do where a limit cannot be applied.
     #[serde(default)]
     pub missing_limits: MissingLimits,
+    /// A pseudo-terminal as standard input, output and error.
+    #[serde(default)]
+    pub terminal: bool,
+    /// The last mechanism that the box is to have, one of [`RUNGS`](crate::ladder::RUNGS); all of them
+    /// without.
+    #[serde(default)]
+    pub until: Option<String>,
 }
 
 impl Spec {
@@ -154,6 +162,8 @@ impl Spec {
             limits: Limits::default(),
             cgroup_parent: "/tare".into(),
             missing_limits: MissingLimits::Refuse,
+            terminal: false,
+            until: None,
         }
     }
 
@@ -162,7 +172,7 @@ impl Spec {
     /// # Errors
     /// [`Error::Spec`] naming the field.
     pub fn check(&self) -> Result<()> {
-        let fault = |field, why: String| Err(Error::Spec { field, why });
+        let fault = |field, why: String| Err(Error::Spec { field: Cow::Borrowed(field), why });
         if self.args.first().is_none_or(String::is_empty) {
             return fault("args", "no command given".into());
         }
@@ -186,36 +196,40 @@ impl Spec {
         if self.limits.cpus.is_some_and(|cpus| cpus.0 < 10) {
             return fault("limits", "the kernel's least share is a hundredth of a CPU".into());
         }
-        self.check_cgroup_parent()?;
-        self.check_rootfs()
-    }
-
-    fn check_cgroup_parent(&self) -> Result<()> {
-        let parent = &self.cgroup_parent;
-        let odd = |part: &str| part.is_empty() || part == "." || part == ".." || part.contains(['\0', '\n']);
-        match parent.strip_prefix('/') {
-            Some(rest) if !rest.split('/').any(odd) => Ok(()),
-            _ => Err(Error::Spec {
-                field: "cgroup parent",
-                why: format!("{parent:?} is not an absolute path without empty, . or .. parts"),
-            }),
-        }
-    }
-
-    fn check_rootfs(&self) -> Result<()> {
-        let fault = |why: &str| {
-            Err(Error::Spec { field: "rootfs", why: format!("{}: {why}", self.rootfs.display()) })
-        };
+        check_cgroup_path(&self.cgroup_parent)
+            .map_err(|why| Error::Spec { field: "cgroup parent".into(), why })?;
         if !self.rootfs.is_absolute() {
-            return fault("not absolute");
+            return fault("rootfs", format!("{}: not absolute", self.rootfs.display()));
         }
-        match (std::fs::metadata(&self.rootfs), std::fs::metadata("/")) {
-            (Err(error), _) => fault(&error.to_string()),
-            (Ok(root), _) if !root.is_dir() => fault("not a directory"),
-            (Ok(root), Ok(host)) if (root.dev(), root.ino()) == (host.dev(), host.ino()) => {
-                fault("is the host's own root; a container needs a root of its own")
-            }
-            _ => Ok(()),
+        check_rootfs(&self.rootfs)
+    }
+}
+
+/// Refuses what is no absolute path without odd parts.
+///
+/// # Errors
+/// What is wrong, in words.
+pub(crate) fn check_cgroup_path(path: &str) -> std::result::Result<(), String> {
+    let odd = |part: &str| part.is_empty() || part == "." || part == ".." || part.contains(['\0', '\n']);
+    match path.strip_prefix('/') {
+        Some(rest) if !rest.split('/').any(odd) => Ok(()),
+        _ => Err(format!("{path:?} is not an absolute path without empty, . or .. parts")),
+    }
+}
+
+/// Refuses a root file system that is none, or the host's own.
+///
+/// # Errors
+/// [`Error::Spec`].
+pub(crate) fn check_rootfs(rootfs: &Path) -> Result<()> {
+    let fault =
+        |why: &str| Err(Error::Spec { field: "rootfs".into(), why: format!("{}: {why}", rootfs.display()) });
+    match (std::fs::metadata(rootfs), std::fs::metadata("/")) {
+        (Err(error), _) => fault(&error.to_string()),
+        (Ok(root), _) if !root.is_dir() => fault("not a directory"),
+        (Ok(root), Ok(host)) if (root.dev(), root.ino()) == (host.dev(), host.ino()) => {
+            fault("is the host's own root; a container needs a root of its own")
         }
+        _ => Ok(()),
     }
 }

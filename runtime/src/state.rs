@@ -9,6 +9,7 @@
 //!
 //! Man page: proc_pid_stat(5), field 22. Look at it: `cat /run/tare/*/state.json`
 
+use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
@@ -17,8 +18,10 @@ use std::path::{Path, PathBuf};
 use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 
+use crate::blueprint::{Root, RootKind};
 use crate::error::{Error, Result};
-use crate::spec::{Id, Spec};
+use crate::spec::Id;
+use crate::wait;
 
 /// The directory of one container.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,8 +67,23 @@ impl Directory {
         self.path.join("merged")
     }
 
+    /// Through which `start` lets a created container go on.
+    pub(crate) fn gate(&self) -> PathBuf {
+        self.path.join("start.fifo")
+    }
+
+    /// Through which it then reports.
+    pub(crate) fn report(&self) -> PathBuf {
+        self.path.join("report.fifo")
+    }
+
+    /// A copy of the bundle's configuration, for `exec`: the bundle may change meanwhile.
+    pub(crate) fn config(&self) -> PathBuf {
+        self.path.join("config.json")
+    }
+
     /// Makes it, which also claims the id: of two starts at once one gets EEXIST.
-    pub(crate) fn create(&self, root: &Path, spec: &Spec) -> Result<()> {
+    pub(crate) fn create(&self, root: &Path, id: &Id) -> Result<()> {
         let made = match mkdir(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let root_made = DirBuilder::new().recursive(true).mode(0o700).create(root);
@@ -75,14 +93,18 @@ impl Directory {
             other => other,
         };
         match made {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(Error::Exists(spec.id.clone())),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(Error::Exists(id.clone())),
             other => other.map_err(|e| Error::io("state", self.path.display().to_string(), &e)),
         }
     }
 
-    /// Makes the directories of the overlay. The upper one is the box's `/`, so it gets the mode and
-    /// the owner of the image's.
-    pub(crate) fn create_layers(&self, rootfs: &Path) -> Result<()> {
+    /// Makes the directories of the overlay, if there is to be one. The upper one is the box's `/`, so it
+    /// gets the mode and the owner of the image's.
+    pub(crate) fn create_layers(&self, root: &Root) -> Result<()> {
+        if root.kind != RootKind::Layered {
+            return Ok(());
+        }
+        let rootfs = &root.path;
         let fault = |path: &Path| {
             let path = path.display().to_string();
             move |error: io::Error| Error::io("state", path.clone(), &error)
@@ -111,10 +133,23 @@ fn mkdir(path: &Path) -> io::Result<()> {
 pub enum Status {
     /// Being started, or its start was killed half-way.
     Creating,
+    /// Finished, and waiting for `start`.
+    Created,
     /// Its first process runs.
     Running,
     /// Its first process has ended.
     Stopped,
+}
+
+impl std::fmt::Display for Status {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Creating => "creating",
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Stopped => "stopped",
+        })
+    }
 }
 
 /// The process of a container, identified beyond doubt.
@@ -133,8 +168,11 @@ pub struct State {
     pub id: Id,
     /// Its first process; absent while it is being started.
     pub process: Option<Process>,
-    /// Its read-only root.
-    pub rootfs: PathBuf,
+    /// The bundle's directory; without a bundle the root file system.
+    pub bundle: PathBuf,
+    /// As the bundle has them; for others to read.
+    #[serde(default)]
+    pub annotations: BTreeMap<String, String>,
     /// Its command.
     pub args: Vec<String>,
     /// Its cgroup directories.
@@ -144,13 +182,17 @@ pub struct State {
 }
 
 impl State {
-    /// Asks the kernel.
-    pub fn status(&self) -> Status {
+    /// Asks the kernel, and `directory` whether it waits for its start.
+    pub fn status(&self, directory: &Directory) -> Status {
         match self.process {
             None => Status::Creating,
             Some(process) => match observe(process.pid) {
                 Some((started, state)) if started == process.started && !matches!(state, 'Z' | 'X') => {
-                    Status::Running
+                    if wait::is_waiting(directory) {
+                        Status::Created
+                    } else {
+                        Status::Running
+                    }
                 }
                 _ => Status::Stopped,
             },
@@ -225,8 +267,9 @@ pub fn default_root() -> PathBuf {
 
 /// Refuses a state directory that somebody else could have prepared, as anybody can in /tmp.
 pub(crate) fn check_root(root: &Path) -> Result<()> {
-    let fault =
-        |why: &str| Err(Error::Spec { field: "state directory", why: format!("{}: {why}", root.display()) });
+    let fault = |why: &str| {
+        Err(Error::Spec { field: "state directory".into(), why: format!("{}: {why}", root.display()) })
+    };
     if !root.is_absolute() {
         return fault("not absolute");
     }
@@ -259,13 +302,15 @@ mod tests {
         let mut state = State {
             id: Id::new("x").expect("id"),
             process: Some(Process { pid, started }),
-            rootfs: "/".into(),
+            bundle: "/".into(),
+            annotations: BTreeMap::new(),
             args: vec![],
             cgroups: vec![],
             not_applied: vec![],
         };
-        assert_eq!(state.status(), Status::Running);
+        let nowhere = Directory::new(Path::new("/nowhere"), &state.id);
+        assert_eq!(state.status(&nowhere), Status::Running);
         state.process = Some(Process { pid, started: started + 1 });
-        assert_eq!(state.status(), Status::Stopped);
+        assert_eq!(state.status(&nowhere), Status::Stopped);
     }
 }

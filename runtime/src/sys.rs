@@ -15,6 +15,8 @@
 #![allow(unsafe_code)]
 
 mod fork;
+pub mod mount;
+pub mod terminal;
 
 use std::ffi::{CStr, CString, c_char, c_int, c_long, c_uint, c_ulong};
 use std::mem::size_of;
@@ -164,11 +166,44 @@ pub fn no_new_privileges() -> Result<(), Errno> {
     prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0).map(drop)
 }
 
+/// Adds one capability to the ambient set, which exec keeps for a process that is not root.
+///
+/// # Errors
+/// EPERM unless it is permitted and inheritable.
+pub fn raise_ambient(capability: u32) -> Result<(), Errno> {
+    let raise = libc::PR_CAP_AMBIENT_RAISE as c_ulong;
+    prctl(libc::PR_CAP_AMBIENT, raise, c_ulong::from(capability)).map(drop)
+}
+
+/// Lets the permitted set survive the change from root to another user, until the next exec.
+///
+/// # Errors
+/// None in practice.
+pub fn keep_capabilities() -> Result<(), Errno> {
+    prctl(libc::PR_SET_KEEPCAPS, 1, 0).map(drop)
+}
+
+/// Makes this process's entries in /proc root's, and lets nobody trace it, until the next exec.
+///
+/// # Errors
+/// None in practice.
+pub fn hide_from_tracers() -> Result<(), Errno> {
+    prctl(libc::PR_SET_DUMPABLE, 0, 0).map(drop)
+}
+
 /// Sets the effective and permitted sets to `mask` and the inheritable set to nothing.
 ///
 /// # Errors
 /// EPERM if `mask` holds a capability that is not permitted now.
 pub fn set_capabilities(mask: u64) -> Result<(), Errno> {
+    set_capability_sets(mask, mask, 0)
+}
+
+/// Sets the effective, permitted and inheritable sets.
+///
+/// # Errors
+/// EPERM if `permitted` holds a capability that is not permitted now, or `inheritable` one that is neither.
+pub fn set_capability_sets(effective: u64, permitted: u64, inheritable: u64) -> Result<(), Errno> {
     #[repr(C)]
     struct Header(u32, c_int);
     /// Effective, permitted, inheritable: 32 bits of each.
@@ -176,32 +211,34 @@ pub fn set_capabilities(mask: u64) -> Result<(), Errno> {
     struct Sets(u32, u32, u32);
     const VERSION_3: u32 = 0x2008_0522;
     let header = Header(VERSION_3, 0);
-    let (low, high) = (mask as u32, (mask >> 32) as u32);
-    let sets = [Sets(low, low, 0), Sets(high, high, 0)];
+    let half = |shift: u32| {
+        Sets((effective >> shift) as u32, (permitted >> shift) as u32, (inheritable >> shift) as u32)
+    };
+    let sets = [half(0), half(32)];
     // SAFETY: version 3 reads one header and two sets of three 32-bit words, laid out as in
     // linux/capability.h; both live across the call and the kernel only reads the sets.
     Errno::result(unsafe { libc::syscall(libc::SYS_capset, &header, sets.as_ptr()) }).map(drop)
 }
 
-/// Leaves all supplementary groups.
+/// Sets the supplementary groups to exactly these.
 ///
 /// # Errors
-/// EPERM in a user namespace where setgroups is denied.
-pub fn clear_groups() -> Result<(), Errno> {
-    // SAFETY: with a count of 0 the kernel reads no array.
-    let done = unsafe { libc::syscall(libc::SYS_setgroups, 0 as c_long, std::ptr::null::<libc::gid_t>()) };
+/// EPERM in a user namespace where setgroups is denied, EINVAL for a group that is not mapped.
+pub fn set_groups(groups: &[libc::gid_t]) -> Result<(), Errno> {
+    // SAFETY: the kernel reads as many words as are said to be there.
+    let done = unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) };
     Errno::result(done).map(drop)
 }
 
-/// Makes real, effective and saved group and user id `id`, the group first, while we still may.
+/// Makes real, effective and saved ids `uid` and `gid`, the group first, while we still may.
 ///
 /// # Errors
 /// EPERM without CAP_SETGID and CAP_SETUID, EINVAL for an id that is not mapped.
-pub fn become_user(id: u32) -> Result<(), Errno> {
+pub fn become_user(uid: u32, gid: u32) -> Result<(), Errno> {
     // SAFETY: takes numbers only.
-    Errno::result(unsafe { libc::syscall(libc::SYS_setresgid, id, id, id) })?;
+    Errno::result(unsafe { libc::syscall(libc::SYS_setresgid, gid, gid, gid) })?;
     // SAFETY: takes numbers only.
-    Errno::result(unsafe { libc::syscall(libc::SYS_setresuid, id, id, id) }).map(drop)
+    Errno::result(unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) }).map(drop)
 }
 
 /// One instruction of the classic packet filter that seccomp(2) takes.
@@ -261,6 +298,24 @@ pub fn interface_up(name: &CStr) -> Result<(), Errno> {
     // SAFETY: SIOCSIFFLAGS reads one ifreq, which lives across the call.
     let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &request) };
     Errno::result(done).map(drop)
+}
+
+/// Sets the host name of the UTS namespace.
+///
+/// # Errors
+/// EPERM without CAP_SYS_ADMIN over it, EINVAL beyond 64 bytes.
+pub fn set_host_name(name: &CStr) -> Result<(), Errno> {
+    // SAFETY: the kernel reads as many bytes as are said to be there.
+    Errno::result(unsafe { libc::sethostname(name.as_ptr(), name.to_bytes().len()) }).map(drop)
+}
+
+/// Sets the NIS domain name of the UTS namespace.
+///
+/// # Errors
+/// EPERM without CAP_SYS_ADMIN over it, EINVAL beyond 64 bytes.
+pub fn set_domain_name(name: &CStr) -> Result<(), Errno> {
+    // SAFETY: the kernel reads as many bytes as are said to be there.
+    Errno::result(unsafe { libc::setdomainname(name.as_ptr(), name.to_bytes().len()) }).map(drop)
 }
 
 /// Reads the working directory into `buffer` and says whether it lies under this process's root.

@@ -9,10 +9,13 @@
 //!
 //! Man page: cgroups(7). Look at it: `cat /proc/self/cgroup; ls /sys/fs/cgroup`
 
+pub(crate) mod devices;
+pub mod events;
 pub(crate) mod remove;
 mod v1;
 mod v2;
 
+use std::ffi::CString;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -22,9 +25,10 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
+use crate::blueprint;
 use crate::error::{Error, Result, describe};
 use crate::report::Fault;
-use crate::spec::{Id, Limits, MissingLimits, Spec};
+use crate::spec::{Limits, MissingLimits};
 
 /// Where every distribution mounts the cgroup file systems.
 pub const ROOT: &str = "/sys/fs/cgroup";
@@ -38,10 +42,13 @@ pub enum Controller {
     Pids,
     /// CPU time.
     Cpu,
+    /// Device nodes. Version 2 has no such controller; there a small program does it, see `devices.rs`.
+    Devices,
 }
 
 /// All that we use.
-pub const CONTROLLERS: [Controller; 3] = [Controller::Memory, Controller::Pids, Controller::Cpu];
+pub const CONTROLLERS: [Controller; 4] =
+    [Controller::Memory, Controller::Pids, Controller::Cpu, Controller::Devices];
 
 impl Controller {
     /// The kernel's name.
@@ -50,6 +57,7 @@ impl Controller {
             Self::Memory => "memory",
             Self::Pids => "pids",
             Self::Cpu => "cpu",
+            Self::Devices => "devices",
         }
     }
 
@@ -59,6 +67,8 @@ impl Controller {
             Self::Memory => limits.memory.is_some(),
             Self::Pids => limits.pids.is_some(),
             Self::Cpu => limits.cpus.is_some(),
+            // Not a limit of the box's use: nothing is missing where a user namespace forbids nodes.
+            Self::Devices => false,
         }
     }
 }
@@ -124,10 +134,12 @@ impl Layout {
         self.found.iter().find(|(c, _)| *c == controller).map(|(_, h)| h)
     }
 
-    /// The directories of the box `id` below `parent`: one per tree. Memory and pids are always entered,
+    /// The directories of the cgroup `path`: one per tree. Memory and pids are always entered,
     /// to be counted and to be found again; cpu only if it is limited, since being in a cgroup of its own
     /// changes how the scheduler shares time.
-    pub fn places(&self, parent: &str, id: &Id, limits: &Limits) -> Vec<Place> {
+    pub fn places(&self, path: &str, limits: &Limits) -> Vec<Place> {
+        let below = Path::new(path.trim_start_matches('/'));
+        let parent = below.parent().unwrap_or(Path::new(""));
         let mut places: Vec<Place> = Vec::with_capacity(self.found.len());
         for (controller, hierarchy) in &self.found {
             if *controller == Controller::Cpu && !controller.is_limited(limits) {
@@ -138,8 +150,8 @@ impl Layout {
                 None => places.push(Place {
                     version: hierarchy.version,
                     mount: hierarchy.mount.clone(),
-                    parent: hierarchy.mount.join(parent.trim_start_matches('/')),
-                    directory: hierarchy.mount.join(parent.trim_start_matches('/')).join(id.as_str()),
+                    parent: hierarchy.mount.join(parent),
+                    directory: hierarchy.mount.join(below),
                     controllers: vec![*controller],
                 }),
             }
@@ -230,14 +242,19 @@ impl Group {
     /// # Errors
     /// [`Error::Limits`] naming each limit that cannot be applied, unless they are to be recorded;
     /// [`Error::Step`] for anything else.
-    pub fn create(&mut self, places: &[Place], spec: &Spec, layout: &Layout) -> Result<()> {
-        let limits = &spec.limits;
+    pub(crate) fn create(
+        &mut self,
+        places: &[Place],
+        asked: &blueprint::Cgroup,
+        layout: &Layout,
+    ) -> Result<()> {
+        let limits = &asked.limits;
         for controller in CONTROLLERS.into_iter().filter(|c| c.is_limited(limits) && layout.of(*c).is_none())
         {
             self.not_applied.push(format!("{}: this host has no such cgroup controller", controller.name()));
         }
         for place in places {
-            if let Err(refusal) = self.create_place(place, limits) {
+            if let Err(refusal) = self.create_place(place, asked) {
                 if !refusal.is_unavailable() {
                     let errno = refusal.error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
                     return Err(Error::at("cgroup", refusal.path.display().to_string(), errno));
@@ -247,22 +264,22 @@ impl Group {
                 }
             }
         }
-        if self.not_applied.is_empty() || spec.missing_limits == MissingLimits::Record {
+        if self.not_applied.is_empty() || asked.missing == MissingLimits::Record {
             return Ok(());
         }
         Err(Error::Limits(std::mem::take(&mut self.not_applied)))
     }
 
-    fn create_place(&mut self, place: &Place, limits: &Limits) -> std::result::Result<(), Refusal> {
+    fn create_place(&mut self, place: &Place, asked: &blueprint::Cgroup) -> std::result::Result<(), Refusal> {
         self.make_directory(&place.directory, &place.mount)?;
         self.directories.push(place.directory.clone());
         match place.version {
             Version::V1 => {
-                v1::limit(place, limits)?;
+                v1::limit(place, asked)?;
                 self.entry.tasks.push(v1::open(place)?);
             }
             Version::V2 => {
-                v2::limit(place, limits)?;
+                v2::limit(place, &asked.limits)?;
                 self.entry.unified = Some(v2::open(place)?);
             }
         }
@@ -310,6 +327,18 @@ fn set(directory: &Path, file: &str, value: &str) -> std::result::Result<(), Ref
     let path = directory.join(file);
     let write = |mut file: fs::File| io::Write::write_all(&mut file, value.as_bytes());
     fs::OpenOptions::new().write(true).open(&path).and_then(write).map_err(Refusal::new(&path))
+}
+
+/// The trees of version 1 that this host has, each as the kernel names it: `memory`, `cpu,cpuacct`.
+///
+/// # Errors
+/// [`Error::Step`].
+pub(crate) fn version_1_controllers() -> Result<Vec<CString>> {
+    let path = "/proc/self/cgroup";
+    let lines = fs::read_to_string(path).map_err(|e| Error::io("cgroup", path, &e))?;
+    let names = lines.lines().filter_map(|line| line.split(':').nth(1));
+    let real = names.filter(|name| !name.is_empty() && !name.starts_with("name="));
+    Ok(real.filter_map(|name| CString::new(name).ok()).collect())
 }
 
 /// Removes the parents of `cgroup_parent` in all trees, innermost first, as long as they are empty.

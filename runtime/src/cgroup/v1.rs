@@ -15,7 +15,8 @@ use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
 
-use super::{Controller, Place, Refusal, set};
+use super::{Controller, Place, Refusal, devices, set};
+use crate::blueprint::Cgroup;
 use crate::spec::Limits;
 
 /// The scheduler deals out CPU time in periods of this length, which is the kernel's default.
@@ -29,12 +30,18 @@ pub(super) fn values(controllers: &[Controller], limits: &Limits) -> Vec<(&'stat
         Controller::Cpu => limits
             .cpus
             .map(|cpus| ("cpu.cfs_quota_us", (u64::from(cpus.0) * PERIOD_MICROSECONDS / 1000).to_string())),
+        Controller::Devices => None,
     };
     controllers.iter().filter_map(value).collect()
 }
 
-pub(super) fn limit(place: &Place, limits: &Limits) -> Result<(), Refusal> {
-    values(&place.controllers, limits).iter().try_for_each(|(file, value)| set(&place.directory, file, value))
+pub(super) fn limit(place: &Place, asked: &Cgroup) -> Result<(), Refusal> {
+    let values = values(&place.controllers, &asked.limits);
+    values.iter().try_for_each(|(file, value)| set(&place.directory, file, value))?;
+    match place.controllers.contains(&Controller::Devices) {
+        true => devices::write(&place.directory, &asked.devices),
+        false => Ok(()),
+    }
 }
 
 pub(super) fn open(place: &Place) -> Result<OwnedFd, Refusal> {

@@ -17,6 +17,7 @@ use crate::spec::Limits;
 /// The control files and values for what lives in the tree.
 pub(super) fn values(controllers: &[Controller], limits: &Limits) -> Vec<(&'static str, String)> {
     let value = |controller: &Controller| match controller {
+        Controller::Devices => None,
         Controller::Memory => limits.memory.map(|bytes| ("memory.max", bytes.to_string())),
         Controller::Pids => limits.pids.map(|count| ("pids.max", count.to_string())),
         Controller::Cpu => limits.cpus.map(|cpus| {

@@ -29,7 +29,7 @@ pub(super) const ERRNO: u32 = 0x0005_0000;
 pub(super) const KILL_PROCESS: u32 = 0x8000_0000;
 
 /// Where the arguments begin in the record; each has eight bytes, the low half first.
-const ARGUMENTS: u32 = 16;
+pub(super) const ARGUMENTS: u32 = 16;
 
 /// The filter's answer for a refusal.
 pub(super) fn answer(denial: Denial) -> u32 {
@@ -126,8 +126,23 @@ impl Assembler {
         self.line(EQUAL, k, then, otherwise);
     }
 
+    pub(super) fn compare(&mut self, code: u16, k: u32, then: Target, otherwise: Target) {
+        self.line(code, k, then, otherwise);
+    }
+
+    /// Compares the register, masked by `mask`, with `k`.
+    pub(super) fn compare_masked(&mut self, mask: u32, k: u32, then: Target, otherwise: Target) {
+        self.and(mask);
+        self.line(EQUAL, k, then, otherwise);
+    }
+
+    /// Ends with an answer.
+    pub(super) fn answer(&mut self, answer: u32) {
+        self.line(RETURN, answer, Target::Next, Target::Next);
+    }
+
     pub(super) fn kill(&mut self) {
-        self.line(RETURN, KILL_PROCESS, Target::Next, Target::Next);
+        self.answer(KILL_PROCESS);
     }
 
     /// A binary search for the number in the register, followed by the checks of arguments and the

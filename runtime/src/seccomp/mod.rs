@@ -11,6 +11,7 @@
 //! Man page: seccomp(2), bpf(4). Look at it: `grep Seccomp /proc/self/status` inside
 
 mod assemble;
+pub(crate) mod list;
 pub(crate) mod rules;
 
 use nix::errno::Errno;

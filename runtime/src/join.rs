@@ -1,0 +1,295 @@
+//! `exec`: one more process in a box that runs.
+//!
+//! A namespace is entered by its descriptor (setns). A process can enter all of a box's at once through
+//! the pidfd of its first process, but a pid namespace counts only for children: so we enter it, fork, and
+//! the child enters the others. Between its entry and its exec the box's processes can see it in /proc;
+//! therefore it hides from tracers first, and it must not borrow our memory.
+//!
+//! It gets the box's confinement, every piece of it: a door that is shut for the box would otherwise open
+//! for whoever comes later.
+//!
+//! Man page: setns(2). Look at it: `tare-runtime exec box -- /bin/sh`
+
+use std::fs;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::sched::{CloneFlags, setns};
+
+use crate::blueprint::{Blueprint, Capabilities, Process, User, c_string};
+use crate::error::{Error, Result};
+use crate::report::{self, Fault, Message, Outcome, Pipe};
+use crate::runtime::{Container, Runtime, reap};
+use crate::spec::Id;
+use crate::state::State;
+use crate::sys::{self, FilterInstruction, Forked, Memory};
+use crate::{capabilities, confinement, exec, namespaces, oci, rlimits, rootfs, seccomp, terminal};
+
+/// What to execute in a box.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExecSpec {
+    /// The command and its arguments.
+    pub args: Vec<String>,
+    /// Added to the box's environment.
+    pub env: Vec<String>,
+    /// Instead of the box's working directory.
+    pub cwd: Option<std::path::PathBuf>,
+    /// User and group instead of the box's.
+    pub user: Option<(u32, u32)>,
+    /// A pseudo-terminal as standard input, output and error.
+    pub terminal: bool,
+    /// A whole `process` object of OCI instead of all of the above, as JSON.
+    pub process: Option<String>,
+}
+
+/// What the child does, in order; the names are those of the recipe's steps.
+const STEPS: &[&str] = &[
+    "join",
+    "terminal",
+    "rlimits",
+    "bounding-set",
+    "identity",
+    "working-directory",
+    "stdio",
+    "capabilities",
+    "no-new-privileges",
+    "descriptors",
+    "seccomp",
+    "exec",
+];
+
+struct Plan {
+    first: OwnedFd,
+    namespaces: CloneFlags,
+    tasks: Vec<OwnedFd>,
+    in_user_namespace: bool,
+    process: Process,
+    filter: Vec<FilterInstruction>,
+    cwd: std::ffi::CString,
+    terminal: Option<terminal::Plan>,
+    exec: exec::Plan,
+}
+
+impl Runtime {
+    /// Executes one more command in a running container, with its confinement. The process is a child of
+    /// the caller's.
+    ///
+    /// # Errors
+    /// [`Error::NotRunning`], [`Error::Spec`], [`Error::Step`].
+    pub fn exec(
+        &self,
+        id: &Id,
+        spec: &ExecSpec,
+        stdio: [BorrowedFd<'_>; 3],
+        console: Option<BorrowedFd<'_>>,
+    ) -> Result<Container> {
+        let (first, pid) = self.first_process(id)?;
+        let (state, directory, _) = self.find(id)?;
+        let blueprint = self.blueprint(&state, &directory)?;
+        let process = process(spec, blueprint.as_ref(), &state)?;
+        let filter = match &blueprint {
+            Some(blueprint) => blueprint.filter.clone(),
+            None => seccomp::program().map_err(|errno| Error::at("prepare", "seccomp filter", errno))?,
+        };
+        let fault = |object: &str| {
+            let object = object.to_owned();
+            move |errno| Error::at("prepare", object.clone(), errno)
+        };
+        let (tasks, unified) = ways_in(&state)?;
+        let namespaces = differing(pid)?;
+        let plan = Plan {
+            in_user_namespace: namespaces.contains(CloneFlags::CLONE_NEWUSER),
+            cwd: c_string("cwd", std::os::unix::ffi::OsStrExt::as_bytes(process.cwd.as_os_str()))?,
+            exec: exec::for_process(&process, "", stdio).map_err(fault("command and environment"))?,
+            terminal: terminal::prepare(process.terminal, console)?,
+            first,
+            namespaces,
+            tasks,
+            process,
+            filter,
+        };
+        let Pipe { reader, writer } = report::pipe().map_err(fault("error pipe"))?;
+        let Forked { pid, pidfd } = fork(&plan, unified.as_ref(), &reader, &writer)?;
+        drop(writer);
+        match report::receive(reader).map_err(fault("error pipe"))? {
+            Outcome::Executed => {
+                Ok(Container { id: id.clone(), pid, pidfd, not_applied: Vec::new(), cgroups: state.cgroups })
+            }
+            Outcome::Failed { step, fault } => {
+                let _ = reap(&pidfd);
+                let name = STEPS.get(usize::from(step)).copied().unwrap_or("exec");
+                let object =
+                    if name == "exec" { exec::object(&plan.exec) } else { format!("container {id}") };
+                Err(Error::at(name, object, fault.errno))
+            }
+            Outcome::Waiting | Outcome::Silent => Err(Error::Died(reap(&pidfd)?.to_string())),
+        }
+    }
+}
+
+/// What is executed: a whole process object, or the box's own with other words.
+fn process(spec: &ExecSpec, blueprint: Option<&Blueprint>, state: &State) -> Result<Process> {
+    if let Some(text) = &spec.process {
+        return oci::process(&oci::parse_process(text)?);
+    }
+    let base = match blueprint {
+        Some(blueprint) => blueprint.process.clone(),
+        None => Process {
+            args: state.args.clone(),
+            env: vec![format!("PATH={}", crate::DEFAULT_PATH)],
+            cwd: "/".into(),
+            user: User { uid: 0, gid: 0, groups: Vec::new(), umask: confinement::UMASK },
+            capabilities: Capabilities::DEFAULT,
+            no_new_privileges: true,
+            rlimits: Vec::new(),
+            oom_score_adj: None,
+            terminal: false,
+        },
+    };
+    let mut env = base.env.clone();
+    for entry in &spec.env {
+        let Some((name, _)) = entry.split_once('=').filter(|(name, _)| !name.is_empty()) else {
+            return Err(Error::Spec { field: "env".into(), why: format!("{entry:?} is not NAME=value") });
+        };
+        env.retain(|old| !old.starts_with(&format!("{name}=")));
+        env.push(entry.clone());
+    }
+    let user = match spec.user {
+        Some((uid, gid)) => User { uid, gid, groups: Vec::new(), umask: base.user.umask },
+        None => base.user.clone(),
+    };
+    Ok(Process {
+        args: spec.args.clone(),
+        env,
+        cwd: spec.cwd.clone().unwrap_or(base.cwd),
+        user,
+        terminal: spec.terminal,
+        oom_score_adj: None,
+        ..base
+    })
+}
+
+/// The files of version 1 to write oneself into, and the directory of version 2 to be born in.
+fn ways_in(state: &State) -> Result<(Vec<OwnedFd>, Option<OwnedFd>)> {
+    let (mut tasks, mut unified) = (Vec::new(), None);
+    for directory in state.cgroups.iter().filter(|directory| directory.is_dir()) {
+        let fault =
+            |error: std::io::Error| Error::io("enter-cgroup", directory.display().to_string(), &error);
+        let version_1 = directory.join("tasks");
+        if version_1.exists() {
+            tasks.push(fs::OpenOptions::new().write(true).open(version_1).map_err(fault)?.into());
+        } else {
+            unified = Some(fs::File::open(directory).map_err(fault)?.into());
+        }
+    }
+    Ok((tasks, unified))
+}
+
+/// The namespaces in which process `pid` is and we are not: entering one's own is not allowed for some.
+fn differing(pid: i32) -> Result<CloneFlags> {
+    let kinds = [
+        ("user", CloneFlags::CLONE_NEWUSER),
+        ("pid", CloneFlags::CLONE_NEWPID),
+        ("mnt", CloneFlags::CLONE_NEWNS),
+        ("net", CloneFlags::CLONE_NEWNET),
+        ("ipc", CloneFlags::CLONE_NEWIPC),
+        ("uts", CloneFlags::CLONE_NEWUTS),
+        ("cgroup", CloneFlags::CLONE_NEWCGROUP),
+    ];
+    let link = |who: &str, kind: &str| {
+        let path = format!("/proc/{who}/ns/{kind}");
+        fs::read_link(&path).map_err(|error| Error::io("join", path, &error))
+    };
+    let mut all = CloneFlags::empty();
+    for (name, flag) in kinds {
+        if link(&pid.to_string(), name)? != link("self", name)? {
+            all |= flag;
+        }
+    }
+    Ok(all)
+}
+
+fn fork(plan: &Plan, unified: Option<&OwnedFd>, reader: &OwnedFd, writer: &OwnedFd) -> Result<Forked> {
+    // Who enters the user namespace may enter the others; the caller itself must not, so a first child
+    // enters user and pid namespaces and the second one is born in them.
+    let fault = |errno| Error::at("join", "the container's pid namespace", errno);
+    let own = fs::File::open("/proc/self/ns/pid").map_err(|e| Error::io("join", "/proc/self/ns/pid", &e))?;
+    let user = plan.namespaces.intersection(CloneFlags::CLONE_NEWUSER);
+    if !user.is_empty() {
+        // The caller is single-threaded and ends after this (the command line): it may go along.
+        setns(&plan.first, user)
+            .map_err(|errno| Error::at("join", "the container's user namespace", errno))?;
+    }
+    let pid = plan.namespaces.intersection(CloneFlags::CLONE_NEWPID);
+    if !pid.is_empty() {
+        setns(&plan.first, pid).map_err(fault)?;
+    }
+    let forked = sys::fork(CloneFlags::empty(), unified.map(AsFd::as_fd), Memory::Copied, || {
+        sys::close_copy(reader.as_fd());
+        inside(plan, writer.as_fd())
+    });
+    // Later children are to be born here again.
+    let _ = setns(&own, CloneFlags::CLONE_NEWPID);
+    forked.map_err(|errno| Error::at("clone", "the new process", errno))
+}
+
+/// In the child: enters, confines itself, becomes the command.
+fn inside(plan: &Plan, writer: BorrowedFd<'_>) -> i32 {
+    let mut step = 0;
+    let outcome = run(plan, writer, &mut step);
+    if let Err(fault) = outcome {
+        let _ = report::send(writer, Message::Failed { step, fault });
+    }
+    1
+}
+
+fn run(plan: &Plan, writer: BorrowedFd<'_>, step: &mut u16) -> std::result::Result<(), Fault> {
+    let process = &plan.process;
+    let mut next = || *step += 1;
+    // Before the first look that anybody inside could have.
+    sys::hide_from_tracers().map_err(Fault::of(0))?;
+    for tasks in &plan.tasks {
+        nix::unistd::write(tasks, b"0").map_err(Fault::of(0))?;
+    }
+    let others = CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWPID;
+    let rest = plan.namespaces.difference(others);
+    if !rest.is_empty() {
+        setns(&plan.first, rest).map_err(Fault::of(0))?;
+    }
+    namespaces::new_session()?;
+    next();
+    terminal::open(plan.terminal.as_ref())?;
+    next();
+    rlimits::apply(&process.rlimits)?;
+    next();
+    capabilities::bound(process.capabilities)?;
+    next();
+    capabilities::become_user(&process.user, plan.in_user_namespace)?;
+    next();
+    rootfs::working_directory(&plan.cwd)?;
+    next();
+    exec::stdio(&plan.exec)?;
+    next();
+    capabilities::drop_others(process.capabilities)?;
+    next();
+    exec::no_new_privileges(process.no_new_privileges)?;
+    next();
+    exec::close_others(process.user.umask)?;
+    next();
+    seccomp::install(&plan.filter)?;
+    next();
+    report::send(writer, Message::AboutToExec).map_err(Fault::of(0))?;
+    Err(exec::run(&plan.exec))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::container::RECIPE;
+
+    #[test]
+    fn its_steps_are_the_recipes() {
+        for name in STEPS {
+            assert!(RECIPE.iter().any(|step| step.name == *name), "{name}");
+        }
+    }
+}

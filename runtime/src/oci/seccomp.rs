@@ -1,0 +1,81 @@
+//! The system call filter of a bundle.
+
+use std::str::FromStr;
+
+use nix::errno::Errno;
+use oci_spec::runtime as oci;
+use syscalls::Sysno;
+
+use super::{fault, refuse};
+use crate::error::Result;
+use crate::seccomp::list::{Check, Comparison, Entry, program};
+use crate::sys::FilterInstruction;
+
+const PLACE: &str = "linux.seccomp";
+
+/// See the file's head. Names that this architecture's table does not have are passed over, as runc does:
+/// profiles are written for all architectures and for kernels to come.
+///
+/// # Errors
+/// [`Error::Spec`](crate::Error::Spec) naming the place.
+pub(super) fn filter(seccomp: &oci::LinuxSeccomp) -> Result<Vec<FilterInstruction>> {
+    refuse(seccomp.listener_path().is_some(), &format!("{PLACE}.listenerPath"))?;
+    refuse(seccomp.flags().as_ref().is_some_and(|flags| !flags.is_empty()), &format!("{PLACE}.flags"))?;
+    let architectures = seccomp.architectures().as_deref().unwrap_or_default();
+    if !architectures.is_empty() && !architectures.contains(&oci::Arch::ScmpArchX86_64) {
+        return Err(fault(format!("{PLACE}.architectures"), "SCMP_ARCH_X86_64 is not among them"));
+    }
+    let default =
+        answer(&format!("{PLACE}.defaultAction"), seccomp.default_action(), seccomp.default_errno_ret())?;
+    let mut entries = Vec::new();
+    for (index, rule) in seccomp.syscalls().iter().flatten().enumerate() {
+        let place = format!("{PLACE}.syscalls[{index}]");
+        let answer = answer(&format!("{place}.action"), rule.action(), rule.errno_ret())?;
+        let none = Vec::new();
+        let checks = rule.args().as_ref().unwrap_or(&none);
+        let checks: Vec<Check> = checks
+            .iter()
+            .enumerate()
+            .map(|(at, check)| self::check(&format!("{place}.args[{at}]"), check))
+            .collect::<Result<_>>()?;
+        for name in rule.names() {
+            let Ok(call) = Sysno::from_str(name) else { continue };
+            entries.push(Entry { number: call.id() as u32, checks: checks.clone(), answer });
+        }
+    }
+    program(&entries, default).map_err(|errno| match errno {
+        Errno::E2BIG => fault(PLACE, "is longer than the 4096 instructions that the kernel takes"),
+        errno => fault(PLACE, errno.desc()),
+    })
+}
+
+/// The kernel's number for an action.
+fn answer(place: &str, action: oci::LinuxSeccompAction, errno: Option<u32>) -> Result<u32> {
+    use oci::LinuxSeccompAction as A;
+    match action {
+        A::ScmpActNotify | A::ScmpActTrace => {
+            Err(fault(place, format!("{action} needs a supervisor; not supported")))
+        }
+        _ if errno.is_some_and(|errno| errno > 4095) => {
+            Err(fault(place, "the error number is beyond the kernel's 4095"))
+        }
+        action => Ok(action.as_u32(errno)),
+    }
+}
+
+fn check(place: &str, check: &oci::LinuxSeccompArg) -> Result<Check> {
+    use oci::LinuxSeccompOperator as O;
+    let argument = u32::try_from(check.index()).ok().filter(|index| *index < 6);
+    let argument = argument
+        .ok_or_else(|| fault(format!("{place}.index"), format!("{} is not within 0 and 5", check.index())))?;
+    let comparison = match check.op() {
+        O::ScmpCmpNe => Comparison::NotEqual,
+        O::ScmpCmpLt => Comparison::Less,
+        O::ScmpCmpLe => Comparison::LessOrEqual,
+        O::ScmpCmpEq => Comparison::Equal,
+        O::ScmpCmpGe => Comparison::GreaterOrEqual,
+        O::ScmpCmpGt => Comparison::Greater,
+        O::ScmpCmpMaskedEq => Comparison::Masked,
+    };
+    Ok(Check { argument, comparison, value: check.value(), second: check.value_two().unwrap_or(0) })
+}

@@ -1,0 +1,152 @@
+//! A filter from a list of rules with any actions, as bundles bring them.
+//!
+//! The same plan as for our own: a binary search for the number, then the rules of that number in their
+//! order, then the default. Here the comparisons are of all 64 bits, and the jumps are long ones, for
+//! nobody knows how long a list will be.
+
+use nix::errno::Errno;
+
+use super::assemble::{ARGUMENTS, AT_LEAST, Assembler, EQUAL, GREATER, Label, Target};
+use super::{ARCHITECTURE, NUMBER, X32_BIT, X86_64};
+use crate::sys::FilterInstruction;
+
+/// How an argument is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Comparison {
+    Equal,
+    NotEqual,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+    /// (argument & value) == second.
+    Masked,
+}
+
+/// One condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Check {
+    /// Position of the argument, 0 to 5.
+    pub(crate) argument: u32,
+    pub(crate) comparison: Comparison,
+    pub(crate) value: u64,
+    pub(crate) second: u64,
+}
+
+/// One rule: if all checks hold, the answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) number: u32,
+    pub(crate) checks: Vec<Check>,
+    /// As the kernel takes it: an action, and an error number in the low half.
+    pub(crate) answer: u32,
+}
+
+/// Builds the filter for the 64-bit calls of x86; calls of any other convention end the process, as
+/// libseccomp has it for architectures that are not named.
+///
+/// # Errors
+/// E2BIG if it is longer than the 4,096 instructions that the kernel takes.
+pub(crate) fn program(entries: &[Entry], default: u32) -> Result<Vec<FilterInstruction>, Errno> {
+    let mut entries = entries.to_vec();
+    entries.sort_by_key(|entry| entry.number);
+    let mut asm = Assembler::default();
+    let (native, other, search) = (asm.label(), asm.label(), asm.label());
+    asm.load(ARCHITECTURE);
+    asm.jump_if_equal(X86_64, Target::To(native), Target::To(other));
+    asm.place(other);
+    asm.kill();
+    asm.place(native);
+    asm.load(NUMBER);
+    let x32 = asm.label();
+    asm.compare(AT_LEAST, X32_BIT, Target::To(x32), Target::To(search));
+    asm.place(x32);
+    asm.kill();
+    asm.place(search);
+    let groups: Vec<&[Entry]> = entries.chunk_by(|a, b| a.number == b.number).collect();
+    let labels: Vec<Label> = groups.iter().map(|_| asm.label()).collect();
+    let otherwise = asm.label();
+    find(&mut asm, &groups, &labels, otherwise);
+    for (group, label) in groups.iter().zip(&labels) {
+        asm.place(*label);
+        for entry in *group {
+            let next = asm.label();
+            entry.checks.iter().for_each(|check| compare(&mut asm, *check, next));
+            asm.answer(entry.answer);
+            asm.place(next);
+        }
+        asm.jump(otherwise);
+    }
+    asm.place(otherwise);
+    asm.answer(default);
+    let program = asm.finish()?;
+    if program.len() > 4096 { Err(Errno::E2BIG) } else { Ok(program) }
+}
+
+fn find(asm: &mut Assembler, groups: &[&[Entry]], labels: &[Label], otherwise: Label) {
+    match (groups, labels) {
+        ([group], [label]) => {
+            let miss = asm.label();
+            asm.jump_if_equal(group[0].number, Target::Next, Target::To(miss));
+            asm.jump(*label);
+            asm.place(miss);
+            asm.jump(otherwise);
+        }
+        ([], _) | (_, []) => asm.jump(otherwise),
+        _ => {
+            let middle = groups.len() / 2;
+            let (left, right) = (asm.label(), asm.label());
+            asm.compare(AT_LEAST, groups[middle][0].number, Target::Next, Target::To(left));
+            asm.jump(right);
+            asm.place(left);
+            find(asm, &groups[..middle], &labels[..middle], otherwise);
+            asm.place(right);
+            find(asm, &groups[middle..], &labels[middle..], otherwise);
+        }
+    }
+}
+
+/// Goes on with the next instruction if the check holds, and to `miss` if not: first by the high half of
+/// the argument, then by the low one.
+fn compare(asm: &mut Assembler, check: Check, miss: Label) {
+    let Check { argument, comparison, value, second } = check;
+    let (high, low) = ((value >> 32) as u32, value as u32);
+    let at = ARGUMENTS + 8 * argument;
+    let (fail, done) = (asm.label(), asm.label());
+    let (to_fail, to_done) = (Target::To(fail), Target::To(done));
+    asm.load(at + 4);
+    match comparison {
+        Comparison::Equal => {
+            asm.compare(EQUAL, high, Target::Next, to_fail);
+            asm.load(at);
+            asm.compare(EQUAL, low, to_done, to_fail);
+        }
+        Comparison::NotEqual => {
+            asm.compare(EQUAL, high, Target::Next, to_done);
+            asm.load(at);
+            asm.compare(EQUAL, low, to_fail, to_done);
+        }
+        Comparison::Masked => {
+            asm.compare_masked(high, (second >> 32) as u32, Target::Next, to_fail);
+            asm.load(at);
+            asm.compare_masked(low, second as u32, to_done, to_fail);
+        }
+        Comparison::Greater | Comparison::GreaterOrEqual => {
+            let code = if comparison == Comparison::Greater { GREATER } else { AT_LEAST };
+            asm.compare(GREATER, high, to_done, Target::Next);
+            asm.compare(EQUAL, high, Target::Next, to_fail);
+            asm.load(at);
+            asm.compare(code, low, to_done, to_fail);
+        }
+        Comparison::Less | Comparison::LessOrEqual => {
+            let code = if comparison == Comparison::Less { AT_LEAST } else { GREATER };
+            asm.compare(GREATER, high, to_fail, Target::Next);
+            asm.compare(EQUAL, high, Target::Next, to_done);
+            asm.load(at);
+            asm.compare(code, low, to_fail, to_done);
+        }
+    }
+    asm.place(fail);
+    asm.jump(miss);
+    asm.place(done);
+}

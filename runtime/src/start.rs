@@ -1,0 +1,209 @@
+//! The outer half of a start: what happens in the caller, before the fork and after it.
+//!
+//! Everything is written down before it is made, made before the fork where it can be, and taken back if
+//! any step fails: a failed start leaves nothing.
+//!
+//! Man page: clone(2), "clone3". Look at it: `strace -f tare-runtime run -d --rootfs DIR box -- /bin/true`
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sched::CloneFlags;
+
+use crate::blueprint::{Blueprint, c_string};
+use crate::cgroup::{self, Group, Layout};
+use crate::container::{Act, Child, Plan, RECIPE, Step};
+use crate::error::{Error, Result};
+use crate::report::{self, Outcome, Pipe};
+use crate::runtime::{Container, Runtime, reap};
+use crate::state::{self, Directory, Process, State};
+use crate::sys::{self, Forked, Memory};
+use crate::{exec, idmap, ladder, namespaces, overlay, terminal, wait};
+
+/// A start in the caller's process.
+pub(crate) struct Start<'a> {
+    runtime: &'a Runtime,
+    blueprint: Blueprint,
+    stdio: [BorrowedFd<'a>; 3],
+    /// Where the terminal's other end is sent, if the box has one.
+    console: Option<BorrowedFd<'a>>,
+    /// Whether to stop before the command, for `start` to go on.
+    create: bool,
+    config: Option<String>,
+    directory: Directory,
+    claimed: bool,
+    layout: &'a Layout,
+    places: Vec<cgroup::Place>,
+    group: Group,
+    plan: Option<Plan>,
+}
+
+impl<'a> Start<'a> {
+    pub(crate) fn new(
+        runtime: &'a Runtime,
+        blueprint: Blueprint,
+        stdio: [BorrowedFd<'a>; 3],
+        console: Option<BorrowedFd<'a>>,
+        create: bool,
+    ) -> Self {
+        let layout = runtime.layout();
+        let counted = ladder::reaches(blueprint.until, "cgroup");
+        let Blueprint { id, cgroup, .. } = &blueprint;
+        Self {
+            directory: Directory::new(runtime.root(), id),
+            places: if counted { layout.places(&cgroup.path, &cgroup.limits) } else { Vec::new() },
+            runtime,
+            stdio,
+            console,
+            create,
+            config: None,
+            claimed: false,
+            layout,
+            group: Group::default(),
+            plan: None,
+            blueprint,
+        }
+    }
+
+    /// Keeps the bundle's configuration with the state, for `exec`.
+    pub(crate) fn with_config(mut self, text: String) -> Self {
+        self.config = Some(text);
+        self
+    }
+
+    /// Runs the recipe. On failure everything that was made is taken back.
+    pub(crate) fn run(mut self) -> Result<Container> {
+        let started = self.outer_half().and_then(|()| self.fork());
+        if started.is_err() {
+            self.undo();
+        }
+        started
+    }
+
+    fn outer_half(&mut self) -> Result<()> {
+        let until = self.blueprint.until;
+        RECIPE.iter().filter(|step| ladder::reaches(until, step.name)).try_for_each(|step| match step.act {
+            Act::Before(act) => act(self),
+            Act::Inside(..) => Ok(()),
+        })
+    }
+
+    fn state(&self, process: Option<Process>) -> State {
+        State {
+            id: self.blueprint.id.clone(),
+            process,
+            bundle: self.blueprint.bundle.clone(),
+            annotations: self.blueprint.annotations.clone(),
+            args: self.blueprint.process.args.clone(),
+            cgroups: self.places.iter().map(|place| place.directory.clone()).collect(),
+            not_applied: self.group.not_applied.clone(),
+        }
+    }
+
+    pub(crate) fn make_state(&mut self) -> Result<()> {
+        state::check_root(self.runtime.root())?;
+        self.directory.create(self.runtime.root(), &self.blueprint.id)?;
+        self.claimed = true;
+        self.state(None).plan(&self.directory)?;
+        if let Some(text) = &self.config {
+            let path = self.directory.config();
+            std::fs::write(&path, text).map_err(|e| Error::io("state", path.display().to_string(), &e))?;
+        }
+        self.directory.create_layers(&self.blueprint.root)
+    }
+
+    pub(crate) fn make_cgroup(&mut self) -> Result<()> {
+        self.group.create(&self.places, &self.blueprint.cgroup, self.layout)
+    }
+
+    pub(crate) fn prepare(&mut self) -> Result<()> {
+        let fault = |object: &str| {
+            let object = object.to_owned();
+            move |errno| Error::at("prepare", object.clone(), errno)
+        };
+        let mut blueprint = self.blueprint.clone();
+        blueprint.namespaces.fresh = ladder::namespaces(blueprint.until, blueprint.namespaces.fresh);
+        let in_user_namespace = blueprint.namespaces.fresh.contains(CloneFlags::CLONE_NEWUSER);
+        let root = overlay::prepare(&blueprint.root, &self.directory, in_user_namespace)
+            .map_err(fault("overlay options"))?;
+        let field = |name: &str, text: &Option<String>| {
+            text.as_ref().map(|text| c_string(name, text.as_str())).transpose()
+        };
+        self.plan = Some(Plan {
+            entry: self.group.take_entry(),
+            joined: namespaces::open(&blueprint.namespaces.joined)?,
+            idmap: idmap::prepare(&blueprint.namespaces).map_err(fault("pipe"))?,
+            hostname: field("hostname", &blueprint.hostname)?,
+            domainname: field("domainname", &blueprint.domainname)?,
+            cwd: c_string("cwd", std::os::unix::ffi::OsStrExt::as_bytes(blueprint.process.cwd.as_os_str()))?,
+            exec: exec::prepare(&blueprint, &self.directory, self.stdio)
+                .map_err(fault("command, environment and descriptors"))?,
+            terminal: terminal::prepare(blueprint.process.terminal, self.console)?,
+            wait: if self.create { Some(wait::Gate::make(&self.directory)?) } else { None },
+            root,
+            blueprint,
+        });
+        Ok(())
+    }
+
+    fn fork(&mut self) -> Result<Container> {
+        let Some(plan) = self.plan.as_ref() else { return Err(Error::at("prepare", "plan", Errno::EINVAL)) };
+        let Pipe { reader, writer } =
+            report::pipe().map_err(|errno| Error::at("clone", "error pipe", errno))?;
+        // Borrowed memory means that we sleep until the exec; who has to do something meanwhile needs a copy.
+        let asleep = plan.wait.is_none() && !matches!(plan.idmap, Some(idmap::Plan::ByParent { .. }));
+        let memory = if asleep { Memory::Borrowed } else { Memory::Copied };
+        let namespaces = plan.blueprint.namespaces.fresh.difference(CloneFlags::CLONE_NEWCGROUP);
+        let forked = sys::fork(namespaces, plan.entry.unified(), memory, || {
+            sys::close_copy(reader.as_fd());
+            Child::new(plan, writer.as_fd()).run()
+        });
+        let Forked { pid, pidfd } =
+            forked.map_err(|errno| Error::at("clone", "the new process with its namespaces", errno))?;
+        drop(writer);
+        let mapped = plan.idmap.as_ref().map_or(Ok(()), |idmap| idmap::write_for(pid, idmap));
+        let set_up = mapped.and_then(|()| self.await_child(plan, reader, &pidfd)).and_then(|()| {
+            let (started, _) = state::observe(pid).unwrap_or_default();
+            self.state(Some(Process { pid, started })).publish(&self.directory)
+        });
+        if let Err(error) = set_up {
+            // It may run already; undoing needs it gone.
+            let _ = sys::pidfd_signal(&pidfd, nix::libc::SIGKILL);
+            let _ = reap(&pidfd);
+            return Err(error);
+        }
+        let (id, not_applied) = (self.blueprint.id.clone(), self.group.not_applied.clone());
+        Ok(Container { id, pid, pidfd, not_applied, cgroups: self.group.directories.clone() })
+    }
+
+    fn await_child(&self, plan: &Plan, reader: OwnedFd, pidfd: &OwnedFd) -> Result<()> {
+        let outcome = report::receive(reader).map_err(|errno| Error::at("clone", "error pipe", errno))?;
+        match outcome {
+            Outcome::Executed | Outcome::Waiting => Ok(()),
+            Outcome::Silent => Err(Error::Died(reap(pidfd)?.to_string())),
+            Outcome::Failed { step, fault } => Err(failure(step, fault, |object| object(plan, fault.object))),
+        }
+    }
+
+    fn undo(&mut self) {
+        // Closes the ways into the cgroups first.
+        self.plan = None;
+        self.group.undo();
+        if self.claimed {
+            // There is an error to report already; what is left is found by `delete --force`.
+            let _ = crate::delete::remove_directory(&self.directory);
+        }
+    }
+}
+
+/// The error that a child's few bytes stand for; `words` asks the step for the object's name.
+pub(crate) fn failure(
+    step: u16,
+    fault: report::Fault,
+    words: impl FnOnce(fn(&Plan, u16) -> String) -> String,
+) -> Error {
+    match RECIPE.get(usize::from(step)) {
+        Some(Step { name, act: Act::Inside(_, object), .. }) => Error::at(name, words(*object), fault.errno),
+        _ => Error::Died(format!("it spoke of step {step}")),
+    }
+}
