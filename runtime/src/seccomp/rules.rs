@@ -85,7 +85,7 @@ const NAMESPACE_FLAGS: u32 = 0x7e02_0000;
 /// escalations), AF_VSOCK (the hypervisor).
 const FAMILIES: &[u32] = &[38, 40];
 
-/// Linux, 32-bit Linux, both without address randomisation, and the question "which one am I".
+/// Linux, 32-bit Linux, both calling themselves version 2.6, and the question "which one am I".
 const PERSONALITIES: &[u32] = &[0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff];
 
 /// The last system call that was looked at for this list (file_setattr, Linux 6.17).
