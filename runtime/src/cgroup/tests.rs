@@ -89,11 +89,33 @@ fn version_2_controllers_are_passed_on_from_the_root_to_the_parent() {
         fake_v2(&directory, "memory pids cpu");
     }
     let place = Layout::detect(root.path()).places("/tare/run1", &id(), &limits()).remove(0);
-    v2::pass_on(&place).expect("pass on");
+    assert!(v2::pass_on(&place).is_empty());
     for directory in ["", "tare", "tare/run1"] {
         let file = root.path().join(directory).join("cgroup.subtree_control");
         assert_eq!(fs::read_to_string(file).expect("read"), "+memory +pids +cpu", "{directory}");
     }
+}
+
+#[test]
+fn version_2_directories_that_pass_on_already_or_hold_processes_are_left_as_they_are() {
+    let root = tempfile::tempdir().expect("tempdir");
+    let control = |directory: &str| root.path().join(directory).join("cgroup.subtree_control");
+    for directory in [root.path().into(), root.path().join("tare"), root.path().join("tare/run1")] {
+        fake_v2(&directory, "memory pids cpu");
+    }
+    fs::write(control(""), "cpuset cpu memory pids\n").expect("write");
+    fs::write(control("tare"), "memory").expect("write");
+    fs::write(root.path().join("tare/run1/cgroup.type"), "domain\n").expect("write");
+    fs::write(root.path().join("tare/run1/cgroup.procs"), "42\n").expect("write");
+    let place = Layout::detect(root.path()).places("/tare/run1", &id(), &limits()).remove(0);
+    let refused = v2::pass_on(&place);
+    let read = |directory: &str| fs::read_to_string(control(directory)).expect("read");
+    assert_eq!(read(""), "cpuset cpu memory pids\n");
+    // Only what is missing, and the kernel keeps what is there.
+    assert!(read("tare").starts_with("+pids +cpu"), "{}", read("tare"));
+    assert_eq!(read("tare/run1"), "");
+    assert_eq!(refused.iter().map(|(c, _)| *c).collect::<Vec<_>>(), CONTROLLERS);
+    assert!(refused.iter().all(|(_, refusal)| refusal.is_unavailable()));
 }
 
 #[test]
