@@ -125,9 +125,9 @@ fn static_busybox() -> Result<PathBuf, String> {
         .collect();
     // A dynamic program names its loader on its first page.
     let is_static = |path: &&PathBuf| {
-        fs::read(path).is_ok_and(|bytes| {
-            !bytes.iter().take(4096).copied().collect::<Vec<_>>().windows(9).any(|w| w == b"ld-linux-")
-        })
+        let bytes = fs::read(path).unwrap_or_default();
+        let page = &bytes[..bytes.len().min(4096)];
+        !page.is_empty() && !page.windows(9).any(|word| word == b"ld-linux-")
     };
     match found.iter().find(is_static) {
         Some(busybox) => Ok(busybox.clone()),
