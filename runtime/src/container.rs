@@ -86,12 +86,6 @@ pub const RECIPE: &[Step] = &[
         },
     ),
     inside(
-        "cgroup-namespace",
-        "do not show where on the host this cgroup lies",
-        |c| namespaces::enter_cgroup_namespace(c.plan.blueprint.namespaces.fresh),
-        |_, _| "cgroup namespace".into(),
-    ),
-    inside(
         "idmap",
         "in a user namespace: be root inside, and somebody else outside",
         |c| c.plan.idmap.as_ref().map_or(Ok(()), idmap::apply),
@@ -143,6 +137,18 @@ pub const RECIPE: &[Step] = &[
             devices::build(mounts, devices, c.old_root()?, c.plan.in_user_namespace())
         },
         |p, i| devices::object(&p.blueprint.mounts, &p.blueprint.devices, i),
+    ),
+    inside(
+        "devices",
+        "use no other device, wherever its node may come from",
+        |c| c.plan.entry.lock_devices(),
+        |_, _| "devices controller".into(),
+    ),
+    inside(
+        "cgroup-namespace",
+        "do not show where on the host this cgroup lies",
+        |c| namespaces::enter_cgroup_namespace(c.plan.blueprint.namespaces.fresh),
+        |_, _| "cgroup namespace".into(),
     ),
     inside(
         "volumes",

@@ -135,6 +135,7 @@ fn meaning(step: &str, errno: Errno) -> &'static str {
         ("clone", Errno::EPERM) => "making namespaces is not allowed here; be root, or allow user namespaces",
         ("clone", Errno::ENOSPC) => "the limit of namespaces in /proc/sys/user is reached",
         ("clone", Errno::EAGAIN) => "a limit of processes is reached",
+        ("clone", Errno::EOPNOTSUPP) => "the cgroup cannot hold processes, for one above it is threaded",
         ("clone", Errno::ENOSYS) => "clone3 is missing: Linux before 5.3, or a filter around us",
         ("overlay", Errno::ENOENT) => "the root directory or one of the state directories vanished",
         ("overlay", Errno::EINVAL) => {

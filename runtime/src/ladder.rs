@@ -19,7 +19,6 @@ pub const RUNGS: &[&str] = &[
     "network",
     "ipc",
     "uts",
-    "cgroup-namespace",
     "session",
     "private",
     "overlay",
@@ -27,6 +26,8 @@ pub const RUNGS: &[&str] = &[
     "proc",
     "sys",
     "dev",
+    "devices",
+    "cgroup-namespace",
     "mask",
     "read-only",
     "detach",
@@ -71,7 +72,8 @@ pub(crate) fn reaches(until: Option<&str>, name: &str) -> bool {
 
 /// The namespaces of `all` that a box that ends at `until` has.
 pub(crate) fn namespaces(until: Option<&str>, all: CloneFlags) -> CloneFlags {
-    let beyond = NAMESPACES.iter().filter(|(name, _)| !reaches(until, name));
+    let last = ("cgroup-namespace", CloneFlags::CLONE_NEWCGROUP);
+    let beyond = NAMESPACES.iter().chain([&last]).filter(|(name, _)| !reaches(until, name));
     beyond.fold(all, |flags, (_, flag)| flags.difference(*flag))
 }
 

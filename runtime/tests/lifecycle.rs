@@ -79,8 +79,9 @@ fn a_detached_container_lives_on_and_is_listed_shown_refused_and_deleted() {
     let null_file = null();
     run.stdout(null_file.try_clone().expect("clone")).stderr(null_file);
     assert!(run.status().expect("run").success());
-    let state = lab.runtime().load(&Id::new("d").expect("id")).expect("state");
-    assert_eq!(state.status(), Status::Running);
+    let (runtime, id) = (lab.runtime(), Id::new("d").expect("id"));
+    let state = runtime.load(&id).expect("state");
+    assert_eq!(state.status(&tare_runtime::Directory::new(runtime.root(), &id)), Status::Running);
     let pid = state.process.expect("process").pid;
     assert!(stdout(&lab.command(&["list"]).output().expect("list")).contains("running"));
     let shown = stdout(&lab.command(&["state", "d"]).output().expect("state"));

@@ -180,24 +180,30 @@ pub struct Place {
 pub(crate) struct Refusal {
     path: PathBuf,
     error: io::Error,
+    /// What it means here; empty where the error says it.
+    why: &'static str,
 }
 
 impl Refusal {
     fn new(path: &Path) -> impl Fn(io::Error) -> Refusal {
-        move |error| Refusal { path: path.into(), error }
+        move |error| Refusal { path: path.into(), error, why: "" }
     }
 
     /// Whether this host does not offer it to us (rather than that we did something wrong).
     fn is_unavailable(&self) -> bool {
-        use io::ErrorKind::{NotFound, PermissionDenied, ReadOnlyFilesystem};
-        matches!(self.error.kind(), NotFound | PermissionDenied | ReadOnlyFilesystem)
+        use Errno::{EACCES, EBUSY, ENOENT, EOPNOTSUPP, EPERM, EROFS};
+        matches!(self.errno(), ENOENT | EACCES | EPERM | EROFS | EBUSY | EOPNOTSUPP)
+    }
+
+    fn errno(&self) -> Errno {
+        self.error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
     }
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let errno = self.error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
-        write!(f, "{}: {}", self.path.display(), describe(errno))
+        let colon = if self.why.is_empty() { "" } else { ": " };
+        write!(f, "{}: {}{colon}{}", self.path.display(), describe(self.errno()), self.why)
     }
 }
 
@@ -218,12 +224,19 @@ pub struct Group {
 pub struct Entry {
     unified: Option<OwnedFd>,
     tasks: Vec<OwnedFd>,
+    /// Version 1: the way into the devices cgroup, which is taken last: in it no node can be made.
+    devices: Option<OwnedFd>,
 }
 
 impl Entry {
     /// The version 2 directory for clone3.
     pub fn unified(&self) -> Option<BorrowedFd<'_>> {
         self.unified.as_ref().map(AsFd::as_fd)
+    }
+
+    /// In the child, once the box's own nodes are made: from here on only the known devices can be used.
+    pub(crate) fn lock_devices(&self) -> std::result::Result<(), Fault> {
+        self.devices.as_ref().map_or(Ok(()), |tasks| v1::enter(tasks).map_err(Fault::of(0)))
     }
 
     /// In the child: enters the version 1 cgroups.
@@ -254,14 +267,13 @@ impl Group {
             self.not_applied.push(format!("{}: this host has no such cgroup controller", controller.name()));
         }
         for place in places {
-            if let Err(refusal) = self.create_place(place, asked) {
-                if !refusal.is_unavailable() {
-                    let errno = refusal.error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
-                    return Err(Error::at("cgroup", refusal.path.display().to_string(), errno));
+            match self.create_place(place, asked) {
+                Ok(refused) => {
+                    for (controller, refusal) in refused {
+                        self.miss(&[controller], limits, &refusal)?;
+                    }
                 }
-                for controller in place.controllers.iter().filter(|c| c.is_limited(limits)) {
-                    self.not_applied.push(format!("{}: {refusal}", controller.name()));
-                }
+                Err(refusal) => self.miss(&place.controllers, limits, &refusal)?,
             }
         }
         if self.not_applied.is_empty() || asked.missing == MissingLimits::Record {
@@ -270,20 +282,40 @@ impl Group {
         Err(Error::Limits(std::mem::take(&mut self.not_applied)))
     }
 
-    fn create_place(&mut self, place: &Place, asked: &blueprint::Cgroup) -> std::result::Result<(), Refusal> {
+    /// Notes that the limits of these controllers are not in force, if that is the host's doing.
+    fn miss(&mut self, controllers: &[Controller], limits: &Limits, refusal: &Refusal) -> Result<()> {
+        if !refusal.is_unavailable() {
+            return Err(Error::at("cgroup", refusal.path.display().to_string(), refusal.errno()));
+        }
+        let limited = controllers.iter().filter(|c| c.is_limited(limits));
+        self.not_applied.extend(limited.map(|c| format!("{}: {refusal}", c.name())));
+        Ok(())
+    }
+
+    /// Returns the controllers whose limits alone could not be set.
+    fn create_place(
+        &mut self,
+        place: &Place,
+        asked: &blueprint::Cgroup,
+    ) -> std::result::Result<Vec<(Controller, Refusal)>, Refusal> {
         self.make_directory(&place.directory, &place.mount)?;
         self.directories.push(place.directory.clone());
         match place.version {
             Version::V1 => {
                 v1::limit(place, asked)?;
-                self.entry.tasks.push(v1::open(place)?);
+                let tasks = v1::open(place)?;
+                match place.controllers.contains(&Controller::Devices) {
+                    true => self.entry.devices = Some(tasks),
+                    false => self.entry.tasks.push(tasks),
+                }
+                Ok(Vec::new())
             }
             Version::V2 => {
-                v2::limit(place, &asked.limits)?;
+                let refused = v2::limit(place, &asked.limits)?;
                 self.entry.unified = Some(v2::open(place)?);
+                Ok(refused)
             }
         }
-        Ok(())
     }
 
     /// Makes one directory that must be new, and its missing parents, which may appear meanwhile.

@@ -10,8 +10,8 @@ fn limits() -> Limits {
     Limits { memory: Some(1 << 28), pids: Some(64), cpus: Some(MilliCpus(1500)) }
 }
 
-fn id() -> Id {
-    Id::new("box").expect("id")
+fn asked(limits: Limits, missing: MissingLimits) -> blueprint::Cgroup {
+    blueprint::Cgroup { path: "/tare/run1/box".into(), limits, missing, devices: Vec::new() }
 }
 
 fn fake_v1(root: &Path, controllers: &[&str]) {
@@ -28,7 +28,7 @@ fn fake_v2(mount: &Path, controllers: &str) {
 }
 
 fn directories(layout: &Layout, limits: &Limits) -> Vec<(Version, PathBuf)> {
-    layout.places("/tare/run1", &id(), limits).into_iter().map(|p| (p.version, p.directory)).collect()
+    layout.places("/tare/run1/box", limits).into_iter().map(|p| (p.version, p.directory)).collect()
 }
 
 #[test]
@@ -45,10 +45,11 @@ fn version_1_has_a_directory_per_controller_and_cpu_only_where_it_is_limited() {
 fn version_2_has_one_directory_for_all_controllers() {
     let root = tempfile::tempdir().expect("tempdir");
     fake_v2(root.path(), "cpuset cpu io memory pids\n");
-    let places = Layout::detect(root.path()).places("/tare/run1", &id(), &limits());
+    let places = Layout::detect(root.path()).places("/tare/run1/box", &limits());
     assert_eq!(places.len(), 1);
     assert_eq!(places[0].directory, root.path().join("tare/run1/box"));
-    assert_eq!(places[0].controllers, CONTROLLERS);
+    // Devices are no controller there.
+    assert_eq!(places[0].controllers, CONTROLLERS[..3]);
 }
 
 #[test]
@@ -88,8 +89,8 @@ fn version_2_controllers_are_passed_on_from_the_root_to_the_parent() {
     for directory in [root.path().into(), root.path().join("tare"), root.path().join("tare/run1")] {
         fake_v2(&directory, "memory pids cpu");
     }
-    let place = Layout::detect(root.path()).places("/tare/run1", &id(), &limits()).remove(0);
-    v2::pass_on(&place).expect("pass on");
+    let place = Layout::detect(root.path()).places("/tare/run1/box", &limits()).remove(0);
+    assert!(v2::pass_on(&place).is_empty());
     for directory in ["", "tare", "tare/run1"] {
         let file = root.path().join(directory).join("cgroup.subtree_control");
         assert_eq!(fs::read_to_string(file).expect("read"), "+memory +pids +cpu", "{directory}");
@@ -97,18 +98,38 @@ fn version_2_controllers_are_passed_on_from_the_root_to_the_parent() {
 }
 
 #[test]
+fn version_2_directories_that_pass_on_already_or_hold_processes_are_left_as_they_are() {
+    let root = tempfile::tempdir().expect("tempdir");
+    let control = |directory: &str| root.path().join(directory).join("cgroup.subtree_control");
+    for directory in [root.path().into(), root.path().join("tare"), root.path().join("tare/run1")] {
+        fake_v2(&directory, "memory pids cpu");
+    }
+    fs::write(control(""), "cpuset cpu memory pids\n").expect("write");
+    fs::write(control("tare"), "memory").expect("write");
+    fs::write(root.path().join("tare/run1/cgroup.type"), "domain\n").expect("write");
+    fs::write(root.path().join("tare/run1/cgroup.procs"), "42\n").expect("write");
+    let place = Layout::detect(root.path()).places("/tare/run1/box", &limits()).remove(0);
+    let refused = v2::pass_on(&place);
+    let read = |directory: &str| fs::read_to_string(control(directory)).expect("read");
+    assert_eq!(read(""), "cpuset cpu memory pids\n");
+    // Only what is missing, and the kernel keeps what is there.
+    assert!(read("tare").starts_with("+pids +cpu"), "{}", read("tare"));
+    assert_eq!(read("tare/run1"), "");
+    assert_eq!(refused.iter().map(|(c, _)| *c).collect::<Vec<_>>(), CONTROLLERS[..3]);
+    assert!(refused.iter().all(|(_, refusal)| refusal.is_unavailable()));
+}
+
+#[test]
 fn without_controllers_every_limit_is_named_or_recorded() {
     let root = tempfile::tempdir().expect("tempdir");
     let layout = Layout::detect(root.path());
-    let mut spec = Spec::new(id(), "/nowhere", vec!["x".into()]);
-    spec.limits = limits();
-    let error = Group::default().create(&[], &spec, &layout).expect_err("refused").to_string();
+    let refuse = asked(limits(), MissingLimits::Refuse);
+    let error = Group::default().create(&[], &refuse, &layout).expect_err("refused").to_string();
     for name in ["memory", "pids", "cpu"] {
         assert!(error.contains(&format!("{name}: this host has no such")), "{error}");
     }
-    spec.missing_limits = MissingLimits::Record;
     let mut group = Group::default();
-    group.create(&[], &spec, &layout).expect("recorded");
+    group.create(&[], &asked(limits(), MissingLimits::Record), &layout).expect("recorded");
     assert_eq!(group.not_applied.len(), 3);
 }
 
@@ -117,11 +138,9 @@ fn a_limit_file_that_is_missing_is_recorded_and_undo_leaves_nothing() {
     let root = tempfile::tempdir().expect("tempdir");
     fake_v1(root.path(), &["memory"]);
     let layout = Layout::detect(root.path());
-    let mut spec = Spec::new(id(), "/nowhere", vec!["x".into()]);
-    spec.limits = Limits { memory: Some(1), pids: None, cpus: None };
-    spec.missing_limits = MissingLimits::Record;
+    let asked = asked(Limits { memory: Some(1), pids: None, cpus: None }, MissingLimits::Record);
     let mut group = Group::default();
-    group.create(&layout.places("/tare/run1", &id(), &spec.limits), &spec, &layout).expect("recorded");
+    group.create(&layout.places(&asked.path, &asked.limits), &asked, &layout).expect("recorded");
     assert!(group.not_applied[0].starts_with("memory: "), "{:?}", group.not_applied);
     group.undo();
     assert!(!root.path().join("memory/tare").exists());
