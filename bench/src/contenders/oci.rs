@@ -38,6 +38,7 @@ impl Oci {
     pub(super) fn not_expressed() -> Vec<String> {
         vec![
             "it mounts no overlay: the lab mounts it inside the clock".into(),
+            "cgroups: it makes one in every v1 tree there is, tare only in those of its limits".into(),
             "seccomp: no refusal of personality by value, nor of system calls newer than the filter".into(),
         ]
     }
