@@ -2,9 +2,11 @@
 //!
 //! To add one: a file with a type that implements [`Contender`], and a line in [`all`]. Nothing else.
 
+pub mod crun;
 pub mod fake;
 pub mod floor;
 pub mod hand_loop;
+mod oci;
 pub mod process;
 pub mod qemu;
 pub mod runc;
@@ -184,10 +186,13 @@ pub fn all() -> Result<Vec<Box<dyn Contender>>> {
     let mut all: Vec<Box<dyn Contender>> = vec![
         Box::new(hand_loop::HandLoop),
         Box::new(process::PlainProcess),
-        Box::new(floor::Floor),
+        Box::new(floor::Floor::default()),
+        Box::new(floor::FloorConfined::default()),
         Box::new(tare_lib::TareLib),
         Box::new(tare::Tare::default()),
         Box::new(runc::Runc::default()),
+        Box::new(crun::Crun::default()),
+        Box::new(crun::CrunWrapper::default()),
         Box::new(qemu::Qemu::default()),
     ];
     all.extend(fake::from_environment()?);
@@ -210,6 +215,8 @@ fn runtime_spec(site: &Site, start: &Start) -> Result<tare_runtime::Spec> {
         },
         cgroup_parent: site.cgroup_parent().into(),
         missing_limits: tare_runtime::MissingLimits::Record,
+        terminal: false,
+        until: None,
     })
 }
 
@@ -218,6 +225,10 @@ fn find(variable: &str, name: &str) -> Option<PathBuf> {
     if let Some(path) = std::env::var_os(variable) {
         return Some(path.into());
     }
+    on_path(name)
+}
+
+fn on_path(name: &str) -> Option<PathBuf> {
     std::env::split_paths(&std::env::var_os("PATH")?)
         .chain(["/usr/sbin".into(), "/sbin".into()])
         .map(|dir| dir.join(name))

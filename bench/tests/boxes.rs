@@ -3,7 +3,7 @@
 mod common;
 
 use common::{document, finish, left_of, median, root, row, samples, skip, tare, values};
-use tare_reports::document::{Accel, Status};
+use tare_reports::document::{Accel, Class, Document, Status};
 
 #[test]
 fn process_and_our_runtime_are_measured_whoever_runs_it() {
@@ -28,24 +28,61 @@ fn process_and_our_runtime_are_measured_whoever_runs_it() {
     assert!(document.run.complete);
 }
 
-#[test]
-fn the_floor_and_runc_are_measured_and_leave_nothing() {
+/// Five rounds of these, as root; `None`, said aloud, where `tool` is missing. Nothing of the run may stay.
+fn five_rounds(contenders: &str, tool: &str) -> Option<Document> {
     if !root() {
-        return;
+        return None;
     }
     let out = tempfile::tempdir().unwrap();
-    let output = finish(&mut tare(out.path(), &["--only", "floor,runc", "--rounds", "5"]));
+    let output = finish(&mut tare(out.path(), &["--only", contenders, "--rounds", "5"]));
     let document = document(out.path());
-    if row(&document, "runc").status == Status::Skipped {
-        return skip("runc", row(&document, "runc").reason.as_deref().unwrap_or("?"));
-    }
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-    assert!(median(values(&document, "floor", "ready")) < median(values(&document, "runc", "ready")));
     assert_eq!(left_of(&document.run.id), Vec::<std::path::PathBuf>::new());
-    let census = document.run.census.unwrap();
+    let census = document.run.census.as_ref().unwrap();
     assert_eq!(census.before.cgroups + census.before.files + census.before.mounts, 0);
     assert_eq!((census.after.cgroups, census.after.files, census.after.mounts), (0, 0, 0));
     assert_eq!(census.after.processes, 0);
+    if row(&document, tool).status == Status::Skipped {
+        skip(tool, row(&document, tool).reason.as_deref().unwrap_or("?"));
+        return None;
+    }
+    Some(document)
+}
+
+#[test]
+fn the_floor_and_runc_are_measured_and_leave_nothing() {
+    let Some(document) = five_rounds("floor,runc", "runc") else { return };
+    assert!(median(values(&document, "floor", "ready")) < median(values(&document, "runc", "ready")));
+}
+
+#[test]
+fn confinement_costs_the_floor_something_and_leaves_nothing() {
+    let Some(document) = five_rounds("floor,floor-confined", "floor") else { return };
+    let confined = row(&document, "floor-confined");
+    if confined.status == Status::Skipped {
+        return skip("cgroup-v1", confined.reason.as_deref().unwrap_or("?"));
+    }
+    let (floor, confined) =
+        (values(&document, "floor", "ready"), values(&document, "floor-confined", "ready"));
+    assert!(confined.iter().min() > floor.iter().min(), "{confined:?} against {floor:?}");
+}
+
+#[test]
+fn crun_is_measured_with_its_wrapper_apart_and_leaves_nothing() {
+    let Some(document) = five_rounds("process,crun,crun-wrapper", "crun") else { return };
+    let (crun, wrapper) = (row(&document, "crun"), row(&document, "crun-wrapper"));
+    let wrapped = crun.command.iter().any(|word| word.contains("umount /sys/fs/cgroup/unified"));
+    let said = crun.not_expressed.iter().any(|line| line.contains("crun-wrapper"));
+    // Its row tells that the figure holds more than crun, exactly where there is a row to tell how much.
+    assert_eq!((said, wrapper.status == Status::Measured), (wrapped, wrapped), "{crun:?} {wrapper:?}");
+    let ready = |name| median(values(&document, name, "ready"));
+    if wrapped {
+        let (process, wrapper, crun) = (ready("process"), ready("crun-wrapper"), ready("crun"));
+        assert!(process < wrapper && wrapper < crun, "{process}, {wrapper} and {crun} ns");
+        assert_eq!(row(&document, "crun-wrapper").class, Class::Process);
+    } else {
+        assert!(wrapper.reason.as_deref().unwrap().contains("needs no wrapper"), "{wrapper:?}");
+    }
 }
 
 #[test]

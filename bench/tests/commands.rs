@@ -29,7 +29,19 @@ fn doctor_judges_every_item_and_blames_nothing_on_a_run_that_was_not() {
 fn list_names_contenders_and_measures_with_reasons() {
     let list = json(&["list", "--json"]);
     let contenders = list["contenders"].as_array().unwrap();
-    for name in ["hand-loop", "process", "floor", "tare", "tare-lib", "runc", "qemu"] {
+    let names = [
+        "hand-loop",
+        "process",
+        "floor",
+        "floor-confined",
+        "tare",
+        "tare-lib",
+        "runc",
+        "crun",
+        "crun-wrapper",
+        "qemu",
+    ];
+    for name in names {
         let row = contenders.iter().find(|row| row["name"] == name).unwrap();
         assert!(row["runnable"] == true || row["reason"].is_string(), "{row}");
     }

@@ -186,7 +186,7 @@ fn rests_of_a_killed_start_are_removed_by_force_only() {
     // A start that was killed right after it claimed the name, and one that had written its plan.
     fs::create_dir_all(lab.root().join("early/upper")).expect("mkdir");
     fs::create_dir_all(lab.root().join("late")).expect("mkdir");
-    let plan = r#"{"id":"late","process":null,"rootfs":"/x","args":["x"],"cgroups":["/sys/fs/cgroup/memory/none"],"not_applied":[]}"#;
+    let plan = r#"{"id":"late","process":null,"bundle":"/x","args":["x"],"cgroups":["/sys/fs/cgroup/memory/none"],"not_applied":[]}"#;
     fs::write(lab.root().join("late/plan.json"), plan).expect("write");
     for id in ["early", "late"] {
         let id = Id::new(id).expect("id");

@@ -134,8 +134,8 @@ pub struct FloorSpec {
     pub dir: PathBuf,
     /// The shared, read-only layer.
     pub lower: PathBuf,
-    /// Whether the host has cgroup v2 alone.
-    pub unified: bool,
+    /// Whether it is confined as our runtime confines.
+    pub confined: bool,
     /// Its cgroup directories with their limits.
     pub cgroups: Vec<FloorCgroup>,
     /// Program inside the box, and arguments.
@@ -147,6 +147,8 @@ pub struct FloorSpec {
 pub struct FloorCgroup {
     /// The directory to make.
     pub dir: PathBuf,
+    /// Whether its tree is cgroup v2.
+    pub unified: bool,
     /// Limit files in it and what is written there.
     pub limits: Vec<(String, String)>,
 }

@@ -198,7 +198,7 @@ fn mount_overlay(overlay: &Overlay) -> Result<(), String> {
         fs::create_dir(dir).map_err(|e| format!("make directory {}: {e}", dir.display()))?;
     }
     let options = overlay_options(&overlay.lower, &upper, &work);
-    mount(Some("overlay"), &merged, Some("overlay"), MsFlags::empty(), Some(options.as_str()))
+    mount(Some("overlay"), &merged, Some("overlay"), MsFlags::MS_NODEV, Some(options.as_str()))
         .map_err(|e| format!("mount overlay at {}: {e}", merged.display()))
 }
 

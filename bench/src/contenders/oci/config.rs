@@ -8,7 +8,7 @@ use tare_runtime::confinement::{
     CAPABILITIES, Condition, Cover, DEVICES, Denial, MASKED_PATHS, MOUNTS, READONLY_PATHS, RULES, Rule,
 };
 
-use super::text;
+use crate::contenders::text;
 use crate::contenders::{CPUS, HOSTNAME, MEMORY, PIDS};
 use crate::site::{Site, Start};
 
@@ -81,7 +81,7 @@ fn mounts() -> Vec<Value> {
         .collect()
 }
 
-/// runc makes the device nodes of its own accord; this allows their use and nothing else's.
+/// Such a runtime makes the device nodes of its own accord; this allows their use and nothing else's.
 fn devices() -> Vec<Value> {
     let mut rules = vec![json!({"allow": false, "access": "rwm"})];
     rules.extend(

@@ -1,0 +1,211 @@
+//! `crun`: the runtime written in C, detached, on a bundle. And `crun-wrapper`: what of crun's figure is not
+//! crun.
+//!
+//! crun starts no box where v1 trees and a v2 tree with controllers in it stand side by side ("cgroups in
+//! hybrid mode not supported"). On such a host it is started in a mount namespace from which the v2 tree was
+//! taken away, by the usual tools: `unshare -m sh -c 'umount /sys/fs/cgroup/unified; exec crun ...'`. Three
+//! more programs are executed for that, inside the clock. The row `crun-wrapper` is the same wrapper around the
+//! bare payload: its distance from `process` is what the wrapper costs. Elsewhere crun is started plainly, and
+//! that row is skipped.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use tare_reports::document::{Accel, Class};
+
+use super::oci::Oci;
+use super::{
+    Contender, Description, Found, Missing, Surroundings, Undo, example, find, on_path, text, version_of,
+};
+use crate::site::{Site, Start};
+use crate::spawner::protocol::Launch;
+
+/// The tree that crun looks at to tell whether it is on such a host.
+const UNIFIED: &str = "/sys/fs/cgroup/unified";
+
+/// The words before a command that take the v2 tree from its sight; none where crun needs none.
+fn wrapper(unified: &Path) -> Result<Vec<String>, Missing> {
+    let controllers = std::fs::read_to_string(unified.join("cgroup.controllers")).unwrap_or_default();
+    if controllers.trim().is_empty() {
+        return Ok(Vec::new());
+    }
+    let tool = |name: &str| {
+        let lacking =
+            || Missing::new(format!("{name} is not on PATH"), format!("install {name} (util-linux)"));
+        on_path(name).map(|path| text(&path)).ok_or_else(lacking)
+    };
+    let script = format!("{} {} && exec \"$@\"", tool("umount")?, unified.display());
+    Ok(vec![tool("unshare")?, "-m".into(), "/bin/sh".into(), "-c".into(), script, "sh".into()])
+}
+
+/// See the file's head.
+#[derive(Debug)]
+pub struct Crun {
+    oci: Oci,
+    wrapped: bool,
+}
+
+impl Default for Crun {
+    fn default() -> Self {
+        Self { oci: Oci::new("crun"), wrapped: false }
+    }
+}
+
+impl Contender for Crun {
+    fn description(&self) -> Description<'_> {
+        Description {
+            name: "crun",
+            class: Class::Container,
+            about: "the runtime written in C, detached, given the same box as tare",
+            inside_clock: if self.wrapped {
+                &[
+                    "bundle written",
+                    "pipes",
+                    "request to the spawner",
+                    "overlay mounted by the lab",
+                    "posix_spawn of unshare, sh and umount, which hide the v2 cgroup tree (alone: crun-wrapper)",
+                    "exec of crun",
+                    "crun run",
+                    "READY",
+                ]
+            } else {
+                &[
+                    "bundle written",
+                    "pipes",
+                    "request to the spawner",
+                    "overlay mounted by the lab",
+                    "posix_spawn of crun",
+                    "crun run",
+                    "READY",
+                ]
+            },
+            ..Description::default()
+        }
+    }
+
+    fn probe(&mut self, surroundings: &Surroundings) -> Result<Found, Missing> {
+        let program = find("TARE_CRUN", "crun").ok_or_else(|| {
+            Missing::new(
+                "crun is not on PATH and TARE_CRUN is not set",
+                "./scripts/setup (or apt-get install crun)",
+            )
+        })?;
+        if !surroundings.root {
+            return Err(Missing::root("crun with cgroup limits"));
+        }
+        let version = version_of(&program, "--version")?;
+        let wrapper = wrapper(Path::new(UNIFIED))?;
+        self.wrapped = !wrapper.is_empty();
+        self.oci.found(program, wrapper);
+        let mut not_expressed = Oci::not_expressed();
+        if self.wrapped {
+            not_expressed.push(format!(
+                "it refuses hosts whose v2 cgroup tree has controllers beside v1 trees: it is started without \
+                 {UNIFIED} in sight, by programs whose cost the row crun-wrapper shows"
+            ));
+        }
+        Ok(Found { version, accel: Accel::Native, not_expressed })
+    }
+
+    fn launch(&mut self, site: &Site, start: &Start) -> Result<Launch> {
+        self.oci.launch(site, start)
+    }
+
+    fn command(&mut self, site: &Site) -> Vec<String> {
+        self.oci.run(site, &example())
+    }
+
+    fn pid_file(&self, site: &Site, start: &Start) -> Option<PathBuf> {
+        Some(self.oci.pid_file(site, start))
+    }
+
+    fn teardown(&self, site: &Site, start: &Start) -> Vec<Undo> {
+        self.oci.undo(site, start, &["delete", &start.id])
+    }
+
+    fn rescue(&self, site: &Site, start: &Start) -> Vec<Undo> {
+        self.oci.undo(site, start, &["delete", "--force", &start.id])
+    }
+
+    fn leaves(&self, site: &Site, start: &Start) -> Vec<PathBuf> {
+        self.oci.leaves(site, start)
+    }
+}
+
+/// See the file's head.
+#[derive(Debug, Default)]
+pub struct CrunWrapper {
+    wrapper: Vec<String>,
+}
+
+impl CrunWrapper {
+    fn argv(&self, site: &Site, start: &Start) -> Vec<String> {
+        let payload = [text(&site.payload()), start.nonce.clone()];
+        self.wrapper.iter().cloned().chain(payload).collect()
+    }
+}
+
+impl Contender for CrunWrapper {
+    fn description(&self) -> Description<'_> {
+        Description {
+            name: "crun-wrapper",
+            class: Class::Process,
+            about: "what crun is wrapped in where cgroups are hybrid, around the bare payload: calibrates crun",
+            inside_clock: &[
+                "pipes",
+                "request to the spawner",
+                "posix_spawn of unshare, sh and umount",
+                "exec of the payload",
+                "READY",
+            ],
+            ..Description::default()
+        }
+    }
+
+    fn probe(&mut self, surroundings: &Surroundings) -> Result<Found, Missing> {
+        self.wrapper = wrapper(Path::new(UNIFIED))?;
+        if self.wrapper.is_empty() {
+            let reason = "crun needs no wrapper here: no v2 cgroup tree with controllers beside v1 trees";
+            return Err(Missing { reason: reason.into(), fix: None });
+        }
+        if !surroundings.root {
+            return Err(Missing::root("unshare -m without a user namespace"));
+        }
+        Ok(Found {
+            version: version_of(Path::new(&self.wrapper[0]), "--version")?,
+            accel: Accel::Native,
+            not_expressed: vec!["it has no box but a mount namespace: no limits, no confinement".into()],
+        })
+    }
+
+    fn launch(&mut self, site: &Site, start: &Start) -> Result<Launch> {
+        Ok(Launch::Command {
+            argv: self.argv(site, start),
+            env: Vec::new(),
+            overlay: None,
+            dies_with_parent: false,
+        })
+    }
+
+    fn command(&mut self, site: &Site) -> Vec<String> {
+        self.argv(site, &example())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_v2_tree_with_controllers_needs_the_wrapper() {
+        let tree = tempfile::tempdir().unwrap();
+        assert_eq!(wrapper(tree.path()), Ok(Vec::new()), "there is none");
+        let file = tree.path().join("cgroup.controllers");
+        std::fs::write(&file, "\n").unwrap();
+        assert_eq!(wrapper(tree.path()), Ok(Vec::new()), "it has none");
+        std::fs::write(&file, "hugetlb misc\n").unwrap();
+        let words = wrapper(tree.path()).unwrap();
+        assert!(words[0].ends_with("/unshare"), "{words:?}");
+        assert!(words[4].contains(&format!("umount {} && exec", tree.path().display())), "{words:?}");
+    }
+}

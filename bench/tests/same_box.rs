@@ -1,0 +1,201 @@
+//! `floor-confined` is the floor of `tare` only as long as both make the very same box: so one of each is looked
+//! at from the host.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::Path;
+
+use nix::sched::{CloneFlags, setns};
+use tare::contenders::{Contender, Surroundings, floor, tare as tare_runtime};
+use tare::host::cgroups;
+use tare::lab::{Instance, Lab};
+use tare::site::Site;
+use tare::vm::kvm::Kvm;
+
+/// What can be seen of a box, by name.
+type View = BTreeMap<String, String>;
+
+/// Files with limits, of both versions of cgroups.
+const LIMITS: [&str; 7] = [
+    "memory.limit_in_bytes",
+    "memory.max",
+    "pids.max",
+    "cpu.cfs_quota_us",
+    "cpu.cfs_period_us",
+    "cpu.max",
+    "cpu.shares",
+];
+
+/// Lines of /proc/PID/status that describe the box and not the moment.
+const STATUS: [&str; 17] = [
+    "Name",
+    "Umask",
+    "Uid",
+    "Gid",
+    "Groups",
+    "NSpid",
+    "NSpgid",
+    "NSsid",
+    "SigBlk",
+    "SigIgn",
+    "SigCgt",
+    "CapInh",
+    "CapPrm",
+    "CapEff",
+    "CapBnd",
+    "CapAmb",
+    "NoNewPrivs",
+];
+
+#[test]
+fn the_confined_floor_is_the_box_that_tare_makes() {
+    if !common::root() {
+        return;
+    }
+    common::binaries();
+    let mut floor = floor::FloorConfined::default();
+    let mut tare = tare_runtime::Tare::default();
+    let (Some(floor), Some(tare)) = (seen(&mut floor), seen(&mut tare)) else { return };
+    assert!(tare["CapEff"].ends_with("00000000a00425fb") && tare["Seccomp"] == "2", "not confined: {tare:?}");
+    assert!(tare["mounts"].lines().count() > 10 && tare["/dev"].contains("null"), "not looked at: {tare:?}");
+    assert!(tare.keys().any(|key| key.contains("pids.max")), "no limits: {tare:?}");
+    for (what, of_tare) in &tare {
+        assert_eq!(floor.get(what), Some(of_tare), "{what}, of the floor and of tare");
+    }
+    assert_eq!(floor.len(), tare.len());
+}
+
+#[test]
+fn the_plain_floor_is_seen_to_be_another_box() {
+    let mut floor = floor::Floor::default();
+    let Some(floor) = common::root().then(|| seen(&mut floor)).flatten() else { return };
+    assert_eq!(floor["Seccomp"], "0");
+    assert_eq!(floor["mounts"].lines().count(), 2, "the overlay and /proc: {}", floor["mounts"]);
+}
+
+/// Starts one, looks at it and takes it down.
+fn seen(contender: &mut dyn Contender) -> Option<View> {
+    let surroundings = Surroundings { root: true, kvm: Kvm::Unknown("not asked for".into()) };
+    if let Err(missing) = contender.probe(&surroundings) {
+        common::skip("root", &missing.reason);
+        return None;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let run = format!("same-box-{}-{}", contender.name(), std::process::id());
+    let site = Site::create_in(&dir.path().join("sites"), &run).unwrap();
+    let mut lab = Lab::open(env!("CARGO_BIN_EXE_tare").as_ref(), &dir.path().join("stderr"), 1).unwrap();
+    contender.prepare(&site).unwrap();
+    let instance = lab.start(contender, &site).unwrap_or_else(|failed| panic!("{failed:?}"));
+    // Nothing may stay, whatever is found.
+    let view = catch_unwind(AssertUnwindSafe(|| look(&site, &instance)));
+    let stopped = lab.stop(contender, &site, instance);
+    assert!(stopped.teardown_ns.is_ok(), "{stopped:?}");
+    site.remove().unwrap();
+    Some(view.unwrap_or_else(|panic| resume_unwind(panic)))
+}
+
+fn look(site: &Site, instance: &Instance) -> View {
+    let places = site.cgroups_of(&instance.start);
+    let pid =
+        places.iter().flat_map(|dir| cgroups::members(dir)).next().expect("a process in a cgroup of the box");
+    let proc = Path::new("/proc").join(pid.to_string());
+    let read = |name: &str| fs::read_to_string(proc.join(name)).unwrap();
+    let link = |name: &str| fs::read_link(proc.join(name)).unwrap().display().to_string();
+    let mut view = View::new();
+    let mut add = |name: &str, value: String| {
+        let value = value.replace(&instance.start.id, "ID").replace(&instance.start.nonce, "NONCE");
+        assert!(view.insert(name.to_owned(), value).is_none(), "{name} twice");
+    };
+    for line in read("status").lines() {
+        let Some((name, value)) = line.split_once(":\t") else { continue };
+        // Of ids in nested namespaces the innermost is the box's own.
+        let value = if name.starts_with("NS") { value.rsplit('\t').next().unwrap() } else { value };
+        if STATUS.contains(&name) || name.starts_with("Seccomp") {
+            add(name, value.trim().to_owned());
+        }
+    }
+    add("mounts", read("mountinfo").lines().map(|line| mount(line) + "\n").collect());
+    add("cgroups", read("cgroup").replace(site.cgroup_parent(), "/PARENT"));
+    for name in ["cmdline", "limits", "oom_score_adj", "timerslack_ns"] {
+        add(name, read(name));
+    }
+    for name in ["cwd", "root"] {
+        add(name, link(name));
+    }
+    let names = |dir: &str| {
+        let mut names: Vec<_> =
+            fs::read_dir(proc.join(dir)).unwrap().map(|e| e.unwrap().file_name()).collect();
+        names.sort();
+        names.into_iter().map(|name| name.into_string().unwrap()).collect::<Vec<_>>()
+    };
+    add("descriptors", names("fd").join(" "));
+    for name in names("ns") {
+        let host = fs::read_link(Path::new("/proc/self/ns").join(&name)).unwrap().display().to_string();
+        add(
+            &format!("namespace {name}"),
+            if link(&format!("ns/{name}")) == host { "the host's" } else { "own" }.into(),
+        );
+    }
+    for dir in ["/", "/dev", "/dev/shm", "/dev/mqueue"] {
+        let inside = proc.join("root").join(dir.trim_start_matches('/'));
+        if inside.is_dir() {
+            add(dir, listing(&inside));
+        }
+    }
+    add("loopback", fs::read_to_string(proc.join("root/sys/class/net/lo/flags")).unwrap_or_default());
+    add("host name", host_name(&proc));
+    for (dir, file) in places.iter().flat_map(|dir| LIMITS.map(|file| (dir, file))) {
+        if let Ok(limit) = fs::read_to_string(dir.join(file)) {
+            let tree = dir.components().nth(4).unwrap().as_os_str().to_string_lossy().into_owned();
+            add(&format!("limit {tree} {file}"), limit);
+        }
+    }
+    view
+}
+
+/// A line of mountinfo without the numbers of this very mount, and without the overlay's directories.
+fn mount(line: &str) -> String {
+    let words: Vec<&str> = line.split(' ').skip(3).collect();
+    let layer =
+        |option: &&str| !["lowerdir=", "upperdir=", "workdir="].iter().any(|name| option.starts_with(name));
+    words
+        .iter()
+        .map(|word| word.split(',').filter(layer).collect::<Vec<_>>().join(","))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// What lies in a directory: kind, mode, owner, device number, target of a link.
+fn listing(dir: &Path) -> String {
+    let mut lines: Vec<String> = vec![format!("{:o}", dir.metadata().unwrap().mode())];
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        let meta = path.symlink_metadata().unwrap();
+        let device = if meta.file_type().is_char_device() { meta.rdev() } else { 0 };
+        let target = fs::read_link(&path).unwrap_or_default();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        lines.push(format!(
+            "{name} {:o} {}:{} {device:x} {}",
+            meta.mode(),
+            meta.uid(),
+            meta.gid(),
+            target.display()
+        ));
+    }
+    lines[1..].sort();
+    lines.join("\n")
+}
+
+/// Asked in the box's UTS namespace, by a thread that goes there and does not come back.
+fn host_name(proc: &Path) -> String {
+    let uts = File::open(proc.join("ns/uts")).unwrap();
+    let there = std::thread::spawn(move || {
+        setns(uts, CloneFlags::CLONE_NEWUTS).unwrap();
+        nix::unistd::gethostname().unwrap().into_string().unwrap()
+    });
+    there.join().unwrap()
+}
