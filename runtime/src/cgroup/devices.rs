@@ -24,28 +24,18 @@ pub(super) fn write(directory: &Path, rules: &[DeviceRule]) -> Result<(), Refusa
     for rule in rules {
         let file = if rule.allow { &mut allow } else { &mut deny };
         let name = if rule.allow { "devices.allow" } else { "devices.deny" };
-        file.write_all(line(rule).as_bytes()).map_err(Refusal::new(&directory.join(name)))?;
+        file.write_all(rule.line().as_bytes()).map_err(Refusal::new(&directory.join(name)))?;
     }
     Ok(())
 }
 
-/// A rule as the kernel reads it.
-fn line(rule: &DeviceRule) -> String {
-    let number = |number: Option<u32>| number.map_or_else(|| "*".to_owned(), |n| n.to_string());
-    match rule.kind {
-        'a' => "a".to_owned(),
-        kind => format!("{kind} {}:{} {}", number(rule.major), number(rule.minor), rule.access_letters()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::confinement::DEVICE_RULES;
+    use crate::confinement::{DEVICE_RULES, DeviceRule};
 
     #[test]
     fn the_rules_read_as_the_kernel_wants_them() {
-        let lines: Vec<String> = DEVICE_RULES.iter().map(line).collect();
+        let lines: Vec<String> = DEVICE_RULES.iter().map(DeviceRule::line).collect();
         assert_eq!(lines[..2], ["a", "c 1:3 rw"]);
         assert_eq!(lines[9], "c 136:* rw");
     }
