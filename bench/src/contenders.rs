@@ -127,6 +127,11 @@ pub trait Contender: std::fmt::Debug {
         self.description().name
     }
 
+    /// Whether it starts nothing, and its figures come from a script.
+    fn is_scripted(&self) -> bool {
+        false
+    }
+
     /// Looks for what it needs on this host, and makes nothing.
     ///
     /// # Errors
