@@ -16,6 +16,7 @@ use nix::sched::CloneFlags;
 
 use crate::blueprint::{Blueprint, RootKind};
 use crate::mounts::Stage;
+use crate::pool::Door;
 use crate::report::Fault;
 use crate::start::Start;
 use crate::{
@@ -288,6 +289,7 @@ pub(crate) struct Plan {
     pub(crate) exec: exec::Plan,
     pub(crate) terminal: Option<terminal::Plan>,
     pub(crate) wait: Option<wait::Gate>,
+    pub(crate) door: Option<Door>,
 }
 
 impl Plan {
@@ -354,6 +356,9 @@ impl<'a> Child<'a> {
     }
 
     fn exec(&mut self) -> Result<(), Fault> {
+        if let Some(door) = &self.plan.door {
+            return Err(door.wait(self.writer, &self.plan.exec));
+        }
         report::send(self.writer, report::Message::AboutToExec).map_err(Fault::of(0))?;
         Err(exec::run(&self.plan.exec))
     }

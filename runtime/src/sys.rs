@@ -15,6 +15,7 @@
 #![allow(unsafe_code)]
 
 mod fork;
+pub mod handover;
 pub mod mount;
 pub mod terminal;
 
