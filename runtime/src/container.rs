@@ -347,8 +347,9 @@ impl<'a> Child<'a> {
     /// Tells `create` that all is ready; from here on `start` is the one who listens.
     fn wait_for_start(&mut self) -> Result<(), Fault> {
         let Some(gate) = &self.plan.wait else { return Ok(()) };
-        let check = exec::find(&self.plan.exec);
-        check?;
+        exec::find(&self.plan.exec)?;
+        // It may wait for long, and somebody may `exec` into the box meanwhile.
+        sys::hide_from_tracers().map_err(Fault::of(0))?;
         report::send(self.writer, report::Message::Waiting).map_err(Fault::of(0))?;
         sys::close_copy(self.writer);
         self.writer = gate.report();

@@ -63,7 +63,8 @@ impl Door {
     /// fault; a caller that is gone is one.
     pub(crate) fn wait(&self, writer: BorrowedFd<'_>, plan: &exec::Plan) -> Fault {
         let mut words = [0; LONGEST];
-        let received = report::send(writer, Message::Waiting).and_then(|()| {
+        let hidden = sys::hide_from_tracers();
+        let received = hidden.and_then(|()| report::send(writer, Message::Waiting)).and_then(|()| {
             sys::close_copy(self.outer.as_fd());
             handover::receive(self.inner.as_fd(), &mut words)
         });
