@@ -216,6 +216,12 @@ pub const RECIPE: &[Step] = &[
         |_, _| "bounding set".into(),
     ),
     inside(
+        "early-seccomp",
+        "where exec may grant privileges, the filter has to come while we may still install it",
+        |c| seccomp::install_early(&c.plan.blueprint.filter, c.plan.blueprint.process.no_new_privileges),
+        |p, _| format!("filter of {} instructions", p.blueprint.filter.len()),
+    ),
+    inside(
         "identity",
         "the user, the group, and exactly the further groups asked for",
         |c| capabilities::become_user(&c.plan.blueprint.process.user, c.plan.groups_denied()),
@@ -261,7 +267,7 @@ pub const RECIPE: &[Step] = &[
     inside(
         "seccomp",
         "refuse the system calls that no box needs",
-        |c| seccomp::install(&c.plan.blueprint.filter),
+        |c| seccomp::install(&c.plan.blueprint.filter, c.plan.blueprint.process.no_new_privileges),
         |p, _| format!("filter of {} instructions", p.blueprint.filter.len()),
     ),
     inside("exec", "become the command", |c| c.exec(), |p, _| exec::object(&p.exec)),

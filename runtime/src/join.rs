@@ -47,6 +47,7 @@ const STEPS: &[&str] = &[
     "terminal",
     "rlimits",
     "bounding-set",
+    "early-seccomp",
     "identity",
     "working-directory",
     "stdio",
@@ -263,6 +264,8 @@ fn run(plan: &Plan, writer: BorrowedFd<'_>, step: &mut u16) -> std::result::Resu
     next();
     capabilities::bound(process.capabilities)?;
     next();
+    seccomp::install_early(&plan.filter, process.no_new_privileges)?;
+    next();
     capabilities::become_user(&process.user, plan.in_user_namespace)?;
     next();
     rootfs::working_directory(&plan.cwd)?;
@@ -275,7 +278,7 @@ fn run(plan: &Plan, writer: BorrowedFd<'_>, step: &mut u16) -> std::result::Resu
     next();
     exec::close_others(process.user.umask)?;
     next();
-    seccomp::install(&plan.filter)?;
+    seccomp::install(&plan.filter, process.no_new_privileges)?;
     next();
     report::send(writer, Message::AboutToExec).map_err(Fault::of(0))?;
     Err(exec::run(&plan.exec))
