@@ -15,7 +15,7 @@ use nix::errno::Errno;
 use nix::sched::CloneFlags;
 
 use crate::blueprint::{Blueprint, RootKind};
-use crate::mounts::Stage;
+use crate::mounts::{MOST_BINDS, Sources, Stage};
 use crate::pool::Door;
 use crate::report::Fault;
 use crate::start::Start;
@@ -111,6 +111,15 @@ pub const RECIPE: &[Step] = &[
         |p, _| p.root.object(),
     ),
     inside(
+        "sources",
+        "find what the caller lends the box, as the caller sees it",
+        |c| mounts::open_sources(&c.plan.blueprint.mounts, &mut c.sources),
+        |p, i| match p.blueprint.mounts.get(usize::from(i)).map(|mount| &mount.what) {
+            Some(mounts::What::Bind { source, .. }) => name(source),
+            _ => String::new(),
+        },
+    ),
+    inside(
         "pivot",
         "make it the root",
         |c| c.pivot(),
@@ -154,7 +163,7 @@ pub const RECIPE: &[Step] = &[
     inside(
         "volumes",
         "what the caller lends the box",
-        |c| mounts::volumes(&c.plan.blueprint.mounts, c.old_root()?),
+        |c| mounts::volumes(&c.plan.blueprint.mounts, &c.sources),
         mounted,
     ),
     inside(
@@ -315,11 +324,12 @@ pub(crate) struct Child<'a> {
     plan: &'a Plan,
     writer: BorrowedFd<'a>,
     old_root: Option<OwnedFd>,
+    sources: Sources,
 }
 
 impl<'a> Child<'a> {
     pub(crate) fn new(plan: &'a Plan, writer: BorrowedFd<'a>) -> Self {
-        Self { plan, writer, old_root: None }
+        Self { plan, writer, old_root: None, sources: [const { None }; MOST_BINDS] }
     }
 
     fn pivot(&mut self) -> Result<(), Fault> {
