@@ -11,9 +11,10 @@ use nix::errno::Errno;
 use nix::sched::CloneFlags;
 
 use crate::blueprint::{Blueprint, c_string};
-use crate::cgroup::{self, Group, Layout};
+use crate::cgroup::{self, Group, Layout, Version};
 use crate::container::{Act, Child, Plan, RECIPE, Step};
 use crate::error::{Error, Result};
+use crate::mounts::What;
 use crate::pool::Door;
 use crate::report::{self, Outcome, Pipe};
 use crate::runtime::{Container, Runtime, reap};
@@ -140,6 +141,12 @@ impl<'a> Start<'a> {
         };
         let mut blueprint = self.blueprint.clone();
         blueprint.namespaces.fresh = ladder::namespaces(blueprint.until, blueprint.namespaces.fresh);
+        // In the other trees the box is where the caller is, and would see the host's cgroups.
+        for mount in &mut blueprint.mounts {
+            if let What::Cgroup { controllers } = &mut mount.what {
+                controllers.retain(|names| self.has_own_cgroup(&names.to_string_lossy()));
+            }
+        }
         let in_user_namespace = blueprint.namespaces.fresh.contains(CloneFlags::CLONE_NEWUSER);
         let root = overlay::prepare(&blueprint.root, &self.directory, in_user_namespace)
             .map_err(fault("overlay options"))?;
@@ -162,6 +169,12 @@ impl<'a> Start<'a> {
             blueprint,
         });
         Ok(())
+    }
+
+    /// Whether the box has a cgroup of its own in the version 1 tree of these controllers.
+    fn has_own_cgroup(&self, tree: &str) -> bool {
+        let mut own = self.places.iter().filter(|place| place.version == Version::V1);
+        own.any(|place| place.controllers.iter().any(|own| tree.split(',').any(|name| name == own.name())))
     }
 
     fn fork(&mut self) -> Result<(Container, OwnedFd)> {
