@@ -34,7 +34,7 @@ fn recorded(report: &Report, case: &str, limits: &[&str], reason: &str) {
     expect(report, case, &[("status", "0"), ("error", "")]);
     let state = report.get(case, "state");
     assert!(state.contains(r#""status": "running""#), "{state}\n{report}");
-    let (_, list) = state.split_once(r#""not_applied": ["#).unwrap_or_else(|| panic!("{state}\n{report}"));
+    let (_, list) = state.split_once(r#""notApplied": ["#).unwrap_or_else(|| panic!("{state}\n{report}"));
     named(report, list, limits, reason);
 }
 

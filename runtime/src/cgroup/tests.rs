@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::*;
-use crate::spec::MilliCpus;
+use crate::spec::{Limits, MilliCpus};
 
 fn limits() -> Limits {
     Limits { memory: Some(1 << 28), pids: Some(64), cpus: Some(MilliCpus(1500)) }
@@ -124,12 +124,15 @@ fn without_controllers_every_limit_is_named_or_recorded() {
     let root = tempfile::tempdir().expect("tempdir");
     let layout = Layout::detect(root.path());
     let refuse = asked(limits(), MissingLimits::Refuse);
-    let error = Group::default().create(&[], &refuse, &layout).expect_err("refused").to_string();
+    let error =
+        Group::default().create(&[], &refuse, &layout, CloneFlags::empty()).expect_err("refused").to_string();
     for name in ["memory", "pids", "cpu"] {
         assert!(error.contains(&format!("{name}: this host has no such")), "{error}");
     }
     let mut group = Group::default();
-    group.create(&[], &asked(limits(), MissingLimits::Record), &layout).expect("recorded");
+    group
+        .create(&[], &asked(limits(), MissingLimits::Record), &layout, CloneFlags::empty())
+        .expect("recorded");
     assert_eq!(group.not_applied.len(), 3);
 }
 
@@ -140,7 +143,9 @@ fn a_limit_file_that_is_missing_is_recorded_and_undo_leaves_nothing() {
     let layout = Layout::detect(root.path());
     let asked = asked(Limits { memory: Some(1), pids: None, cpus: None }, MissingLimits::Record);
     let mut group = Group::default();
-    group.create(&layout.places(&asked.path, &asked.limits), &asked, &layout).expect("recorded");
+    group
+        .create(&layout.places(&asked.path, &asked.limits), &asked, &layout, CloneFlags::empty())
+        .expect("recorded");
     assert!(group.not_applied[0].starts_with("memory: "), "{:?}", group.not_applied);
     group.undo();
     assert!(!root.path().join("memory/tare").exists());
