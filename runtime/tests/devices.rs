@@ -132,6 +132,13 @@ fn what_the_bundle_allows_can_be_used_and_made_and_nothing_more() {
 }
 
 #[test]
+fn a_box_with_a_terminal_can_open_it() {
+    let Some(lab) = Lab::new() else { return };
+    let output = lab.run_with(&["-t"], "tty", &["sh", "-c", "echo opened >/dev/tty && echo x >/dev/null"]);
+    assert!(output.status.success() && stdout(&output).contains("opened"), "{output:?}");
+}
+
+#[test]
 fn who_comes_later_by_exec_is_locked_too() {
     let Some(lab) = Lab::new() else { return };
     let Some(bundle) = bundle(&lab, &[]) else { return };
