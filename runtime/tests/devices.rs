@@ -132,6 +132,22 @@ fn what_the_bundle_allows_can_be_used_and_made_and_nothing_more() {
 }
 
 #[test]
+fn a_later_denial_wins_over_what_was_allowed() {
+    let Some(lab) = Lab::new() else { return };
+    let allowed = json!({"allow": true, "type": "c", "major": 1, "minor": 11, "access": "w"});
+    let reading = json!({"allow": true, "access": "r"});
+    let denied = json!({"allow": false, "type": "c", "access": "rwm"});
+    let Some(said) = probe(&lab, &[allowed, denied]) else { return };
+    expect(&said, KNOWN);
+    expect(&said, &[("kmsg", REFUSED), ("made-kmsg", REFUSED)]);
+    // Reading for all is reading, and not everything.
+    let Some(said) = probe(&lab, &[reading]) else { return };
+    expect(&said, KNOWN);
+    expect(&said, &[("kmsg", REFUSED), ("made-kmsg", REFUSED), ("made-loop", REFUSED)]);
+    assert_ne!(said["loop"], REFUSED, "{said:#?}");
+}
+
+#[test]
 fn a_box_with_a_terminal_can_open_it() {
     let Some(lab) = Lab::new() else { return };
     let output = lab.run_with(&["-t"], "tty", &["sh", "-c", "echo opened >/dev/tty && echo x >/dev/null"]);

@@ -150,3 +150,61 @@ fn a_limit_file_that_is_missing_is_recorded_and_undo_leaves_nothing() {
     group.undo();
     assert!(!root.path().join("memory/tare").exists());
 }
+
+#[test]
+fn a_kernel_that_does_not_count_swap_is_no_error() {
+    let root = tempfile::tempdir().expect("tempdir");
+    fake_v1(root.path(), &["memory"]);
+    let asked = asked(Limits { memory: Some(1 << 20), pids: None, cpus: None }, MissingLimits::Refuse);
+    let place = Layout::detect(root.path()).places(&asked.path, &asked.limits).remove(0);
+    fs::create_dir_all(&place.directory).expect("mkdir");
+    let file = |name: &str| place.directory.join(name);
+    fs::write(file("memory.limit_in_bytes"), "").expect("write");
+    v1::limit(&place, &asked).expect("without the file");
+    assert!(!file("memory.memsw.limit_in_bytes").exists());
+    fs::write(file("memory.memsw.limit_in_bytes"), "").expect("write");
+    v1::limit(&place, &asked).expect("with the file");
+    assert_eq!(fs::read_to_string(file("memory.memsw.limit_in_bytes")).expect("read"), "1048576");
+}
+
+/// What `create` says of devices on a host whose tree of version 2 takes no programs (it is none).
+fn devices_refused(missing: MissingLimits, fresh: CloneFlags) -> Result<Vec<String>> {
+    let root = tempfile::tempdir().expect("tempdir");
+    fake_v2(root.path(), "memory pids cpu");
+    let layout = Layout::detect(root.path());
+    let none = Limits { memory: None, pids: None, cpus: None };
+    let asked =
+        blueprint::Cgroup { devices: crate::confinement::DEVICE_RULES.to_vec(), ..asked(none, missing) };
+    let mut group = Group::default();
+    let created = group.create(&layout.places(&asked.path, &asked.limits), &asked, &layout, fresh);
+    created.map(|()| group.not_applied)
+}
+
+#[test]
+fn a_program_that_cannot_be_attached_is_an_error_or_recorded() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: without root no program is asked for");
+        return;
+    }
+    let noted = devices_refused(MissingLimits::Record, CloneFlags::empty()).expect("recorded");
+    assert!(
+        noted.len() == 1 && noted[0].starts_with("devices: ") && noted[0].contains("BPF_PROG"),
+        "{noted:?}"
+    );
+    let error = devices_refused(MissingLimits::Refuse, CloneFlags::CLONE_NEWUSER).expect_err("refused");
+    assert!(error.to_string().starts_with("limits not applied: devices: "), "{error}");
+}
+
+#[test]
+fn without_any_cgroup_devices_are_named_too() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: without root no program is asked for");
+        return;
+    }
+    let root = tempfile::tempdir().expect("tempdir");
+    let devices = crate::confinement::DEVICE_RULES.to_vec();
+    let asked = blueprint::Cgroup { devices, ..asked(limits(), MissingLimits::Record) };
+    let mut group = Group::default();
+    group.create(&[], &asked, &Layout::detect(root.path()), CloneFlags::empty()).expect("recorded");
+    assert!(group.not_applied[3].starts_with("devices: this host has no such"), "{:?}", group.not_applied);
+}
