@@ -152,7 +152,7 @@ pub const RECIPE: &[Step] = &[
         "devices",
         "use no other device, wherever its node may come from",
         |c| c.plan.entry.lock_devices(),
-        |_, _| "devices controller".into(),
+        |p, _| p.entry.lock().into(),
     ),
     inside(
         "cgroup-namespace",

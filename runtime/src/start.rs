@@ -131,7 +131,8 @@ impl<'a> Start<'a> {
     }
 
     pub(crate) fn make_cgroup(&mut self) -> Result<()> {
-        self.group.create(&self.places, &self.blueprint.cgroup, self.layout)
+        let Blueprint { cgroup, namespaces, .. } = &self.blueprint;
+        self.group.create(&self.places, cgroup, self.layout, namespaces.fresh)
     }
 
     pub(crate) fn prepare(&mut self) -> Result<()> {
