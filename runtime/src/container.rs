@@ -18,6 +18,7 @@ use crate::blueprint::{Blueprint, RootKind};
 use crate::mounts::Stage;
 use crate::report::Fault;
 use crate::start::Start;
+use crate::terminal::Console;
 use crate::{
     capabilities, cgroup, devices, exec, idmap, ladder, mounts, namespaces, network, overlay, report,
     rlimits, rootfs, seccomp, sys, sysctl, terminal, wait,
@@ -177,7 +178,7 @@ pub const RECIPE: &[Step] = &[
     inside(
         "terminal",
         "a pseudo-terminal of the box's own, whose other end goes to the caller",
-        |c| terminal::open(c.plan.terminal.as_ref()),
+        |c| terminal::open(c.plan.terminal.as_ref(), Console::Shown),
         |_, i| terminal::object(i),
     ),
     inside("detach", "take the host's root away", |c| c.detach(), |_, _| "the host's root".into()),
@@ -194,6 +195,12 @@ pub const RECIPE: &[Step] = &[
         |_, _| name(network::LOOPBACK),
     ),
     inside(
+        "command",
+        "so that `create` says that there is none, and not first `start`",
+        |c| if c.plan.wait.is_some() { exec::find(&c.plan.exec) } else { Ok(()) },
+        |p, _| exec::object(&p.exec),
+    ),
+    inside(
         "wait-for-start",
         "`create` ends here; `start` goes on",
         |c| c.wait_for_start(),
@@ -207,6 +214,12 @@ pub const RECIPE: &[Step] = &[
             let limit = p.blueprint.process.rlimits.get(usize::from(i));
             limit.map_or_else(String::new, |l| format!("{:?} {}/{}", l.resource, l.soft, l.hard))
         },
+    ),
+    inside(
+        "seccomp-by-right",
+        "the filter, where it takes the right to install one: without no-new-privileges",
+        |c| c.filter(false),
+        |p, _| format!("filter of {} instructions", p.blueprint.filter.len()),
     ),
     inside(
         "bounding-set",
@@ -260,7 +273,7 @@ pub const RECIPE: &[Step] = &[
     inside(
         "seccomp",
         "refuse the system calls that no box needs",
-        |c| seccomp::install(&c.plan.blueprint.filter),
+        |c| c.filter(true),
         |p, _| format!("filter of {} instructions", p.blueprint.filter.len()),
     ),
     inside("exec", "become the command", |c| c.exec(), |p, _| exec::object(&p.exec)),
@@ -345,12 +358,19 @@ impl<'a> Child<'a> {
     /// Tells `create` that all is ready; from here on `start` is the one who listens.
     fn wait_for_start(&mut self) -> Result<(), Fault> {
         let Some(gate) = &self.plan.wait else { return Ok(()) };
-        let check = exec::find(&self.plan.exec);
-        check?;
         report::send(self.writer, report::Message::Waiting).map_err(Fault::of(0))?;
         sys::close_copy(self.writer);
         self.writer = gate.report();
         gate.wait().map_err(Fault::of(0))
+    }
+
+    /// Installs the filter as late as can be: after no-new-privileges where that is asked for, else as long
+    /// as we have CAP_SYS_ADMIN. The filter must then let the rest of the recipe through, as with runc.
+    fn filter(&mut self, last: bool) -> Result<(), Fault> {
+        match self.plan.blueprint.process.no_new_privileges == last {
+            true => seccomp::install(&self.plan.blueprint.filter),
+            false => Ok(()),
+        }
     }
 
     fn exec(&mut self) -> Result<(), Fault> {

@@ -361,7 +361,7 @@ fn set(directory: &Path, file: &str, value: &str) -> std::result::Result<(), Ref
     fs::OpenOptions::new().write(true).open(&path).and_then(write).map_err(Refusal::new(&path))
 }
 
-/// The trees of version 1 that this host has, each as the kernel names it: `memory`, `cpu,cpuacct`.
+/// The trees of version 1 that every box is in, each as the kernel names it: `memory`, `cpu,cpuacct`.
 ///
 /// # Errors
 /// [`Error::Step`].
@@ -369,7 +369,9 @@ pub(crate) fn version_1_controllers() -> Result<Vec<CString>> {
     let path = "/proc/self/cgroup";
     let lines = fs::read_to_string(path).map_err(|e| Error::io("cgroup", path, &e))?;
     let names = lines.lines().filter_map(|line| line.split(':').nth(1));
-    let real = names.filter(|name| !name.is_empty() && !name.starts_with("name="));
+    // Only where the box always has a cgroup of its own: elsewhere it would see that of its caller.
+    let own = [Controller::Memory, Controller::Pids, Controller::Devices].map(Controller::name);
+    let real = names.filter(|names| names.split(',').any(|name| own.contains(&name)));
     Ok(real.filter_map(|name| CString::new(name).ok()).collect())
 }
 

@@ -13,7 +13,8 @@ use crate::common::bundle::Bundle;
 #[test]
 fn nodes_have_kind_number_mode_and_owner() {
     let Some(lab) = Lab::new() else { return };
-    let mut bundle = Bundle::new(&lab, "nodes", "stat -c '%n %F %t:%T %a %u:%g' /dev/kmsg /dev/loopy /dev/null");
+    let mut bundle =
+        Bundle::new(&lab, "nodes", "stat -c '%n %F %t:%T %a %u:%g' /dev/kmsg /dev/loopy /dev/null");
     bundle.config["linux"]["devices"] = json!([
         {"path": "/dev/kmsg", "type": "c", "major": 1, "minor": 11, "fileMode": 0o640, "uid": 5, "gid": 6},
         {"path": "/dev/loopy", "type": "b", "major": 7, "minor": 0, "fileMode": 0o600},
@@ -32,7 +33,7 @@ fn nodes_have_kind_number_mode_and_owner() {
 fn foreign(lab: &Lab) -> std::path::PathBuf {
     let directory = lab.path().join("foreign");
     fs::create_dir(&directory).expect("mkdir");
-    for (name, kind, major, minor) in [("kmsg", SFlag::S_IFCHR, 1, 11), ("loop", SFlag::S_IFBLK, 7, 0)] {
+    for (name, kind, major, minor) in [("tun", SFlag::S_IFCHR, 10, 200), ("loop", SFlag::S_IFBLK, 7, 0)] {
         let mode = Mode::from_bits_truncate(0o666);
         mknod(&directory.join(name), kind, mode, makedev(major, minor)).expect("mknod");
     }
@@ -43,23 +44,22 @@ fn foreign(lab: &Lab) -> std::path::PathBuf {
 fn another_device_is_refused_wherever_its_node_comes_from() {
     let Some(lab) = Lab::new() else { return };
     let outside = foreign(&lab);
-    let script = "for d in /v/kmsg /v/loop /dev/kmsg; do (: < $d) 2>&1; (: > $d) 2>&1; done; echo x > /dev/null; \
+    let script = "for d in /v/tun /v/loop /dev/tun; do (: < $d) 2>&1; (: > $d) 2>&1; done; echo x > /dev/null; \
                   head -c 2 /dev/zero | wc -c";
     let mut bundle = Bundle::new(&lab, "dev", script);
     bundle.bind(&outside, "/v", &["rbind", "rw"]);
     fs::create_dir(lab.image().join("v")).expect("mkdir");
-    bundle.config["linux"]["devices"] = json!([{"path": "/dev/kmsg", "type": "c", "major": 1, "minor": 11}]);
+    bundle.config["linux"]["devices"] = json!([{"path": "/dev/tun", "type": "c", "major": 10, "minor": 200}]);
     let printed = bundle.run().ok();
     assert_eq!(printed.matches("Operation not permitted").count(), 6, "{printed}");
     assert!(printed.ends_with("2\n"), "{printed}");
     // Allowed by name it opens, as far as allowed; what comes by exec is locked in too.
-    bundle.config["linux"]["resources"]["devices"] =
-        json!([{"allow": false, "access": "rwm"}, {"allow": true, "type": "c", "major": 1, "minor": 11, "access": "r"}]);
+    bundle.config["linux"]["resources"]["devices"] = json!([{"allow": false, "access": "rwm"}, {"allow": true, "type": "c", "major": 10, "minor": 200, "access": "r"}]);
     let printed = bundle.run().ok();
     assert_eq!(printed.matches("Operation not permitted").count(), 4, "{printed}");
     bundle.config["process"]["args"] = json!(["sleep", "1000"]);
     bundle.up();
-    let text = bundle.exec(&[], &["sh", "-c", "(: > /v/kmsg) 2>&1; (: < /v/loop) 2>&1; (: < /v/kmsg) 2>&1"]);
+    let text = bundle.exec(&[], &["sh", "-c", "(: > /v/tun) 2>&1; (: < /v/loop) 2>&1; (: < /v/tun) 2>&1"]);
     assert_eq!(text.out.matches("Operation not permitted").count(), 2, "{text:?}");
     bundle.force();
 }
@@ -70,17 +70,20 @@ fn a_rule_for_all_devices_allows_what_it_says_and_no_more() {
     let Some(lab) = Lab::new() else { return };
     let outside = foreign(&lab);
     fs::create_dir(lab.image().join("v")).expect("mkdir");
-    let mut bundle = Bundle::new(&lab, "all", "(: < /v/kmsg) 2>&1 && echo read; (: > /v/kmsg) 2>&1");
+    let mut bundle = Bundle::new(&lab, "all", "(: < /v/tun) 2>&1 && echo read; (: > /v/tun) 2>&1");
     bundle.bind(&outside, "/v", &["rbind"]);
     for rule in [
         json!({"allow": true, "access": "r"}),
         json!({"allow": true, "type": "a", "access": "r"}),
-        json!({"allow": true, "type": "a", "major": 1, "access": "r"}),
-        json!({"allow": true, "type": "a", "major": 1, "minor": 11, "access": "r"}),
+        json!({"allow": true, "type": "a", "major": 10, "access": "r"}),
+        json!({"allow": true, "type": "a", "major": 10, "minor": 200, "access": "r"}),
     ] {
         bundle.config["linux"]["resources"]["devices"] = json!([{"allow": false, "access": "rwm"}, rule]);
         let printed = bundle.run().out;
-        assert!(printed.starts_with("read\n") && printed.contains("Operation not permitted"), "{rule}: {printed}");
+        assert!(
+            printed.starts_with("read\n") && printed.contains("Operation not permitted"),
+            "{rule}: {printed}"
+        );
     }
     bundle.config["linux"]["resources"]["devices"] =
         json!([{"allow": false, "access": "rwm"}, {"allow": true, "type": "a", "major": 7, "access": "rwm"}]);
@@ -91,7 +94,11 @@ fn a_rule_for_all_devices_allows_what_it_says_and_no_more() {
 #[test]
 fn no_node_can_be_made_that_the_controller_does_not_allow() {
     let Some(lab) = Lab::new() else { return };
-    let mut bundle = Bundle::new(&lab, "mknod", "busybox mknod /dev/shm/x c 1 11 2>&1; busybox mknod /dev/shm/n c 1 3 2>&1");
+    let mut bundle = Bundle::new(
+        &lab,
+        "mknod",
+        "busybox mknod /dev/shm/x c 10 200 2>&1; busybox mknod /dev/shm/n c 1 3 2>&1",
+    );
     for set in ["bounding", "effective", "permitted"] {
         bundle.config["process"]["capabilities"][set].as_array_mut().expect("set").push(json!("CAP_MKNOD"));
     }
@@ -122,7 +129,8 @@ fn somebody_elses_dev_must_have_a_real_null() {
         bundle.bind(&canary, "/dev", &["bind", "rw"]);
         bundle.run().refused("not the device it should be: the bundle put something else there");
         fs::remove_file(bundle.directory.join("config.json")).expect("rm");
-        let mut names: Vec<_> = fs::read_dir(&canary).expect("ls").map(|e| e.expect("entry").file_name()).collect();
+        let mut names: Vec<_> =
+            fs::read_dir(&canary).expect("ls").map(|e| e.expect("entry").file_name()).collect();
         names.sort();
         assert_eq!(names, ["null"], "case {number}");
         assert_eq!(fs::read_to_string(&target).expect("read"), "untouched");

@@ -110,8 +110,18 @@ fn options_may_stand_behind_the_name_and_errors_go_to_the_log_too() {
     let (log, pid_file) = (lab.path().join("log.json"), lab.path().join("pid"));
     let (log, pid_file) = (log.to_str().expect("utf-8"), pid_file.to_str().expect("utf-8"));
     let directory = bundle.directory.to_str().expect("utf-8");
-    let create =
-        ["create", "log", "--bundle", directory, "--pid-file", pid_file, "--log", log, "--log-format", "json"];
+    let create = [
+        "create",
+        "log",
+        "--bundle",
+        directory,
+        "--pid-file",
+        pid_file,
+        "--log",
+        log,
+        "--log-format",
+        "json",
+    ];
     tare(&lab, &create).ok();
     assert!(!std::path::Path::new(log).exists(), "success writes nothing");
     assert_eq!(fs::read_to_string(pid_file).expect("pid"), bundle.state()["pid"].to_string());

@@ -128,7 +128,8 @@ fn exec_into_a_range_of_ids_leaves_the_callers_groups() {
 fn what_cannot_be_a_box_is_refused() {
     let Some(lab) = Lab::new() else { return };
     let all = ["pid", "network", "ipc", "uts", "mount", "cgroup"];
-    let without = |name: &str| all.iter().filter(|n| **n != name).map(|n| json!({"type": n})).collect::<Vec<_>>();
+    let without =
+        |name: &str| all.iter().filter(|n| **n != name).map(|n| json!({"type": n})).collect::<Vec<_>>();
     let mut bundle = Bundle::new(&lab, "ns", "true");
     for name in ["pid", "mount"] {
         bundle.config["linux"]["namespaces"] = json!(without(name));

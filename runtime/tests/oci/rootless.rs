@@ -34,12 +34,14 @@ fn a_user_without_rights_creates_starts_executes_and_deletes() {
     }
     let text = |path: PathBuf| path.to_str().expect("utf-8").to_owned();
     let (program, state, bundle) = (text(program), text(home.join("state")), text(home.clone()));
-    let tare = |words: &[&str]| as_nobody(&lab, &[&[program.as_str(), "--root", state.as_str()], words].concat());
+    let tare =
+        |words: &[&str]| as_nobody(&lab, &[&[program.as_str(), "--root", state.as_str()], words].concat());
     tare(&["spec", "--rootless", "--bundle", &bundle]).ok();
     let file = home.join("config.json");
     let mut config: Value = serde_json::from_slice(&fs::read(&file).expect("read")).expect("JSON");
     config["root"]["path"] = json!(lab.image());
-    config["process"]["args"] = json!(["sh", "-c", "id -u; grep -E 'CapEff|Seccomp:' /proc/self/status; sleep 1000"]);
+    config["process"]["args"] =
+        json!(["sh", "-c", "id -u; grep -E 'CapEff|Seccomp:' /proc/self/status; sleep 1000"]);
     fs::write(&file, config.to_string()).expect("write");
     let created = tare(&["create", "--bundle", &bundle, "u"]);
     let output = created.file.clone();
@@ -53,7 +55,16 @@ fn a_user_without_rights_creates_starts_executes_and_deletes() {
     let pid = status()["pid"].as_i64().expect("pid");
     let found = fs::read_to_string(format!("/proc/{pid}/status")).expect("status");
     assert!(found.contains("Uid:\t65534\t65534"), "{found}");
-    let printed = tare(&["exec", "-e", "A=b", "u", "sh", "-c", "id -u; echo $A; cat /proc/self/uid_map; grep CapEff /proc/self/status"]).ok();
+    let printed = tare(&[
+        "exec",
+        "-e",
+        "A=b",
+        "u",
+        "sh",
+        "-c",
+        "id -u; echo $A; cat /proc/self/uid_map; grep CapEff /proc/self/status",
+    ])
+    .ok();
     let words: Vec<&str> = printed.split_whitespace().collect();
     assert_eq!(words, ["0", "b", "0", "65534", "1", "CapEff:", "00000000a00425fb"]);
     assert_eq!(tare(&["exec", "u", "sh", "-c", "exit 9"]).code, Some(9));
@@ -68,9 +79,13 @@ fn a_user_without_rights_creates_starts_executes_and_deletes() {
     assert!(status()["notApplied"][0].as_str().expect("words").starts_with("pids: "));
     tare(&["delete", "--force", "u"]).ok();
     assert_eq!(entries(&home.join("state")), crate::NOTHING);
-    assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists() || fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|s| s.contains(" Z ")));
+    assert!(
+        !std::path::Path::new(&format!("/proc/{pid}")).exists()
+            || fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|s| s.contains(" Z "))
+    );
     // Somebody else's id is not theirs to map.
     config["linux"]["uidMappings"][0]["hostID"] = json!(0);
     fs::write(&file, config.to_string()).expect("write");
-    tare(&["create", "--bundle", &bundle, "u"]).refused("linux.uidMappings: without root only the caller's own id");
+    tare(&["create", "--bundle", &bundle, "u"])
+        .refused("linux.uidMappings: without root only the caller's own id");
 }
