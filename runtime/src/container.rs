@@ -19,6 +19,7 @@ use crate::mounts::{MOST_BINDS, Sources, Stage};
 use crate::pool::Door;
 use crate::report::Fault;
 use crate::start::Start;
+use crate::terminal::Console;
 use crate::{
     capabilities, cgroup, devices, exec, idmap, ladder, mounts, namespaces, network, overlay, report,
     rlimits, rootfs, seccomp, sys, sysctl, terminal, wait,
@@ -187,7 +188,7 @@ pub const RECIPE: &[Step] = &[
     inside(
         "terminal",
         "a pseudo-terminal of the box's own, whose other end goes to the caller",
-        |c| terminal::open(c.plan.terminal.as_ref()),
+        |c| terminal::open(c.plan.terminal.as_ref(), Console::Shown),
         |_, i| terminal::object(i),
     ),
     inside("detach", "take the host's root away", |c| c.detach(), |_, _| "the host's root".into()),
@@ -202,6 +203,12 @@ pub const RECIPE: &[Step] = &[
         "be able to talk to itself",
         |c| network::loopback_up(c.plan.blueprint.namespaces.fresh),
         |_, _| name(network::LOOPBACK),
+    ),
+    inside(
+        "command",
+        "so that `create` says that there is none, and not first `start`",
+        |c| if c.plan.wait.is_some() { exec::find(&c.plan.exec) } else { Ok(()) },
+        |p, _| exec::object(&p.exec),
     ),
     inside(
         "wait-for-start",
@@ -219,16 +226,16 @@ pub const RECIPE: &[Step] = &[
         },
     ),
     inside(
+        "seccomp-by-right",
+        "the filter, where it takes the right to install one: without no-new-privileges",
+        |c| c.filter(false),
+        |p, _| format!("filter of {} instructions", p.blueprint.filter.len()),
+    ),
+    inside(
         "bounding-set",
         "what exec can never give back",
         |c| capabilities::bound(c.plan.blueprint.process.capabilities),
         |_, _| "bounding set".into(),
-    ),
-    inside(
-        "early-seccomp",
-        "where exec may grant privileges, the filter has to come while we may still install it",
-        |c| seccomp::install_early(&c.plan.blueprint.filter, c.plan.blueprint.process.no_new_privileges),
-        |p, _| format!("filter of {} instructions", p.blueprint.filter.len()),
     ),
     inside(
         "identity",
@@ -276,7 +283,7 @@ pub const RECIPE: &[Step] = &[
     inside(
         "seccomp",
         "refuse the system calls that no box needs",
-        |c| seccomp::install(&c.plan.blueprint.filter, c.plan.blueprint.process.no_new_privileges),
+        |c| c.filter(true),
         |p, _| format!("filter of {} instructions", p.blueprint.filter.len()),
     ),
     inside("exec", "become the command", |c| c.exec(), |p, _| exec::object(&p.exec)),
@@ -363,13 +370,21 @@ impl<'a> Child<'a> {
     /// Tells `create` that all is ready; from here on `start` is the one who listens.
     fn wait_for_start(&mut self) -> Result<(), Fault> {
         let Some(gate) = &self.plan.wait else { return Ok(()) };
-        exec::find(&self.plan.exec)?;
         // It may wait for long, and somebody may `exec` into the box meanwhile.
         sys::hide_from_tracers().map_err(Fault::of(0))?;
         report::send(self.writer, report::Message::Waiting).map_err(Fault::of(0))?;
         sys::close_copy(self.writer);
         self.writer = gate.report();
         gate.wait().map_err(Fault::of(0))
+    }
+
+    /// Installs the filter as late as can be: after no-new-privileges where that is asked for, else as long
+    /// as we have CAP_SYS_ADMIN. The filter must then let the rest of the recipe through, as with runc.
+    fn filter(&mut self, last: bool) -> Result<(), Fault> {
+        match self.plan.blueprint.process.no_new_privileges == last {
+            true => seccomp::install(&self.plan.blueprint.filter),
+            false => Ok(()),
+        }
     }
 
     fn exec(&mut self) -> Result<(), Fault> {

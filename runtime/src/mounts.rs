@@ -61,6 +61,8 @@ pub(crate) enum What {
         set: u64,
         clear: u64,
         recursive_attributes: bool,
+        /// And [`Mount::propagation`] for all below too.
+        recursive_propagation: bool,
     },
     /// The box's own cgroups, for reading: names of version 1 controllers, each a directory; none on
     /// version 2.
@@ -201,40 +203,40 @@ fn volume(mount: &Mount, source: Option<&OwnedFd>) -> Result<(), Errno> {
     let target = |missing| resolve::or_make(root.as_fd(), &mount.target, missing);
     match &mount.what {
         What::FileSystem { .. } => here(mount, target(Missing::Directory)?.as_fd()),
-        What::Bind { recursive, set, clear, recursive_attributes, .. } => {
+        What::Bind { recursive, set, clear, recursive_attributes, recursive_propagation, .. } => {
             let source = source.ok_or(Errno::EBADF)?;
             let is_directory = fstat(source)?.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits();
             let tree = copy_tree(source.as_fd(), *recursive)?;
-            let change = Attributes { set: *set, clear: *clear, propagation: mount.propagation };
-            if change != Attributes::default() {
-                set_attributes(tree.as_fd(), change, *recursive_attributes)?;
+            let flags = Attributes { set: *set, clear: *clear, propagation: 0 };
+            let propagation = Attributes { propagation: mount.propagation, ..Attributes::default() };
+            for (change, recursive) in [(flags, *recursive_attributes), (propagation, *recursive_propagation)]
+            {
+                if change != Attributes::default() {
+                    set_attributes(tree.as_fd(), change, recursive)?;
+                }
             }
             let missing = if is_directory { Missing::Directory } else { Missing::File };
             attach(tree.as_fd(), target(missing)?.as_fd())
         }
         What::Cgroup { controllers } => {
-            let found = target(Missing::Directory)?;
-            cgroup(controllers, found.as_fd(), || resolve::inside(root.as_fd(), &mount.target))
+            drop(target(Missing::Directory)?);
+            cgroup(controllers, root.as_fd(), &mount.target)
         }
     }
 }
 
 /// The box's own cgroups: version 2 as one tree, version 1 as a directory of trees. Read-only, for who
 /// writes there can run a program outside (release_agent, CVE-2022-0492).
-fn cgroup(
-    controllers: &[CString],
-    target: BorrowedFd<'_>,
-    again: impl Fn() -> Result<OwnedFd, Errno>,
-) -> Result<(), Errno> {
+fn cgroup(controllers: &[CString], root: BorrowedFd<'_>, target: &CStr) -> Result<(), Errno> {
     let quiet = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     let flags = quiet | MsFlags::MS_RDONLY;
-    sys::fchdir(target)?;
+    sys::fchdir(resolve::inside(root, target)?)?;
     if controllers.is_empty() {
         return sys::mount(Some(c"cgroup2"), c".", Some(c"cgroup2"), flags, NONE);
     }
     sys::mount(Some(c"tmpfs"), c".", Some(c"tmpfs"), quiet, Some(c"mode=755,size=64k"))?;
-    // What was mounted lies over the directory that was opened before: go there.
-    sys::fchdir(again()?)?;
+    // What was mounted lies over the directory we are in: go there.
+    sys::fchdir(resolve::inside(root, target)?)?;
     for controller in controllers {
         mkdir(controller.as_c_str(), Mode::from_bits_truncate(0o755))?;
         sys::mount(

@@ -90,19 +90,10 @@ fn ranges(number: fn(&rules::Rule) -> Option<u32>, extra: &[(&str, u32)], own: u
     joined
 }
 
-/// Installs it, where exec grants nothing: then anybody may, or else a filter could confuse a set-user-id
-/// program. It comes last but for the exec, since it would forbid the steps before it.
-pub(crate) fn install(program: &[FilterInstruction], no_new_privileges: bool) -> Result<(), Fault> {
-    if !no_new_privileges || program.is_empty() {
-        return Ok(());
-    }
-    sys::install_filter(program).map_err(Fault::of(0))
-}
-
-/// Installs it where exec may grant privileges: that takes CAP_SYS_ADMIN, which the next steps give up. So
-/// a bundle that asks for this must let those steps' own calls through.
-pub(crate) fn install_early(program: &[FilterInstruction], no_new_privileges: bool) -> Result<(), Fault> {
-    if no_new_privileges || program.is_empty() {
+/// Installs it: with no-new-privileges anybody may, for then no set-user-id program can be confused by it;
+/// without, it takes CAP_SYS_ADMIN.
+pub(crate) fn install(program: &[FilterInstruction]) -> Result<(), Fault> {
+    if program.is_empty() {
         return Ok(());
     }
     sys::install_filter(program).map_err(Fault::of(0))
