@@ -65,7 +65,8 @@ pub enum Command {
 pub struct RunArgs {
     /// What to measure [default: all]
     pub measures: Vec<String>,
-    /// Only these contenders
+    /// Only these contenders [default: all; with the quick profile process, floor, tare, tare-lib, runc,
+    /// qemu and qemu-microvm]
     #[arg(long, value_delimiter = ',', value_name = "CONTENDERS")]
     pub only: Vec<String>,
     /// All but these contenders

@@ -131,6 +131,11 @@ pub trait Contender: std::fmt::Debug {
         self.description().name
     }
 
+    /// Whether it starts nothing, and its figures come from a script.
+    fn is_scripted(&self) -> bool {
+        false
+    }
+
     /// Looks for what it needs on this host, and makes nothing.
     ///
     /// # Errors
@@ -213,14 +218,16 @@ pub fn all() -> Result<Vec<Box<dyn Contender>>> {
     Ok(all)
 }
 
+/// The environment of every box: what our runtime sets where its caller says nothing.
+fn search_path() -> String {
+    format!("PATH={}", tare_runtime::DEFAULT_PATH)
+}
+
 /// The common box, as our runtime is told of it.
 fn runtime_spec(site: &Site, start: &Start) -> Result<tare_runtime::Spec> {
+    let args = vec!["/payload".into(), start.nonce.clone()];
     Ok(tare_runtime::Spec {
-        id: start.id.parse()?,
-        rootfs: site.rootfs(),
-        args: vec!["/payload".into(), start.nonce.clone()],
-        env: Vec::new(),
-        cwd: "/".into(),
+        env: vec![search_path()],
         hostname: HOSTNAME.into(),
         limits: tare_runtime::Limits {
             memory: Some(MEMORY),
@@ -229,8 +236,7 @@ fn runtime_spec(site: &Site, start: &Start) -> Result<tare_runtime::Spec> {
         },
         cgroup_parent: site.cgroup_parent().into(),
         missing_limits: tare_runtime::MissingLimits::Record,
-        terminal: false,
-        until: None,
+        ..tare_runtime::Spec::new(start.id.parse()?, site.rootfs(), args)
     })
 }
 

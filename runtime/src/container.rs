@@ -21,8 +21,8 @@ use crate::report::Fault;
 use crate::start::Start;
 use crate::terminal::Console;
 use crate::{
-    capabilities, cgroup, devices, exec, idmap, ladder, mounts, namespaces, network, overlay, report,
-    rlimits, rootfs, seccomp, sys, sysctl, terminal, wait,
+    by_path, capabilities, cgroup, devices, exec, idmap, ladder, mounts, namespaces, network, overlay,
+    report, rlimits, rootfs, seccomp, sys, sysctl, terminal, wait,
 };
 
 /// One step of a start.
@@ -176,7 +176,7 @@ pub const RECIPE: &[Step] = &[
     inside(
         "mask",
         "hide what tells about the host",
-        |c| mounts::cover(&c.plan.blueprint.masked),
+        |c| c.mask(),
         |p, i| p.blueprint.masked.get(usize::from(i)).map_or_else(String::new, |m| name(&m.path)),
     ),
     inside(
@@ -353,8 +353,14 @@ impl<'a> Child<'a> {
         self.old_root.as_ref().ok_or(Fault { object: 0, errno: Errno::EBADF })
     }
 
+    fn mask(&mut self) -> Result<(), Fault> {
+        let Blueprint { masked, ours_alone, .. } = &self.plan.blueprint;
+        if *ours_alone { by_path::cover(masked) } else { mounts::cover(masked) }
+    }
+
     fn freeze(&mut self) -> Result<(), Fault> {
-        mounts::freeze(&self.plan.blueprint.read_only)?;
+        let Blueprint { read_only, ours_alone, .. } = &self.plan.blueprint;
+        if *ours_alone { by_path::freeze(read_only) } else { mounts::freeze(read_only) }?;
         match self.plan.blueprint.root.kind {
             RootKind::Direct { read_only: true } => mounts::freeze_root(),
             _ => Ok(()),

@@ -19,6 +19,7 @@
 compile_error!("containers are made of Linux, and the system call filter is written for x86_64");
 
 mod blueprint;
+mod by_path;
 mod capabilities;
 pub mod cgroup;
 pub mod confinement;

@@ -66,6 +66,10 @@ impl Contender for Fake {
         }
     }
 
+    fn is_scripted(&self) -> bool {
+        true
+    }
+
     fn probe(&mut self, _: &Surroundings) -> Result<Found, Missing> {
         match &self.role.skipped {
             Some(reason) => Err(Missing { reason: reason.clone(), fix: None }),

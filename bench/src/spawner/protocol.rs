@@ -154,16 +154,20 @@ pub struct FloorSpec {
     pub cgroups: Vec<FloorCgroup>,
     /// Program inside the box, and arguments.
     pub argv: Vec<String>,
+    /// Its environment, `NAME=value`.
+    pub env: Vec<String>,
 }
 
-/// One cgroup directory of the floor and the limit in it.
+/// One cgroup directory of the floor and what is set in it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct FloorCgroup {
     /// The directory to make.
     pub dir: PathBuf,
     /// Whether its tree is cgroup v2.
     pub unified: bool,
-    /// Limit files in it and what is written there.
+    /// Whether it locks devices: then it is entered once the box's own nodes are made.
+    pub devices: bool,
+    /// Files in it and what is written there, in this order.
     pub limits: Vec<(String, String)>,
 }
 
