@@ -12,12 +12,13 @@ pub mod qemu;
 pub mod runc;
 pub mod tare;
 pub mod tare_lib;
+pub mod tare_pool;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
-use tare_reports::document::{Accel, Class, Failure};
+use tare_reports::document::{Accel, Class, Failure, Mode};
 
 use crate::site::{Site, Start};
 use crate::spawner::protocol::{Launch, Made};
@@ -99,6 +100,8 @@ pub struct Description<'a> {
     pub inside_clock: &'static [&'static str],
     /// How payload and lab talk.
     pub channel: &'static str,
+    /// What state its boxes start from.
+    pub mode: Mode,
     /// Whether something else than the payload may write to the channel before READY.
     pub noisy_channel: bool,
 }
@@ -112,6 +115,7 @@ impl Default for Description<'_> {
             about: "",
             inside_clock: &[],
             channel: "inherited pipes",
+            mode: Mode::Warm,
             noisy_channel: false,
         }
     }
@@ -144,6 +148,15 @@ pub trait Contender: std::fmt::Debug {
     /// When it cannot be made.
     fn prepare(&mut self, _site: &Site) -> Result<()> {
         Ok(())
+    }
+
+    /// For a contender whose boxes are made in stock: what is started before the clock. How long it took is
+    /// the quantity `prepare`, a row of its own.
+    ///
+    /// # Errors
+    /// The sample then fails with this error.
+    fn stock(&mut self, _site: &Site, _start: &Start) -> Result<Option<Launch>> {
+        Ok(None)
     }
 
     /// Does what is needed per instance and says what to start. Inside the clock.
@@ -194,6 +207,7 @@ pub fn all() -> Result<Vec<Box<dyn Contender>>> {
         Box::new(floor::Floor::default()),
         Box::new(floor::FloorConfined::default()),
         Box::new(tare_lib::TareLib),
+        Box::new(tare_pool::TarePool),
         Box::new(tare::Tare::default()),
         Box::new(runc::Runc::default()),
         Box::new(crun::Crun::default()),

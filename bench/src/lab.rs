@@ -53,6 +53,8 @@ pub struct Instance {
     pub start: Start,
     /// From just before the first call for this instance until the host had read READY, ns.
     pub ready_ns: u64,
+    /// How long it took to make the box before the clock, for a contender that has boxes in stock, ns.
+    pub prepared_ns: Option<u64>,
     /// What of the common box was not applied, in words.
     pub not_applied: Vec<String>,
     channel: Option<Channel>,
@@ -159,7 +161,8 @@ impl Lab {
         site: &Site,
         start: &Start,
     ) -> Result<Instance, Failed> {
-        let tag = self.tag;
+        let prepared_ns = self.stock(contender, site, start)?;
+        let tag = self.next_tag();
         let deadline = Deadline::after(contender.deadline());
         let t0 = clock::now_ns();
         let launch =
@@ -167,6 +170,7 @@ impl Lab {
         let mut instance = Instance {
             start: start.clone(),
             ready_ns: 0,
+            prepared_ns,
             not_applied: Vec::new(),
             channel: None,
             main: None,
@@ -209,6 +213,30 @@ impl Lab {
         instance.not_applied = not_applied;
         instance.main = Some(self.main_process(contender, site, start, pid, deadline)?);
         Ok(instance)
+    }
+
+    /// Makes a box in stock, for a contender that has them. Returns how long that took, ns.
+    fn stock(
+        &mut self,
+        contender: &mut dyn Contender,
+        site: &Site,
+        start: &Start,
+    ) -> Result<Option<u64>, Failed> {
+        let failed = |error: String| Failed::new(Failure::Start, error);
+        let Some(launch) = contender.stock(site, start).map_err(|e| failed(format!("{e:#}")))? else {
+            return Ok(None);
+        };
+        let deadline = Deadline::after(contender.deadline());
+        let (tag, before) = (self.next_tag(), clock::now_ns());
+        // Its own descriptors come with its command.
+        let null = File::options().read(true).write(true).open("/dev/null");
+        let null = null.map_err(|e| failed(format!("open /dev/null: {e}")))?;
+        let fds = [null.as_raw_fd(), null.as_raw_fd(), self.errors.as_raw_fd()];
+        self.request(Request::Start { tag, launch }, &fds)?;
+        match self.answer(tag, deadline)? {
+            Event::Started { .. } => Ok(Some(clock::now_ns() - before)),
+            _ => Err(failed("the spawner gave another answer than a process".into())),
+        }
     }
 
     /// The process whose end is the end of the box: the one started, or, where that was a client which has

@@ -110,7 +110,7 @@ pub fn run(mut rounds: Rounds<'_>, plan: Plan, seed: u64) -> Result<bool> {
 impl Rounds<'_> {
     fn visit(&mut self, entry: &Entry, round: u32, position: u32) -> String {
         let contender = self.contenders[entry.contender].as_mut();
-        let name = contender.name().to_owned();
+        let (name, mode) = (contender.name().to_owned(), contender.description().mode);
         let parameters = Parameters {
             concurrency: Some(1),
             running: Some(0),
@@ -122,6 +122,7 @@ impl Rounds<'_> {
             record: self.record,
             measure: self.measure.name(),
             contender: &name,
+            mode,
             round,
             position,
             parameters: &parameters,

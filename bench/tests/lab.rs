@@ -187,6 +187,7 @@ fn a_leak_fails_the_whole_sample() {
     let parameters = tare_reports::document::Parameters::default();
     with_lab(|lab, site| {
         let mut visit = Visit {
+            mode: tare_reports::document::Mode::Warm,
             record: &mut record,
             measure: "startup",
             contender: "script",

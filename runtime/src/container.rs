@@ -15,9 +15,11 @@ use nix::errno::Errno;
 use nix::sched::CloneFlags;
 
 use crate::blueprint::{Blueprint, RootKind};
-use crate::mounts::Stage;
+use crate::mounts::{MOST_BINDS, Sources, Stage};
+use crate::pool::Door;
 use crate::report::Fault;
 use crate::start::Start;
+use crate::terminal::Console;
 use crate::{
     by_path, capabilities, cgroup, devices, exec, idmap, ladder, mounts, namespaces, network, overlay,
     report, rlimits, rootfs, seccomp, sys, sysctl, terminal, wait,
@@ -110,6 +112,15 @@ pub const RECIPE: &[Step] = &[
         |p, _| p.root.object(),
     ),
     inside(
+        "sources",
+        "find what the caller lends the box, as the caller sees it",
+        |c| mounts::open_sources(&c.plan.blueprint.mounts, &mut c.sources),
+        |p, i| match p.blueprint.mounts.get(usize::from(i)).map(|mount| &mount.what) {
+            Some(mounts::What::Bind { source, .. }) => name(source),
+            _ => String::new(),
+        },
+    ),
+    inside(
         "pivot",
         "make it the root",
         |c| c.pivot(),
@@ -142,7 +153,7 @@ pub const RECIPE: &[Step] = &[
         "devices",
         "use no other device, wherever its node may come from",
         |c| c.plan.entry.lock_devices(),
-        |_, _| "devices controller".into(),
+        |p, _| p.entry.lock().into(),
     ),
     inside(
         "cgroup-namespace",
@@ -153,7 +164,7 @@ pub const RECIPE: &[Step] = &[
     inside(
         "volumes",
         "what the caller lends the box",
-        |c| mounts::volumes(&c.plan.blueprint.mounts, c.old_root()?),
+        |c| mounts::volumes(&c.plan.blueprint.mounts, &c.sources),
         mounted,
     ),
     inside(
@@ -177,7 +188,7 @@ pub const RECIPE: &[Step] = &[
     inside(
         "terminal",
         "a pseudo-terminal of the box's own, whose other end goes to the caller",
-        |c| terminal::open(c.plan.terminal.as_ref()),
+        |c| terminal::open(c.plan.terminal.as_ref(), Console::Shown),
         |_, i| terminal::object(i),
     ),
     inside("detach", "take the host's root away", |c| c.detach(), |_, _| "the host's root".into()),
@@ -194,6 +205,12 @@ pub const RECIPE: &[Step] = &[
         |_, _| name(network::LOOPBACK),
     ),
     inside(
+        "command",
+        "so that `create` says that there is none, and not first `start`",
+        |c| if c.plan.wait.is_some() { exec::find(&c.plan.exec) } else { Ok(()) },
+        |p, _| exec::object(&p.exec),
+    ),
+    inside(
         "wait-for-start",
         "`create` ends here; `start` goes on",
         |c| c.wait_for_start(),
@@ -207,6 +224,12 @@ pub const RECIPE: &[Step] = &[
             let limit = p.blueprint.process.rlimits.get(usize::from(i));
             limit.map_or_else(String::new, |l| format!("{:?} {}/{}", l.resource, l.soft, l.hard))
         },
+    ),
+    inside(
+        "seccomp-by-right",
+        "the filter, where it takes the right to install one: without no-new-privileges",
+        |c| c.filter(false),
+        |p, _| format!("filter of {} instructions", p.blueprint.filter.len()),
     ),
     inside(
         "bounding-set",
@@ -260,7 +283,7 @@ pub const RECIPE: &[Step] = &[
     inside(
         "seccomp",
         "refuse the system calls that no box needs",
-        |c| seccomp::install(&c.plan.blueprint.filter),
+        |c| c.filter(true),
         |p, _| format!("filter of {} instructions", p.blueprint.filter.len()),
     ),
     inside("exec", "become the command", |c| c.exec(), |p, _| exec::object(&p.exec)),
@@ -288,6 +311,7 @@ pub(crate) struct Plan {
     pub(crate) exec: exec::Plan,
     pub(crate) terminal: Option<terminal::Plan>,
     pub(crate) wait: Option<wait::Gate>,
+    pub(crate) door: Option<Door>,
 }
 
 impl Plan {
@@ -307,11 +331,12 @@ pub(crate) struct Child<'a> {
     plan: &'a Plan,
     writer: BorrowedFd<'a>,
     old_root: Option<OwnedFd>,
+    sources: Sources,
 }
 
 impl<'a> Child<'a> {
     pub(crate) fn new(plan: &'a Plan, writer: BorrowedFd<'a>) -> Self {
-        Self { plan, writer, old_root: None }
+        Self { plan, writer, old_root: None, sources: [const { None }; MOST_BINDS] }
     }
 
     fn pivot(&mut self) -> Result<(), Fault> {
@@ -351,15 +376,27 @@ impl<'a> Child<'a> {
     /// Tells `create` that all is ready; from here on `start` is the one who listens.
     fn wait_for_start(&mut self) -> Result<(), Fault> {
         let Some(gate) = &self.plan.wait else { return Ok(()) };
-        let check = exec::find(&self.plan.exec);
-        check?;
+        // It may wait for long, and somebody may `exec` into the box meanwhile.
+        sys::hide_from_tracers().map_err(Fault::of(0))?;
         report::send(self.writer, report::Message::Waiting).map_err(Fault::of(0))?;
         sys::close_copy(self.writer);
         self.writer = gate.report();
         gate.wait().map_err(Fault::of(0))
     }
 
+    /// Installs the filter as late as can be: after no-new-privileges where that is asked for, else as long
+    /// as we have CAP_SYS_ADMIN. The filter must then let the rest of the recipe through, as with runc.
+    fn filter(&mut self, last: bool) -> Result<(), Fault> {
+        match self.plan.blueprint.process.no_new_privileges == last {
+            true => seccomp::install(&self.plan.blueprint.filter),
+            false => Ok(()),
+        }
+    }
+
     fn exec(&mut self) -> Result<(), Fault> {
+        if let Some(door) = &self.plan.door {
+            return Err(door.wait(self.writer, &self.plan.exec));
+        }
         report::send(self.writer, report::Message::AboutToExec).map_err(Fault::of(0))?;
         Err(exec::run(&self.plan.exec))
     }

@@ -151,10 +151,10 @@ fn meaning(step: &str, errno: Errno) -> &'static str {
         }
         ("working-directory", Errno::ENOENT) => "no such directory in the image",
         ("working-directory", Errno::EXDEV) => "it lies outside the container's root",
-        ("exec", Errno::ENOENT) => {
+        ("exec" | "command", Errno::ENOENT) => {
             "no such command in the image, or its interpreter or loader is missing there"
         }
-        ("exec", Errno::EACCES) => "the file is not executable",
+        ("exec" | "command", Errno::EACCES) => "the file is not executable",
         ("exec", Errno::ELIBBAD) => {
             "it leads to the runtime's own program, which a box must not execute (CVE-2019-5736)"
         }
@@ -162,6 +162,7 @@ fn meaning(step: &str, errno: Errno) -> &'static str {
         ("mask" | "terminal", Errno::ENODEV) => {
             "not the device it should be: the bundle put something else there"
         }
+        ("devices", Errno::EPERM) => "a cgroup above lets nobody below it decide about devices",
         ("sysctl", Errno::EXDEV) => "not a setting of the kernel's",
         ("rlimits", Errno::EPERM) => "raising a hard limit takes CAP_SYS_RESOURCE",
         ("exec", Errno::ENOEXEC) => "neither a program for this machine nor a script with #!",

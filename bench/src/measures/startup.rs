@@ -74,7 +74,7 @@ impl Measure for Startup {
                 return;
             }
         };
-        let ready = instance.ready_ns;
+        let (ready, prepared) = (instance.ready_ns, instance.prepared_ns);
         visit.not_applied(&instance.not_applied);
         let stopped = lab.stop(contender, site, instance);
         // A leak fails the whole sample: what was left behind may have been what made it fast.
@@ -82,6 +82,9 @@ impl Measure for Startup {
             Err(failed) if failed.failure == Failure::Leak => Err(failed.clone()),
             _ => Ok(ready),
         };
+        if let Some(prepared) = prepared {
+            visit.outcome("prepare", Unit::Ns, Ok(prepared));
+        }
         visit.outcome("ready", Unit::Ns, ready);
         visit.outcome("teardown", Unit::Ns, stopped.teardown_ns.clone());
         visit.outcome("cpu", Unit::Ns, stopped.teardown_ns.map(|_| stopped.cpu_ns));

@@ -84,6 +84,20 @@ pub enum Launch {
         /// The box.
         spec: Box<tare_runtime::Spec>,
     },
+    /// Make a box in stock by the runtime's library; its command comes later.
+    Stock {
+        /// State directory of the runtime.
+        root: PathBuf,
+        /// The box.
+        spec: Box<tare_runtime::Spec>,
+    },
+    /// Give a box in stock its command.
+    FromStock {
+        /// The box.
+        id: String,
+        /// Program and arguments.
+        argv: Vec<String>,
+    },
     /// Issue the floor's kernel calls.
     Floor(FloorSpec),
     /// Time the hand-written loop: pipes, posix_spawn, a blocking read, no lab.
