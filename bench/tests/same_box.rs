@@ -21,8 +21,10 @@ use tare::vm::kvm::Kvm;
 type View = BTreeMap<String, String>;
 
 /// Files with limits, of both versions of cgroups.
-const LIMITS: [&str; 8] = [
+const LIMITS: [&str; 10] = [
     "devices.list",
+    "memory.memsw.limit_in_bytes",
+    "memory.swap.max",
     "memory.limit_in_bytes",
     "memory.max",
     "pids.max",

@@ -19,7 +19,7 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use super::Refusal;
-use crate::confinement::DeviceRule;
+use crate::confinement::{DEVICE_RULES, DeviceRule};
 use crate::sys::bpf::{self, BpfInstruction};
 
 /// The kernel gives some of its helpers only to programs under the GPL. We use no helper.
@@ -142,6 +142,11 @@ pub(super) fn load_rules(directory: &Path, rules: &[DeviceRule]) -> Result<Owned
         error: errno.into(),
         why: why(errno),
     })
+}
+
+/// Loads the program for the profile's rules.
+pub(super) fn load_default() -> Result<OwnedFd, Errno> {
+    bpf::load_device_program(&assemble(DEVICE_RULES), LICENSE)
 }
 
 /// Attaches the program now.
