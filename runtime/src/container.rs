@@ -150,12 +150,7 @@ pub const RECIPE: &[Step] = &[
         |c| namespaces::enter_cgroup_namespace(c.plan.blueprint.namespaces.fresh),
         |_, _| "cgroup namespace".into(),
     ),
-    inside(
-        "volumes",
-        "what the caller lends the box",
-        |c| mounts::volumes(&c.plan.blueprint.mounts, c.old_root()?),
-        mounted,
-    ),
+    inside("volumes", "what the caller lends the box", |c| c.volumes(), mounted),
     inside(
         "sysctl",
         "settings of the box's own namespaces",
@@ -326,6 +321,14 @@ impl<'a> Child<'a> {
 
     fn old_root(&self) -> Result<&OwnedFd, Fault> {
         self.old_root.as_ref().ok_or(Fault { object: 0, errno: Errno::EBADF })
+    }
+
+    fn volumes(&self) -> Result<(), Fault> {
+        // On the ladder below "pivot" there is no root to mount them in.
+        if !ladder::reaches(self.plan.blueprint.until, "pivot") {
+            return Ok(());
+        }
+        mounts::volumes(&self.plan.blueprint.mounts, self.old_root()?)
     }
 
     fn freeze(&mut self) -> Result<(), Fault> {
