@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 
+use super::Profile;
 use crate::contenders::{self, Contender};
 use crate::measures::{self, Measure};
 
@@ -29,34 +30,58 @@ pub struct Selection {
 pub(super) type Resolved = (Vec<Box<dyn Measure>>, Vec<Box<dyn Contender>>);
 
 impl Selection {
-    /// Looks the names up.
+    /// Looks the names up. Without names the profile decides on the measures, and contenders that none of the
+    /// measures has a question for are left away.
     ///
     /// # Errors
     /// [`UnknownName`], or a broken script of scripted contenders.
-    pub fn resolve(&self) -> Result<Resolved> {
+    pub fn resolve(&self, profile: Profile) -> Result<Resolved> {
         let (mut measures, mut contenders) = (measures::all()?, contenders::all()?);
         let names: Vec<String> = contenders.iter().map(|c| c.name().to_owned()).collect();
         check("contender", self.only.iter().chain(&self.skip), &names)?;
         let known: Vec<String> = measures.iter().map(|m| m.name().to_owned()).collect();
         check("measure", self.measures.iter(), &known)?;
-        measures.retain(|m| self.measures.is_empty() || self.measures.iter().any(|name| name == m.name()));
-        contenders.retain(|c| self.wants(c.name()));
+        measures.retain(|m| self.asks(m.as_ref(), profile));
+        contenders.retain(|c| {
+            let named = self.only.iter().any(|name| name == c.name());
+            self.wants(c.name()) && (named || is_asked(&measures, c.as_ref()))
+        });
         Ok((measures, contenders))
+    }
+
+    fn asks(&self, measure: &dyn Measure, profile: Profile) -> bool {
+        match self.measures.is_empty() {
+            true => measure.in_quick() || profile != Profile::Quick,
+            false => self.measures.iter().any(|name| name == measure.name()),
+        }
     }
 
     fn wants(&self, name: &str) -> bool {
         (self.only.is_empty() || self.only.iter().any(|n| n == name)) && !self.skip.iter().any(|n| n == name)
     }
 
-    /// What was left out by name, with the flag that adds it.
-    pub fn left_out(&self) -> Vec<String> {
-        let Ok(all) = contenders::all() else { return Vec::new() };
-        all.iter()
+    /// What was left out, by name or by the profile, with the command that adds it.
+    pub fn left_out(&self, profile: Profile) -> Vec<String> {
+        let (Ok(measures), Ok(contenders)) = (measures::all(), contenders::all()) else { return Vec::new() };
+        let mut left: Vec<String> = contenders
+            .iter()
             .map(|c| c.name())
             .filter(|name| !self.wants(name))
             .map(|name| format!("contender {name}: tare run --only {name}"))
-            .collect()
+            .collect();
+        // Who names measures has left out nothing that needs saying.
+        if self.measures.is_empty() {
+            let others = measures.iter().filter(|m| !self.asks(m.as_ref(), profile)).map(|m| m.name());
+            left.extend(others.map(|name| format!("measure {name}: tare run {name}")));
+        }
+        left
     }
+}
+
+/// Whether a measure has a question for this contender.
+pub(super) fn is_asked(measures: &[Box<dyn Measure>], contender: &dyn Contender) -> bool {
+    let mut passes = measures.iter().flat_map(|m| m.passes());
+    passes.any(|pass| !pass.settings(contender).is_empty())
 }
 
 fn check<'a>(
