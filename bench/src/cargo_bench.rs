@@ -132,8 +132,9 @@ pub fn main(measure: &str) -> i32 {
 }
 
 fn target(measure: &str, flags: Flags) -> Result<i32> {
-    let selection = Selection { quick: flags.filter.is_none(), ..Selection::default() };
-    let (_, contenders) = selection.resolve()?;
+    // A filter may name anybody; without one it is the quick profile's.
+    let profile = if flags.filter.is_none() { Profile::Quick } else { Profile::Standard };
+    let (_, contenders) = Selection::default().resolve(profile)?;
     let names = contenders.iter().map(|c| c.name().to_owned());
     let names: Vec<String> = names.filter(|c| flags.wants(&format!("{measure}/{c}"))).collect();
     if flags.list {

@@ -165,6 +165,19 @@ pub trait Contender: std::fmt::Debug {
     /// The sample then fails with this error.
     fn launch(&mut self, site: &Site, start: &Start) -> Result<Launch>;
 
+    /// Whether it can make boxes that have the first mechanisms only, for the ladder.
+    fn climbs(&self) -> bool {
+        false
+    }
+
+    /// As [`launch`](Self::launch), for a box without the mechanisms beyond `rung` of the ladder.
+    ///
+    /// # Errors
+    /// As `launch`; and always for a contender that does not [climb](Self::climbs).
+    fn launch_until(&mut self, _site: &Site, _start: &Start, rung: &str) -> Result<Launch> {
+        anyhow::bail!("{} cannot leave out the mechanisms beyond {rung}", self.name())
+    }
+
     /// The command line to print for one instance.
     fn command(&mut self, site: &Site) -> Vec<String>;
 

@@ -5,6 +5,7 @@
 //! removal, and the check that nothing is left. Waiting is always for an event, never a poll in intervals.
 
 mod events;
+mod herd;
 mod stop;
 
 use std::collections::HashMap;
@@ -60,7 +61,22 @@ pub struct Instance {
     channel: Option<Channel>,
     /// The process whose end is the end of the box.
     main: Option<u32>,
-    scripted: Option<(u64, u64)>,
+    scripted: Option<Scripted>,
+}
+
+/// The figures of a box that answers from a script, and of one that the spawner timed by itself.
+#[derive(Debug, Clone, Copy)]
+struct Scripted {
+    teardown_ns: u64,
+    cpu_ns: u64,
+    memory: Option<u64>,
+}
+
+impl Instance {
+    /// The host memory that a script gives to this box, bytes; none for a real box.
+    pub fn scripted_memory(&self) -> Option<u64> {
+        self.scripted.and_then(|it| it.memory)
+    }
 }
 
 /// Starts, watches and stops boxes, one at a time.
@@ -177,9 +193,9 @@ impl Lab {
             scripted: None,
         };
         match launch {
-            Launch::Scripted(Script::Took { ready, teardown, cpu }) => {
+            Launch::Scripted(Script::Took { ready, teardown, cpu, memory }) => {
                 instance.ready_ns = ready;
-                instance.scripted = Some((teardown, cpu));
+                instance.scripted = Some(Scripted { teardown_ns: teardown, cpu_ns: cpu, memory });
                 return Ok(instance);
             }
             Launch::Scripted(Script::Failed { failure, detail }) => {
@@ -191,7 +207,7 @@ impl Lab {
                     return Err(Failed::new(Failure::Start, "the spawner gave another answer than a time"));
                 };
                 instance.ready_ns = ready_ns;
-                instance.scripted = Some((teardown_ns, cpu_ns));
+                instance.scripted = Some(Scripted { teardown_ns, cpu_ns, memory: None });
                 return Ok(instance);
             }
             launch => {

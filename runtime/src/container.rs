@@ -161,12 +161,7 @@ pub const RECIPE: &[Step] = &[
         |c| namespaces::enter_cgroup_namespace(c.plan.blueprint.namespaces.fresh),
         |_, _| "cgroup namespace".into(),
     ),
-    inside(
-        "volumes",
-        "what the caller lends the box",
-        |c| mounts::volumes(&c.plan.blueprint.mounts, &c.sources),
-        mounted,
-    ),
+    inside("volumes", "what the caller lends the box", |c| c.volumes(), mounted),
     inside(
         "sysctl",
         "settings of the box's own namespaces",
@@ -356,6 +351,14 @@ impl<'a> Child<'a> {
     fn mask(&mut self) -> Result<(), Fault> {
         let Blueprint { masked, ours_alone, .. } = &self.plan.blueprint;
         if *ours_alone { by_path::cover(masked) } else { mounts::cover(masked) }
+    }
+
+    fn volumes(&self) -> Result<(), Fault> {
+        // On the ladder below "pivot" there is no root to mount them in.
+        if !ladder::reaches(self.plan.blueprint.until, "pivot") {
+            return Ok(());
+        }
+        mounts::volumes(&self.plan.blueprint.mounts, &self.sources)
     }
 
     fn freeze(&mut self) -> Result<(), Fault> {

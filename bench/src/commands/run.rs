@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use super::{print_bytes, print_json};
 use crate::cli::RunArgs;
 use crate::clock;
-use crate::run::{Options, Profile, Selection, run as run_suite};
+use crate::run::{Options, Selection, run as run_suite};
 
 /// Measures, prints the summary and the path of the page.
 ///
@@ -13,12 +13,7 @@ use crate::run::{Options, Profile, Selection, run as run_suite};
 /// As [`crate::run::run`].
 pub fn run(args: RunArgs) -> Result<i32> {
     let options = Options {
-        selection: Selection {
-            measures: args.measures,
-            only: args.only,
-            skip: args.skip,
-            quick: args.profile == Profile::Quick,
-        },
+        selection: Selection { measures: args.measures, only: args.only, skip: args.skip },
         profile: args.profile,
         rounds: args.rounds,
         seed: args.seed.unwrap_or_else(clock::now_ns),

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use tare_reports::document::{Failure, Unit};
 
-use super::Measure;
+use super::{Measure, Pass};
 use crate::contenders::Contender;
 use crate::lab::Lab;
 use crate::record::Visit;
@@ -53,6 +53,12 @@ impl Measure for Startup {
         &[("ready", Unit::Ns), ("teardown", Unit::Ns), ("cpu", Unit::Ns)]
     }
 
+    fn passes(&self) -> Vec<&dyn Pass> {
+        vec![self]
+    }
+}
+
+impl Pass for Startup {
     fn visit(&self, lab: &mut Lab, site: &Site, contender: &mut dyn Contender, visit: &mut Visit<'_>) {
         let fault = self.faults.get(contender.name()).map(String::as_str);
         let started = lab.start(contender, site).and_then(|mut instance| {

@@ -122,6 +122,9 @@ pub enum Script {
         teardown: u64,
         /// CPU time.
         cpu: u64,
+        /// Host memory of one such box, bytes; none where nobody asks for it.
+        #[serde(default)]
+        memory: Option<u64>,
     },
     /// It failed.
     Failed {

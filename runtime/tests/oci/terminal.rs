@@ -83,9 +83,9 @@ fn a_session(person: &mut Person, command: Command, ended: i32) {
     assert_ne!(tcgetattr(&person.inner).expect("tcgetattr"), before, "keys are passed on as they are");
     // Ctrl-C is for the job in the box, not for us.
     person.types("busybox sleep 1000\n");
-    crate::common::bundle::eventually("the job", || is_running("busybox\0sleep\01000\0"));
+    crate::common::bundle::eventually("the job", || is_running("busybox\x00sleep\x001000\x00"));
     person.types("\u{3}");
-    crate::common::bundle::eventually("the end of the job", || !is_running("busybox\0sleep\01000\0"));
+    crate::common::bundle::eventually("the end of the job", || !is_running("busybox\x00sleep\x001000\x00"));
     person.types("echo ended-$?\n");
     person.sees("ended-130");
     person.types("test -c /dev/console && echo con-$?; : < /dev/tty && echo tty-$?\n");
