@@ -62,8 +62,8 @@ fn confinement_costs_the_floor_something_and_leaves_nothing() {
     if confined.status == Status::Skipped {
         return skip("cgroup-v1", confined.reason.as_deref().unwrap_or("?"));
     }
-    let (floor, confined) =
-        (values(&document, "floor", "ready"), values(&document, "floor-confined", "ready"));
+    // Of CPU time, for that is the work itself: five starts on a busy machine say little about the time.
+    let (floor, confined) = (values(&document, "floor", "cpu"), values(&document, "floor-confined", "cpu"));
     assert!(confined.iter().min() > floor.iter().min(), "{confined:?} against {floor:?}");
 }
 
