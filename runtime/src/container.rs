@@ -15,12 +15,14 @@ use nix::errno::Errno;
 use nix::sched::CloneFlags;
 
 use crate::blueprint::{Blueprint, RootKind};
-use crate::mounts::Stage;
+use crate::mounts::{MOST_BINDS, Sources, Stage};
+use crate::pool::Door;
 use crate::report::Fault;
 use crate::start::Start;
+use crate::terminal::Console;
 use crate::{
-    capabilities, cgroup, devices, exec, idmap, ladder, mounts, namespaces, network, overlay, report,
-    rlimits, rootfs, seccomp, sys, sysctl, terminal, wait,
+    by_path, capabilities, cgroup, devices, exec, idmap, ladder, mounts, namespaces, network, overlay,
+    report, rlimits, rootfs, seccomp, sys, sysctl, terminal, wait,
 };
 
 /// One step of a start.
@@ -110,6 +112,15 @@ pub const RECIPE: &[Step] = &[
         |p, _| p.root.object(),
     ),
     inside(
+        "sources",
+        "find what the caller lends the box, as the caller sees it",
+        |c| mounts::open_sources(&c.plan.blueprint.mounts, &mut c.sources),
+        |p, i| match p.blueprint.mounts.get(usize::from(i)).map(|mount| &mount.what) {
+            Some(mounts::What::Bind { source, .. }) => name(source),
+            _ => String::new(),
+        },
+    ),
+    inside(
         "pivot",
         "make it the root",
         |c| c.pivot(),
@@ -150,12 +161,7 @@ pub const RECIPE: &[Step] = &[
         |c| namespaces::enter_cgroup_namespace(c.plan.blueprint.namespaces.fresh),
         |_, _| "cgroup namespace".into(),
     ),
-    inside(
-        "volumes",
-        "what the caller lends the box",
-        |c| mounts::volumes(&c.plan.blueprint.mounts, c.old_root()?),
-        mounted,
-    ),
+    inside("volumes", "what the caller lends the box", |c| c.volumes(), mounted),
     inside(
         "sysctl",
         "settings of the box's own namespaces",
@@ -165,7 +171,7 @@ pub const RECIPE: &[Step] = &[
     inside(
         "mask",
         "hide what tells about the host",
-        |c| mounts::cover(&c.plan.blueprint.masked),
+        |c| c.mask(),
         |p, i| p.blueprint.masked.get(usize::from(i)).map_or_else(String::new, |m| name(&m.path)),
     ),
     inside(
@@ -177,7 +183,7 @@ pub const RECIPE: &[Step] = &[
     inside(
         "terminal",
         "a pseudo-terminal of the box's own, whose other end goes to the caller",
-        |c| terminal::open(c.plan.terminal.as_ref()),
+        |c| terminal::open(c.plan.terminal.as_ref(), Console::Shown),
         |_, i| terminal::object(i),
     ),
     inside("detach", "take the host's root away", |c| c.detach(), |_, _| "the host's root".into()),
@@ -194,6 +200,12 @@ pub const RECIPE: &[Step] = &[
         |_, _| name(network::LOOPBACK),
     ),
     inside(
+        "command",
+        "so that `create` says that there is none, and not first `start`",
+        |c| if c.plan.wait.is_some() { exec::find(&c.plan.exec) } else { Ok(()) },
+        |p, _| exec::object(&p.exec),
+    ),
+    inside(
         "wait-for-start",
         "`create` ends here; `start` goes on",
         |c| c.wait_for_start(),
@@ -207,6 +219,12 @@ pub const RECIPE: &[Step] = &[
             let limit = p.blueprint.process.rlimits.get(usize::from(i));
             limit.map_or_else(String::new, |l| format!("{:?} {}/{}", l.resource, l.soft, l.hard))
         },
+    ),
+    inside(
+        "seccomp-by-right",
+        "the filter, where it takes the right to install one: without no-new-privileges",
+        |c| c.filter(false),
+        |p, _| format!("filter of {} instructions", p.blueprint.filter.len()),
     ),
     inside(
         "bounding-set",
@@ -260,7 +278,7 @@ pub const RECIPE: &[Step] = &[
     inside(
         "seccomp",
         "refuse the system calls that no box needs",
-        |c| seccomp::install(&c.plan.blueprint.filter),
+        |c| c.filter(true),
         |p, _| format!("filter of {} instructions", p.blueprint.filter.len()),
     ),
     inside("exec", "become the command", |c| c.exec(), |p, _| exec::object(&p.exec)),
@@ -288,6 +306,7 @@ pub(crate) struct Plan {
     pub(crate) exec: exec::Plan,
     pub(crate) terminal: Option<terminal::Plan>,
     pub(crate) wait: Option<wait::Gate>,
+    pub(crate) door: Option<Door>,
 }
 
 impl Plan {
@@ -307,11 +326,12 @@ pub(crate) struct Child<'a> {
     plan: &'a Plan,
     writer: BorrowedFd<'a>,
     old_root: Option<OwnedFd>,
+    sources: Sources,
 }
 
 impl<'a> Child<'a> {
     pub(crate) fn new(plan: &'a Plan, writer: BorrowedFd<'a>) -> Self {
-        Self { plan, writer, old_root: None }
+        Self { plan, writer, old_root: None, sources: [const { None }; MOST_BINDS] }
     }
 
     fn pivot(&mut self) -> Result<(), Fault> {
@@ -328,8 +348,22 @@ impl<'a> Child<'a> {
         self.old_root.as_ref().ok_or(Fault { object: 0, errno: Errno::EBADF })
     }
 
+    fn mask(&mut self) -> Result<(), Fault> {
+        let Blueprint { masked, ours_alone, .. } = &self.plan.blueprint;
+        if *ours_alone { by_path::cover(masked) } else { mounts::cover(masked) }
+    }
+
+    fn volumes(&self) -> Result<(), Fault> {
+        // On the ladder below "pivot" there is no root to mount them in.
+        if !ladder::reaches(self.plan.blueprint.until, "pivot") {
+            return Ok(());
+        }
+        mounts::volumes(&self.plan.blueprint.mounts, &self.sources)
+    }
+
     fn freeze(&mut self) -> Result<(), Fault> {
-        mounts::freeze(&self.plan.blueprint.read_only)?;
+        let Blueprint { read_only, ours_alone, .. } = &self.plan.blueprint;
+        if *ours_alone { by_path::freeze(read_only) } else { mounts::freeze(read_only) }?;
         match self.plan.blueprint.root.kind {
             RootKind::Direct { read_only: true } => mounts::freeze_root(),
             _ => Ok(()),
@@ -345,15 +379,27 @@ impl<'a> Child<'a> {
     /// Tells `create` that all is ready; from here on `start` is the one who listens.
     fn wait_for_start(&mut self) -> Result<(), Fault> {
         let Some(gate) = &self.plan.wait else { return Ok(()) };
-        let check = exec::find(&self.plan.exec);
-        check?;
+        // It may wait for long, and somebody may `exec` into the box meanwhile.
+        sys::hide_from_tracers().map_err(Fault::of(0))?;
         report::send(self.writer, report::Message::Waiting).map_err(Fault::of(0))?;
         sys::close_copy(self.writer);
         self.writer = gate.report();
         gate.wait().map_err(Fault::of(0))
     }
 
+    /// Installs the filter as late as can be: after no-new-privileges where that is asked for, else as long
+    /// as we have CAP_SYS_ADMIN. The filter must then let the rest of the recipe through, as with runc.
+    fn filter(&mut self, last: bool) -> Result<(), Fault> {
+        match self.plan.blueprint.process.no_new_privileges == last {
+            true => seccomp::install(&self.plan.blueprint.filter),
+            false => Ok(()),
+        }
+    }
+
     fn exec(&mut self) -> Result<(), Fault> {
+        if let Some(door) = &self.plan.door {
+            return Err(door.wait(self.writer, &self.plan.exec));
+        }
         report::send(self.writer, report::Message::AboutToExec).map_err(Fault::of(0))?;
         Err(exec::run(&self.plan.exec))
     }

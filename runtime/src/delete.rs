@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::runtime::Runtime;
 use crate::spec::Id;
 use crate::state::{Directory, Process, State, Status, check_root, observe};
-use crate::sys;
+use crate::{sys, wait};
 
 /// How long a killed process may take to end; one that hangs in the kernel can take for ever.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -42,10 +42,10 @@ impl Runtime {
             Err(error) => return Err(error),
         };
         match (state.status(&directory), state.process) {
-            (Status::Running | Status::Created, Some(process)) if !force => {
+            (status @ (Status::Running | Status::Created), Some(process)) if !force => {
                 return Err(Error::Running {
                     id: id.clone(),
-                    what: format!("running as process {}", process.pid),
+                    what: format!("{status} as process {}", process.pid),
                 });
             }
             (Status::Creating, _) if !force => {
@@ -53,6 +53,8 @@ impl Runtime {
                 return Err(Error::Running { id: id.clone(), what });
             }
             (Status::Running | Status::Created, Some(process)) => kill(process)?,
+            // A killed `create` may have left one that nobody knows by number.
+            (Status::Creating, _) => wait::dismiss(&directory)?,
             _ => {}
         }
         remove_cgroups(&state, force)?;

@@ -151,10 +151,10 @@ fn meaning(step: &str, errno: Errno) -> &'static str {
         }
         ("working-directory", Errno::ENOENT) => "no such directory in the image",
         ("working-directory", Errno::EXDEV) => "it lies outside the container's root",
-        ("exec", Errno::ENOENT) => {
+        ("exec" | "command", Errno::ENOENT) => {
             "no such command in the image, or its interpreter or loader is missing there"
         }
-        ("exec", Errno::EACCES) => "the file is not executable",
+        ("exec" | "command", Errno::EACCES) => "the file is not executable",
         ("exec", Errno::ELIBBAD) => {
             "it leads to the runtime's own program, which a box must not execute (CVE-2019-5736)"
         }

@@ -78,29 +78,27 @@ impl Session {
     fn wait(&self, container: &Container, terminal: Option<&OwnedFd>) -> Result<Exit, Error> {
         let (input, output) = (std::io::stdin(), std::io::stdout());
         let mut typing = terminal.is_some();
+        let mut printing = terminal;
         loop {
             let mut ready = vec![
                 PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
                 PollFd::new(container.pidfd.as_fd(), PollFlags::POLLIN),
             ];
-            if let Some(terminal) = terminal {
+            if typing {
+                ready.push(PollFd::new(input.as_fd(), PollFlags::POLLIN));
+            }
+            if let Some(terminal) = printing {
                 ready.push(PollFd::new(terminal.as_fd(), PollFlags::POLLIN));
-                if typing {
-                    ready.push(PollFd::new(input.as_fd(), PollFlags::POLLIN));
-                }
             }
             // Interrupted or not, all are looked at.
             let _ = poll(&mut ready, PollTimeout::NONE);
             let any = |index: usize| ready.get(index).is_some_and(|fd| fd.any().unwrap_or(false));
-            let (ended, printed, typed) = (any(1), any(2), any(3));
-            if let Some(terminal) = terminal {
-                if typed {
-                    typing = pass_on(input.as_fd(), terminal.as_fd());
-                }
-                if printed {
-                    pass_on(terminal.as_fd(), output.as_fd());
-                }
+            let (ended, typed, printed) = (any(1), typing && any(2), any(2 + usize::from(typing)));
+            if let Some(terminal) = terminal.filter(|_| typed) {
+                typing = pass_on(input.as_fd(), terminal.as_fd());
             }
+            // Once nobody has the other end open it reports that for ever: waiting for more would not wait.
+            printing = printing.filter(|terminal| !printed || pass_on(terminal.as_fd(), output.as_fd()));
             if ended {
                 if let Some(terminal) = terminal {
                     // What it printed last: until its end reports that nobody has the other end open.

@@ -15,7 +15,7 @@
 
 use std::ffi::{CStr, CString};
 use std::fs;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -26,6 +26,7 @@ use nix::unistd::{getegid, geteuid, pipe2, read, write};
 use crate::blueprint::Namespaces;
 use crate::error::{Error, Result};
 use crate::report::Fault;
+use crate::sys;
 
 /// Who writes the maps, and what.
 #[derive(Debug)]
@@ -74,7 +75,9 @@ pub(crate) fn prepare(namespaces: &Namespaces) -> std::result::Result<Option<Pla
 pub(crate) fn apply(plan: &Plan) -> std::result::Result<(), Fault> {
     let (uid, gid) = match plan {
         Plan::Own { uid, gid } => (uid, gid),
-        Plan::ByParent { gate, .. } => {
+        Plan::ByParent { gate, key, .. } => {
+            // Our copy of the other end: with it we would wait for ever if the parent is killed.
+            sys::close_copy(key.as_fd());
             return match read(gate, &mut [0]) {
                 Ok(1) => Ok(()),
                 // The parent is gone, or could not write them and says so itself.

@@ -15,13 +15,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::sched::{CloneFlags, setns};
 
-use crate::blueprint::{Blueprint, Capabilities, Process, User, c_string};
+use crate::blueprint::{Capabilities, Process, User, c_string};
 use crate::error::{Error, Result};
 use crate::report::{self, Fault, Message, Outcome, Pipe};
 use crate::runtime::{Container, Runtime, reap};
 use crate::spec::Id;
 use crate::state::State;
 use crate::sys::{self, FilterInstruction, Forked, Memory};
+use crate::terminal::Console;
 use crate::{capabilities, confinement, exec, namespaces, oci, rlimits, rootfs, seccomp, terminal};
 
 /// What to execute in a box.
@@ -46,6 +47,7 @@ const STEPS: &[&str] = &[
     "join",
     "terminal",
     "rlimits",
+    "seccomp-by-right",
     "bounding-set",
     "identity",
     "working-directory",
@@ -61,7 +63,8 @@ struct Plan {
     first: OwnedFd,
     namespaces: CloneFlags,
     tasks: Vec<OwnedFd>,
-    in_user_namespace: bool,
+    /// A user namespace that was made without help: its first process may not change its groups either.
+    groups_denied: bool,
     process: Process,
     filter: Vec<FilterInstruction>,
     cwd: std::ffi::CString,
@@ -84,12 +87,14 @@ impl Runtime {
     ) -> Result<Container> {
         let (first, pid) = self.first_process(id)?;
         let (state, directory, _) = self.find(id)?;
-        let blueprint = self.blueprint(&state, &directory)?;
-        let process = process(spec, blueprint.as_ref(), &state)?;
-        let filter = match &blueprint {
-            Some(blueprint) => blueprint.filter.clone(),
-            None => seccomp::program().map_err(|errno| Error::at("prepare", "seccomp filter", errno))?,
+        let (own, filter) = match self.configured(&directory)? {
+            Some((process, filter)) => (Some(process), filter),
+            None => {
+                let filter = seccomp::program();
+                (None, filter.map_err(|errno| Error::at("prepare", "seccomp filter", errno))?)
+            }
         };
+        let process = process(spec, own, &state)?;
         let fault = |object: &str| {
             let object = object.to_owned();
             move |errno| Error::at("prepare", object.clone(), errno)
@@ -97,7 +102,7 @@ impl Runtime {
         let (tasks, unified) = ways_in(&state)?;
         let namespaces = differing(pid)?;
         let plan = Plan {
-            in_user_namespace: namespaces.contains(CloneFlags::CLONE_NEWUSER),
+            groups_denied: groups_denied(pid)?,
             cwd: c_string("cwd", std::os::unix::ffi::OsStrExt::as_bytes(process.cwd.as_os_str()))?,
             exec: exec::for_process(&process, "", stdio).map_err(fault("command and environment"))?,
             terminal: terminal::prepare(process.terminal, console)?,
@@ -127,12 +132,12 @@ impl Runtime {
 }
 
 /// What is executed: a whole process object, or the box's own with other words.
-fn process(spec: &ExecSpec, blueprint: Option<&Blueprint>, state: &State) -> Result<Process> {
+fn process(spec: &ExecSpec, own: Option<Process>, state: &State) -> Result<Process> {
     if let Some(text) = &spec.process {
         return oci::process(&oci::parse_process(text)?);
     }
-    let base = match blueprint {
-        Some(blueprint) => blueprint.process.clone(),
+    let base = match own {
+        Some(process) => process,
         None => Process {
             args: state.args.clone(),
             env: vec![format!("PATH={}", crate::DEFAULT_PATH)],
@@ -182,6 +187,13 @@ fn ways_in(state: &State) -> Result<(Vec<OwnedFd>, Option<OwnedFd>)> {
         }
     }
     Ok((tasks, unified))
+}
+
+/// Whether a process in the user namespace of `pid` may not change its groups.
+fn groups_denied(pid: i32) -> Result<bool> {
+    let path = format!("/proc/{pid}/setgroups");
+    let text = fs::read_to_string(&path).map_err(|error| Error::io("identity", path, &error))?;
+    Ok(text.trim() == "deny")
 }
 
 /// The namespaces in which process `pid` is and we are not: entering one's own is not allowed for some.
@@ -255,15 +267,23 @@ fn run(plan: &Plan, writer: BorrowedFd<'_>, step: &mut u16) -> std::result::Resu
     if !rest.is_empty() {
         setns(&plan.first, rest).map_err(Fault::of(0))?;
     }
+    if plan.namespaces.contains(CloneFlags::CLONE_NEWUSER) && !plan.groups_denied {
+        // Our id outside has none inside, and what is made from here on is to be its root's.
+        sys::become_user(0, 0).map_err(Fault::of(0))?;
+    }
     namespaces::new_session()?;
     next();
-    terminal::open(plan.terminal.as_ref())?;
+    terminal::open(plan.terminal.as_ref(), Console::Hidden)?;
     next();
     rlimits::apply(&process.rlimits)?;
     next();
+    if !process.no_new_privileges {
+        seccomp::install(&plan.filter)?;
+    }
+    next();
     capabilities::bound(process.capabilities)?;
     next();
-    capabilities::become_user(&process.user, plan.in_user_namespace)?;
+    capabilities::become_user(&process.user, plan.groups_denied)?;
     next();
     rootfs::working_directory(&plan.cwd)?;
     next();
@@ -275,7 +295,9 @@ fn run(plan: &Plan, writer: BorrowedFd<'_>, step: &mut u16) -> std::result::Resu
     next();
     exec::close_others(process.user.umask)?;
     next();
-    seccomp::install(&plan.filter)?;
+    if process.no_new_privileges {
+        seccomp::install(&plan.filter)?;
+    }
     next();
     report::send(writer, Message::AboutToExec).map_err(Fault::of(0))?;
     Err(exec::run(&plan.exec))

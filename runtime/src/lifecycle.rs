@@ -13,7 +13,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use crate::blueprint::Blueprint;
+use crate::blueprint::{self, Blueprint};
 use crate::error::{Error, Result};
 use crate::oci::{self, Request};
 use crate::report::Outcome;
@@ -21,7 +21,8 @@ use crate::runtime::{Container, Runtime};
 use crate::spec::{Id, Spec};
 use crate::start::{Start, failure};
 use crate::state::{Directory, Process, State, Status, check_root, observe};
-use crate::{sys, wait};
+use crate::sys::{self, FilterInstruction};
+use crate::wait;
 
 impl Runtime {
     /// Starts a container from a bundle, as [`Runtime::run`] does from a [`Spec`]. `console` is a socket to
@@ -143,20 +144,17 @@ impl Runtime {
         }
     }
 
-    /// The box's blueprint as it was made: for `exec`.
-    pub(crate) fn blueprint(&self, state: &State, directory: &Directory) -> Result<Option<Blueprint>> {
+    /// The box's process and filter as its bundle had them: for `exec`. The rest of the bundle may be gone.
+    pub(crate) fn configured(
+        &self,
+        directory: &Directory,
+    ) -> Result<Option<(blueprint::Process, Vec<FilterInstruction>)>> {
         let path = directory.config();
         let text = match fs::read_to_string(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             other => other.map_err(|e| Error::io("state", path.display().to_string(), &e))?,
         };
-        let request = Request {
-            id: state.id.clone(),
-            bundle: state.bundle.clone(),
-            cgroup_parent: "/tare".into(),
-            missing_limits: crate::MissingLimits::Refuse,
-        };
-        oci::blueprint(&request, &oci::parse(&text)?).map(Some)
+        oci::confined_process(&oci::parse(&text)?).map(Some)
     }
 }
 

@@ -16,6 +16,7 @@
 
 pub mod bpf;
 mod fork;
+pub mod handover;
 pub mod mount;
 pub mod terminal;
 

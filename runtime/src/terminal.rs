@@ -49,14 +49,23 @@ pub(crate) fn prepare(wanted: bool, console: Option<BorrowedFd<'_>>) -> Result<O
     }
 }
 
+/// Whether the terminal is shown as /dev/console too: that of the box is, that of an `exec` is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Console {
+    Shown,
+    Hidden,
+}
+
 /// In the child, once /dev is there.
-pub(crate) fn open(plan: Option<&Plan>) -> std::result::Result<(), Fault> {
+pub(crate) fn open(plan: Option<&Plan>, show: Console) -> std::result::Result<(), Fault> {
     let Some(plan) = plan else { return Ok(()) };
     let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
     let outer = open_multiplexer(flags).map_err(Fault::of(0))?;
     terminal::unlock(outer.as_fd()).map_err(Fault::of(0))?;
     let inner = terminal::peer(outer.as_fd()).map_err(Fault::of(1))?;
-    console(inner.as_fd()).map_err(Fault::of(2))?;
+    if show == Console::Shown {
+        console(inner.as_fd()).map_err(Fault::of(2))?;
+    }
     terminal::make_controlling(inner.as_fd()).map_err(Fault::of(1))?;
     terminal::send(plan.socket.as_fd(), outer.as_fd()).map_err(Fault::of(3))?;
     dup2_stdin(&inner)

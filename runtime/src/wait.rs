@@ -22,6 +22,10 @@ use crate::error::{Error, Result};
 use crate::report::{self, Outcome};
 use crate::state::Directory;
 
+/// What is said through the gate.
+const GO: &[u8; 1] = b"1";
+const NO: &[u8; 1] = b"0";
+
 /// The box's side, opened before the fork.
 #[derive(Debug)]
 pub(crate) struct Gate {
@@ -48,12 +52,15 @@ impl Gate {
     /// In the child: waits for `start`, or for a signal that ends it.
     ///
     /// # Errors
-    /// What read(2) reports.
+    /// ECANCELED if it is not to start, what read(2) reports.
     pub(crate) fn wait(&self) -> std::result::Result<(), Errno> {
+        let mut word = [0];
         loop {
-            match read(&self.gate, &mut [0]) {
+            match read(&self.gate, &mut word) {
                 Err(Errno::EINTR) => {}
-                other => return other.map(drop),
+                Err(errno) => return Err(errno),
+                Ok(_) if word == *GO => return Ok(()),
+                Ok(_) => return Err(Errno::ECANCELED),
             }
         }
     }
@@ -64,9 +71,35 @@ impl Gate {
     }
 }
 
-/// Whether a box still waits.
+/// Whether a box still waits: it alone reads there, until its exec. That the pipe exists says less, for a
+/// `start` that was killed may have left it.
 pub(crate) fn is_waiting(directory: &Directory) -> bool {
-    fs::symlink_metadata(directory.gate()).is_ok()
+    key(&directory.gate()).is_ok()
+}
+
+/// Opens the gate for writing, which fails where nobody reads.
+fn key(gate: &Path) -> io::Result<fs::File> {
+    OpenOptions::new().write(true).custom_flags(nix::libc::O_NONBLOCK).open(gate)
+}
+
+/// Ends a box of which nobody but its gate knows, for the `create` that made it was killed, and waits until
+/// it has ended.
+///
+/// # Errors
+/// [`Error::Step`].
+pub(crate) fn dismiss(directory: &Directory) -> Result<()> {
+    let (gate, ear) = (directory.gate(), directory.report());
+    let fault = |errno| Error::at("kill", gate.display().to_string(), errno);
+    let (Ok(reader), Ok(key)) = (listen(&ear), key(&gate)) else { return Ok(()) };
+    write(&key, NO).map_err(fault)?;
+    report::receive(&reader).map(drop).map_err(fault)
+}
+
+/// Opens the ear: without waiting for the other side, while reading waits.
+fn listen(ear: &Path) -> io::Result<fs::File> {
+    let reader = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(ear)?;
+    fcntl(&reader, FcntlArg::F_SETFL(OFlag::empty()))?;
+    Ok(reader)
 }
 
 /// Lets the box go on, and waits until it executes its command or says why not.
@@ -78,16 +111,10 @@ pub(crate) fn open_gate(directory: &Directory) -> Result<Outcome> {
         let path = path.display().to_string();
         move |error: io::Error| Error::io("start", path.clone(), &error)
     };
-    let open = |path: &Path, options: &mut OpenOptions| {
-        options.custom_flags(nix::libc::O_NONBLOCK).open(path).map_err(fault(path))
-    };
     let (gate, ear) = (directory.gate(), directory.report());
-    let reader = open(&ear, OpenOptions::new().read(true))?;
-    let key = open(&gate, OpenOptions::new().write(true))?;
-    // Opening was not to wait; reading is.
-    fcntl(&reader, FcntlArg::F_SETFL(OFlag::empty()))
-        .map_err(|errno| Error::at("start", ear.display().to_string(), errno))?;
-    write(&key, b"1").map_err(|errno| Error::at("start", gate.display().to_string(), errno))?;
+    let reader = listen(&ear).map_err(fault(&ear))?;
+    let key = key(&gate).map_err(fault(&gate))?;
+    write(&key, GO).map_err(|errno| Error::at("start", gate.display().to_string(), errno))?;
     let outcome = report::receive(&reader).map_err(|errno| Error::at("start", "report pipe", errno))?;
     for path in [gate, ear] {
         fs::remove_file(&path).map_err(fault(&path))?;
@@ -115,5 +142,18 @@ mod tests {
         assert_eq!(open_gate(&directory).expect("start"), Outcome::Executed);
         waiting.join().expect("join");
         assert!(!is_waiting(&directory));
+    }
+
+    #[test]
+    fn a_dismissed_box_does_not_go_on() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let directory = Directory::new(dir.path(), &crate::Id::new("x").expect("id"));
+        fs::create_dir(directory.path()).expect("mkdir");
+        let gate = Gate::make(&directory).expect("gate");
+        let waiting = std::thread::spawn(move || gate.wait().expect_err("dismissed"));
+        dismiss(&directory).expect("dismiss");
+        assert_eq!(waiting.join().expect("join"), Errno::ECANCELED);
+        // Nobody there: nothing to do.
+        dismiss(&directory).expect("dismiss");
     }
 }

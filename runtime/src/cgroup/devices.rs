@@ -27,7 +27,7 @@ pub(super) fn write(directory: &Path, rules: &[DeviceRule]) -> Result<(), Refusa
     for rule in reduce(rules).map_err(refused)? {
         let file = if rule.allow { &mut allow } else { &mut deny };
         let name = if rule.allow { "devices.allow" } else { "devices.deny" };
-        file.write_all(line(&rule).as_bytes()).map_err(Refusal::new(&directory.join(name)))?;
+        file.write_all(rule.line().as_bytes()).map_err(Refusal::new(&directory.join(name)))?;
     }
     Ok(())
 }
@@ -87,15 +87,6 @@ fn covers(one: &DeviceRule, other: &DeviceRule) -> bool {
     all(one.major, other.major) && all(one.minor, other.minor)
 }
 
-/// A rule as the kernel reads it.
-fn line(rule: &DeviceRule) -> String {
-    let number = |number: Option<u32>| number.map_or_else(|| "*".to_owned(), |n| n.to_string());
-    match rule.kind {
-        'a' => "a".to_owned(),
-        kind => format!("{kind} {}:{} {}", number(rule.major), number(rule.minor), rule.access_letters()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,7 +97,7 @@ mod tests {
     /// "+" or "-", then the words of the kernel.
     fn reduced(rules: &[DeviceRule]) -> Result<Vec<String>, &'static str> {
         let sign = |rule: &DeviceRule| if rule.allow { '+' } else { '-' };
-        Ok(reduce(rules)?.iter().map(|rule| format!("{}{}", sign(rule), line(rule))).collect())
+        Ok(reduce(rules)?.iter().map(|rule| format!("{}{}", sign(rule), rule.line())).collect())
     }
 
     fn rule(sign: char, kind: char, major: Option<u32>, minor: Option<u32>, letters: &str) -> DeviceRule {

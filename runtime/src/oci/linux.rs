@@ -158,8 +158,7 @@ fn limits(resources: &oci::LinuxResources) -> Result<Limits> {
         limits.pids = positive("linux.resources.pids.limit", Some(pids.limit()))?;
     }
     if let Some(cpu) = resources.cpu() {
-        let rest = cpu.clone();
-        let mut rest = rest;
+        let mut rest = cpu.clone();
         rest.set_quota(None).set_period(None);
         refuse(rest != oci::LinuxCpu::default(), "linux.resources.cpu (all but quota and period)")?;
         let period = cpu.period().unwrap_or(100_000);
@@ -167,7 +166,12 @@ fn limits(resources: &oci::LinuxResources) -> Result<Limits> {
             return Err(fault("linux.resources.cpu.period", "is 0"));
         }
         let quota = positive("linux.resources.cpu.quota", cpu.quota())?;
-        limits.cpus = quota.map(|quota| MilliCpus((quota.saturating_mul(1000) / period) as u32));
+        let thousandths = |quota: u64| {
+            u32::try_from(quota.saturating_mul(1000) / period).map(MilliCpus).map_err(|_| {
+                fault("linux.resources.cpu.quota", format!("{quota} is more CPUs than there are"))
+            })
+        };
+        limits.cpus = quota.map(thousandths).transpose()?;
         if limits.cpus.is_some_and(|cpus| cpus.0 < 10) {
             return Err(fault("linux.resources.cpu.quota", "the least share is a hundredth of a CPU"));
         }
@@ -209,7 +213,13 @@ fn device_rules(rules: &[oci::LinuxDeviceCgroup]) -> Result<Vec<DeviceRule>> {
         let bits = DeviceRule::access(&access)
             .ok_or_else(|| fault(format!("{place}.access"), format!("{access:?} is not of r, w and m")))?;
         let (major, minor) = (number("major", rule.major())?, number("minor", rule.minor())?);
-        all.push(DeviceRule { allow: rule.allow(), kind, major, minor, access: bits });
+        let rule = DeviceRule { allow: rule.allow(), kind, major, minor, access: bits };
+        match rule {
+            // The kernel's "all" is all of it, whatever else stands in the line.
+            DeviceRule { kind: 'a', access: 7, major: None, minor: None, .. } => all.push(rule),
+            DeviceRule { kind: 'a', .. } => all.extend(['b', 'c'].map(|kind| DeviceRule { kind, ..rule })),
+            _ => all.push(rule),
+        }
     }
     all.extend(DEVICE_RULES.iter().filter(|rule| rule.allow));
     Ok(all)

@@ -20,10 +20,10 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime as oci;
 use serde::Deserialize;
 
-use crate::blueprint::{Blueprint, Root, RootKind};
+use crate::blueprint::{Blueprint, Process, Root, RootKind};
 use crate::error::{Error, Result};
 use crate::spec::{Id, MissingLimits};
-use crate::sys::MsFlags;
+use crate::sys::{FilterInstruction, MsFlags};
 
 pub use print::default_config;
 pub(crate) use process::process;
@@ -138,13 +138,27 @@ pub(crate) fn blueprint(request: &Request, spec: &oci::Spec) -> Result<Blueprint
         devices: linux::devices(linux)?,
         masked: linux::masked(linux)?,
         read_only: linux::paths(linux.readonly_paths().as_deref(), "linux.readonlyPaths")?,
+        ours_alone: false,
         sysctls: linux::sysctls(linux, &namespaces)?,
         process: self::process(process)?,
-        filter: linux.seccomp().as_ref().map_or(Ok(Vec::new()), seccomp::filter)?,
+        filter: filter(Some(linux))?,
         until: None,
         namespaces,
         mounts,
     })
+}
+
+/// What one more process in such a box needs: its process, for comparison, and the filter.
+///
+/// # Errors
+/// [`Error::Spec`] naming the place in the file.
+pub(crate) fn confined_process(spec: &oci::Spec) -> Result<(Process, Vec<FilterInstruction>)> {
+    let process = spec.process().as_ref().ok_or_else(|| fault("process", "missing"))?;
+    Ok((self::process(process)?, filter(spec.linux().as_ref())?))
+}
+
+fn filter(linux: Option<&oci::Linux>) -> Result<Vec<FilterInstruction>> {
+    linux.and_then(|linux| linux.seccomp().as_ref()).map_or(Ok(Vec::new()), seccomp::filter)
 }
 
 fn check_version(version: &str) -> Result<()> {

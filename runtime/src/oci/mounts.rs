@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 use nix::sched::CloneFlags;
 use oci_spec::runtime as oci;
@@ -11,7 +11,7 @@ use oci_spec::runtime as oci;
 use super::fault;
 use crate::blueprint::{Namespaces, c_string};
 use crate::error::Result;
-use crate::mounts::{Mount, What};
+use crate::mounts::{MOST_BINDS, Mount, What};
 use crate::sys::MsFlags;
 
 /// An option's word, the flag of mount(2), the attribute of mount_setattr(2), and whether it is set or
@@ -53,12 +53,24 @@ const ATIME: u64 = 0x70;
 
 /// All of them, in order.
 pub(super) fn mounts(mounts: &[oci::Mount], namespaces: &Namespaces) -> Result<Vec<Mount>> {
-    mounts.iter().enumerate().map(|(index, mount)| one(index, mount, namespaces)).collect()
+    let all: Vec<Mount> = mounts
+        .iter()
+        .enumerate()
+        .map(|(index, mount)| one(index, mount, namespaces))
+        .collect::<Result<_>>()?;
+    let binds = all.iter().filter(|mount| matches!(mount.what, What::Bind { .. })).count();
+    if binds > MOST_BINDS {
+        return Err(fault(
+            "mounts",
+            format!("{binds} binds are more than the {MOST_BINDS} that are possible"),
+        ));
+    }
+    Ok(all)
 }
 
 fn one(index: usize, mount: &oci::Mount, namespaces: &Namespaces) -> Result<Mount> {
     let place = |field: &str| format!("mounts[{index}].{field}");
-    let target = absolute(&place("destination"), mount.destination())?;
+    let target = absolute(&place("destination"), &plain(mount.destination()))?;
     if mount.uid_mappings().is_some() || mount.gid_mappings().is_some() {
         return Err(fault(place("uidMappings"), "id-mapped mounts are not supported"));
     }
@@ -79,6 +91,7 @@ fn one(index: usize, mount: &oci::Mount, namespaces: &Namespaces) -> Result<Moun
                 set: parsed.set,
                 clear: parsed.clear,
                 recursive_attributes: parsed.recursive_attributes,
+                recursive_propagation: parsed.recursive_propagation,
             }
         }
         // Version 2 needs no list; where the controllers are is found out when the box is started.
@@ -105,6 +118,19 @@ fn one(index: usize, mount: &oci::Mount, namespaces: &Namespaces) -> Result<Moun
     Ok(Mount { target: Cow::Owned(target), what, propagation: parsed.propagation })
 }
 
+/// The same place in the plainest words, so that /proc is recognised as /proc whatever it is written as.
+/// What links do on the way is found out inside, and leads nowhere else than inside.
+fn plain(path: &Path) -> PathBuf {
+    path.components().fold(PathBuf::new(), |mut plain, part| {
+        match part {
+            Component::ParentDir => drop(plain.pop()),
+            Component::CurDir => {}
+            part => plain.push(part),
+        }
+        plain
+    })
+}
+
 fn absolute(place: &str, path: &Path) -> Result<CString> {
     if !path.is_absolute() {
         return Err(fault(place, format!("{} is not absolute", path.display())));
@@ -119,6 +145,7 @@ struct Parsed {
     recursive: bool,
     recursive_attributes: bool,
     propagation: u64,
+    recursive_propagation: bool,
     data: Vec<String>,
 }
 
@@ -131,6 +158,7 @@ impl Parsed {
             recursive: false,
             recursive_attributes: false,
             propagation: 0,
+            recursive_propagation: false,
             data: Vec::new(),
         }
     }
@@ -141,11 +169,11 @@ impl Parsed {
             if attribute & ATIME != 0 {
                 self.clear |= ATIME;
             }
-            if *set {
-                self.set |= attribute
-            } else {
-                self.clear |= attribute
-            }
+            // Of two that contradict each other the later one counts.
+            let (on, off) =
+                if *set { (&mut self.set, &mut self.clear) } else { (&mut self.clear, &mut self.set) };
+            *on |= attribute;
+            *off &= !(attribute & !ATIME);
             return Ok(());
         }
         if let Some((_, attribute)) = RECURSIVE.iter().find(|(word, _)| *word == option) {
@@ -155,6 +183,7 @@ impl Parsed {
         }
         if let Some((_, flag)) = PROPAGATION.iter().find(|(word, _)| *word == option) {
             self.propagation = flag.bits();
+            self.recursive_propagation = option.starts_with('r');
             return Ok(());
         }
         match option {

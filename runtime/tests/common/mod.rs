@@ -2,6 +2,8 @@
 //! private cgroup parent, and the check that nothing is left.
 #![allow(dead_code)] // each test program uses its own part
 
+pub(crate) mod bundle;
+
 use std::fs;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
