@@ -124,3 +124,18 @@ fn a_real_machine_is_measured_and_labelled() {
     assert!(qemu.command.iter().any(|word| word.contains("NONCE")), "{:?}", qemu.command);
     assert_eq!(left_of(&document.run.id), Vec::<std::path::PathBuf>::new());
 }
+
+#[test]
+fn a_box_in_stock_is_a_row_of_its_own_mode_with_its_preparation() {
+    use tare_reports::document::Mode;
+    let Some(document) = five_rounds("process,tare-lib,tare-pool", "tare-pool") else { return };
+    for quantity in ["ready", "prepare", "teardown", "cpu"] {
+        assert_eq!(values(&document, "tare-pool", quantity).len(), 5, "{quantity}");
+    }
+    let pooled = document.series.iter().filter(|series| series.contender == "tare-pool");
+    assert!(pooled.clone().all(|series| series.mode == Mode::Pool));
+    // What the start does not do was done before: making the box takes longer than starting it.
+    let [ready, prepare] = ["ready", "prepare"].map(|q| median(values(&document, "tare-pool", q)));
+    assert!(ready < prepare, "{ready} against {prepare} ns");
+    assert!(ready < median(values(&document, "tare-lib", "ready")));
+}
