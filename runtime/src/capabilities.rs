@@ -8,7 +8,10 @@
 //! never come back. Inheritable and ambient sets are empty unless a bundle asks for them, for they
 //! survive a change of user (CVE-2022-24769).
 //!
-//! Man page: capabilities(7). Look at it: `grep Cap /proc/self/status` inside, `capsh --decode=...`
+//! Steps: `bounding-set`, `identity`, `capabilities`.
+//!
+//! Man page: capabilities(7). Look at it: `grep Cap /proc/self/status` inside; outside
+//! `capsh --decode=00000000a00425fb` names the bits (Debian: libcap2-bin)
 
 use nix::errno::Errno;
 

@@ -7,6 +7,8 @@
 //!
 //! The command is searched in the box's root with the box's PATH, never on the host.
 //!
+//! Steps: `oom-score`, `command`, `stdio`, `no-new-privileges`, `descriptors`, `exec`.
+//!
 //! Man pages: execve(2), close_range(2). Look at it: `ls -l /proc/self/fd` inside
 
 use std::ffi::CString;

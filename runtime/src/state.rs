@@ -7,6 +7,8 @@
 //! A process id alone is not enough to find a process again, for the kernel reuses them; the time at
 //! which it started, which the kernel tells too, makes it certain.
 //!
+//! Step: `state`.
+//!
 //! Man page: proc_pid_stat(5), field 22. Look at it: `cat /run/tare/*/state.json`
 
 use std::collections::BTreeMap;

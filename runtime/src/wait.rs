@@ -5,6 +5,8 @@
 //! with a name, in the state directory: the box reads, `start` writes one byte. A second such pipe takes
 //! the box's last report, for `create`, who had an ear for it, is gone.
 //!
+//! Step: `wait-for-start`.
+//!
 //! Man page: fifo(7). Look at it: `tare-runtime create --bundle DIR box; ls -l /run/tare/box`
 
 use std::fs::{self, OpenOptions};

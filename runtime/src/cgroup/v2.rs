@@ -1,10 +1,11 @@
 //! Cgroup version 2: one tree, and a controller works in a directory only if every directory above it
 //! passes the controller on.
 //!
-//! The new process is born inside (`CLONE_INTO_CGROUP`), so nothing is moved at all.
+//! The new process is born inside (`CLONE_INTO_CGROUP`), so nothing is moved at all. Without the
+//! passing on, the limit's file is not there to be written.
 //!
 //! Man page: cgroups(7), "Cgroups version 2"; clone(2), CLONE_INTO_CGROUP. Look at it:
-//! `cat /sys/fs/cgroup/cgroup.subtree_control`
+//! `cat /sys/fs/cgroup/cgroup.subtree_control /sys/fs/cgroup/tare/*/memory.max` (hybrid: below `unified`)
 
 use std::fs::{self, OpenOptions};
 use std::io;

@@ -1,4 +1,7 @@
 //! The `linux` object of a bundle: namespaces, cgroup, devices, covered paths, settings.
+//!
+//! Man page: config-linux.md of the specification. Look at it:
+//! `tare-runtime spec; grep -A40 '"linux"' config.json`
 
 use std::borrow::Cow;
 use std::ffi::CStr;

@@ -6,7 +6,7 @@
 //! says is checked here, all of it, before anything is made, and becomes a [`Blueprint`]; what we do not
 //! know how to do is refused with its place in the file, and never passed over.
 //!
-//! Look at it: `tare-runtime spec`
+//! Man page: config.md of the specification. Look at it: `tare-runtime spec; cat config.json`
 
 mod linux;
 mod mounts;

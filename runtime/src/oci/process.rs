@@ -1,4 +1,7 @@
 //! The process of a bundle: command, identity, capabilities, resource limits.
+//!
+//! Man page: config.md of the specification, "Process". Look at it:
+//! `tare-runtime spec; grep -A60 '"process"' config.json`
 
 use nix::sys::resource::Resource;
 use oci_spec::runtime as oci;

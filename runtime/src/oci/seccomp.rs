@@ -1,4 +1,7 @@
 //! The system call filter of a bundle.
+//!
+//! Man page: config-linux.md of the specification, "Seccomp". Look at it:
+//! `tare-runtime spec; grep -A20 '"seccomp"' config.json`
 
 use std::str::FromStr;
 

@@ -8,6 +8,8 @@
 //! list of n comparisons is run n times about 900 times, which costs more than all mounts of the box
 //! together; a binary search needs some seven comparisons.
 //!
+//! Steps: `seccomp`, or earlier `seccomp-by-right`.
+//!
 //! Man page: seccomp(2), bpf(4). Look at it: `grep Seccomp /proc/self/status` inside
 
 mod assemble;

@@ -7,6 +7,9 @@
 //!
 //! The C library has no wrapper for clone3, and none could return twice on a borrowed stack: the child
 //! begins in [`enter`], at the top of a fresh stack.
+//!
+//! Man pages: clone(2), "clone3()"; vfork(2). Look at it:
+//! `strace -f -e clone3 tare-runtime run --rootfs DIR box -- /bin/true`
 
 use std::ffi::{c_int, c_void};
 use std::mem::ManuallyDrop;
