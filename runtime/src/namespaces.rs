@@ -10,12 +10,12 @@
 //! the host's /proc would still show the host's processes. `mounts.rs` mounts a new one.
 //!
 //! The first process of a pid namespace is process 1 there, and the kernel keeps it as it keeps the host's: a
-//! signal from inside for which it has no handler is dropped, KILL always; and when it ends, all others of its
-//! namespace are killed. So `kill -9 1` inside does nothing. Outside it is a process with an ordinary number,
-//! and KILL from there ends the whole box.
+//! signal for which it has no handler is dropped, and from inside KILL is too, for which nobody can have one;
+//! and when it ends, all others of its namespace are killed. So `kill -9 1` inside does nothing. Outside it
+//! is a process with an ordinary number, KILL works, and ends the whole box.
 //!
-//! The cgroup namespace is made last, by a process that is in its cgroup already: it shows the cgroup in which
-//! its maker is at that moment as `/`.
+//! The cgroup namespace is made last, by a process that is in its cgroup already: it shows the cgroup in
+//! which its maker is at that moment as `/`.
 //!
 //! Steps: `join`, `session`, `cgroup-namespace`, `hostname`.
 //!

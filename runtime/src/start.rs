@@ -1,8 +1,8 @@
 //! The outer half of a start: what happens in the caller, before the fork and after it.
 //!
 //! Everything is written down before it is made, made before the fork where it can be, and taken back if
-//! any step fails: a failed start leaves nothing. Without the second half of that sentence every error would
-//! cost a cgroup and a directory.
+//! any step fails: a failed start leaves nothing. Without that every error would cost a cgroup
+//! and a directory.
 //!
 //! Step: `prepare`.
 //!

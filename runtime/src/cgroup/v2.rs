@@ -83,8 +83,8 @@ pub(super) fn limit(place: &Place, limits: &Limits) -> Result<Refused, Refusal> 
 /// Controllers whose limits are not in force, each with what the kernel said.
 type Refused = Vec<(Controller, Refusal)>;
 
-/// A new directory below a threaded one is of no use until it is threaded too, and then takes no process
-/// from outside.
+/// A threaded cgroup holds single threads and not whole processes. A new directory below one is of no use
+/// until it is threaded too, and then takes no process from outside.
 fn check_type(place: &Place) -> Result<(), Refusal> {
     let path = place.directory.join("cgroup.type");
     match fs::read_to_string(&path) {

@@ -1,5 +1,7 @@
 //! The system call filter of a bundle.
 //!
+//! A bundle without one has none: every call of the kernel is within its reach then.
+//!
 //! Man page: config-linux.md of the specification, "Seccomp". Look at it:
 //! `tare-runtime spec; grep -A20 '"seccomp"' config.json`
 
