@@ -1,7 +1,7 @@
 //! The root: from "a directory somewhere" to "/", with nothing of the host behind it.
 //!
-//! `chroot` only changes where the lookup of a path begins. The host's files are still mounted, and root walks out to them: it opens `/`,
-//! calls chroot for a directory below, and now stands above its root, where
+//! `chroot` only changes where the lookup of a path begins. The host's files are still mounted, and root
+//! walks out to them: it opens `/`, calls chroot for a directory below, and now stands above its root, where
 //! `..` leads on upwards. `pivot_root` swaps the root mount of the whole mount namespace, and then the old
 //! one is unmounted: there is nothing left to walk out to, and a chroot inside leads nowhere but inside.
 //!
