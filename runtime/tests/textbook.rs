@@ -157,7 +157,9 @@ fn what_the_readme_says_to_try_works() {
     assert!(blocks.len() > 4, "{blocks:?}");
     // Its name is also a cgroup, and other tests may run this at the same time.
     let id = format!("mybox-{}", std::process::id());
-    let script = blocks.concat().replace("mybox", &id);
+    // A command that fails must not leave its box: whoever waits in it would also hold our pipes.
+    let clean = "trap 'tare-runtime delete --force mybox 2>/dev/null || true' EXIT\n";
+    let script = format!("{clean}{}", blocks.concat()).replace("mybox", &id);
     let path = format!("{}:{}", lab.path().join("path").display(), std::env::var("PATH").unwrap_or_default());
     let output = Command::new("timeout")
         .args(["120", "sh", "-eu", "-c", &script])
