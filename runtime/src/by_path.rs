@@ -14,7 +14,7 @@ use std::borrow::Cow;
 use std::ffi::CStr;
 
 use nix::errno::Errno;
-use nix::sys::stat::{SFlag, makedev, stat};
+use nix::sys::stat::{SFlag, lstat, makedev};
 
 use crate::blueprint::Mask;
 use crate::confinement::Cover;
@@ -28,7 +28,7 @@ const EMPTY: MsFlags =
 /// As [`mounts::cover`](crate::mounts::cover).
 pub(crate) fn cover(masks: &[Mask]) -> Result<(), Fault> {
     // Its absence must not be taken for the absence of what it is to cover.
-    let null = stat(c"/dev/null").map_err(|_| Errno::ENODEV).map_err(Fault::of(0))?;
+    let null = lstat(c"/dev/null").map_err(|_| Errno::ENODEV).map_err(Fault::of(0))?;
     if null.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFCHR.bits() || null.st_rdev != makedev(1, 3) {
         return Err(Fault { object: 0, errno: Errno::ENODEV });
     }

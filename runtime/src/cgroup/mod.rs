@@ -54,6 +54,11 @@ pub struct Group {
     entry: Entry,
 }
 
+/// For [`crate::load_device_program`].
+pub(crate) fn load_default_program() -> std::result::Result<OwnedFd, nix::errno::Errno> {
+    bpf::load_default()
+}
+
 /// What the new process needs to get in, opened before the fork.
 #[derive(Debug, Default)]
 pub struct Entry {

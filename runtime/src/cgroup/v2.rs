@@ -170,13 +170,13 @@ fn check_entry(place: &Place) -> Result<(), Refusal> {
     OpenOptions::new().write(true).open(&path).map(drop).map_err(|error| Refusal { path, error, why })
 }
 
-/// The directory, to be born in, and for the program that decides about devices, which does not take a
-/// descriptor opened with O_PATH.
+/// The directory, to be born in, and for the program that decides about devices.
 ///
 /// # Errors
 /// This user may not be.
 pub(super) fn open(place: &Place) -> Result<OwnedFd, Refusal> {
     check_entry(place)?;
-    let open = OpenOptions::new().read(true).custom_flags(nix::libc::O_DIRECTORY).open(&place.directory);
+    let flags = nix::libc::O_PATH | nix::libc::O_DIRECTORY;
+    let open = OpenOptions::new().read(true).custom_flags(flags).open(&place.directory);
     open.map(OwnedFd::from).map_err(Refusal::new(&place.directory))
 }
