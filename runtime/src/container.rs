@@ -3,7 +3,7 @@
 //! A container is an ordinary process that went through [`RECIPE`]. The first steps run in the caller
 //! and make what can fail and what takes memory; then the process is forked into its new namespaces;
 //! the other steps run in it, one after another, until the last turns it into the command. Read the
-//! list from top to bottom and open the file of each mechanism as you come to it.
+//! list from top to bottom; the head of each mechanism's file names its steps.
 //!
 //! Man pages: namespaces(7), cgroups(7), pivot_root(2), execve(2). Look at it:
 //! `strace -f tare-runtime run -d --rootfs DIR box -- /bin/true`
@@ -222,7 +222,7 @@ pub const RECIPE: &[Step] = &[
     ),
     inside(
         "seccomp-by-right",
-        "the filter, where it takes the right to install one: without no-new-privileges",
+        "without no-new-privileges: the filter already here, where we still have the right",
         |c| c.filter(false),
         |p, _| format!("filter of {} instructions", p.blueprint.filter.len()),
     ),

@@ -2,7 +2,8 @@
 //!
 //! Killing the first process of a pid namespace makes the kernel kill all others in it. Its pidfd turns
 //! readable when it has ended, so nobody has to poll. Namespaces and the mounts in them go with the last
-//! process by themselves; that is why they are made inside.
+//! process by themselves; that is why they are made inside. Without a pid namespace we would chase processes
+//! that fork faster than we kill them.
 //!
 //! Man pages: pidfd_send_signal(2), pid_namespaces(7). Look at it: `tare-runtime delete --force box`
 

@@ -1,4 +1,9 @@
 //! The system call filter of a bundle.
+//!
+//! A bundle without one has none: every call of the kernel is within its reach then.
+//!
+//! Man page: config-linux.md of the specification, "Seccomp". Look at it:
+//! `tare-runtime spec; grep -A20 '"seccomp"' config.json`
 
 use std::str::FromStr;
 

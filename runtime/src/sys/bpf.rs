@@ -1,7 +1,7 @@
 //! bpf(2), as far as a program that decides about devices needs it.
 //!
-//! Man page: bpf(2); `linux/bpf.h` has the numbers. Look at it: `strace -e bpf tare-runtime run ...` on a
-//! host with cgroup version 2
+//! Man page: bpf(2); `linux/bpf.h` has the numbers. Look at it:
+//! `strace -f -e bpf tare-runtime run --rootfs DIR box -- /bin/true` on a host with cgroup version 2
 
 use std::ffi::{CStr, c_int, c_long};
 use std::mem::size_of;
