@@ -22,6 +22,7 @@ mod blueprint;
 mod by_path;
 mod capabilities;
 pub mod cgroup;
+mod child;
 pub mod confinement;
 pub mod container;
 mod delete;

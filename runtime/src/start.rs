@@ -15,7 +15,8 @@ use nix::sched::CloneFlags;
 
 use crate::blueprint::{Blueprint, c_string};
 use crate::cgroup::{self, Group, Layout, Version};
-use crate::container::{Act, Child, Plan, RECIPE, Step};
+use crate::child::{Child, Plan};
+use crate::container::{Act, RECIPE, Step};
 use crate::error::{Error, Result};
 use crate::mounts::What;
 use crate::pool::Door;
