@@ -173,7 +173,7 @@ fn the_cpu_time_of_the_box_is_counted() {
 
 #[test]
 fn a_leak_fails_the_whole_sample() {
-    use tare::measures::{Measure, startup::Startup};
+    use tare::measures::{Pass, startup::Startup};
     use tare::record::{Record, Visit};
     let out = tempfile::tempdir().unwrap();
     let fixture =
