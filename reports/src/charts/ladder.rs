@@ -1,7 +1,7 @@
 //! The ladder: time or memory with each mechanism more, and what each adds.
 
 use super::canvas::{Align, Canvas, Drawn, FIGURE, Ink, Label, NAME, SMALL, Type, fit, paint};
-use super::lanes::{hue, p_value, trimmed};
+use super::lanes::{p_value, trimmed};
 use super::scale::Linear;
 use super::topic::{Table, Topic};
 use super::{Chart, Format};
@@ -16,6 +16,8 @@ pub(super) struct Ladder;
 
 /// Room above the first rung for the heads of the panels, px.
 const TOP: i32 = 34;
+/// The colour of a step that is no chance; those without a verdict are grey, as some contenders' hues are.
+const SURE: Ink = Ink::Hue(3);
 /// Half the height of a step, px.
 const HALF: i32 = 6;
 
@@ -99,16 +101,21 @@ impl Chart for Ladder {
             (false, Lang::En) => " At the right, in the same way, the host memory of one idle box.",
             (false, Lang::Zh) => "右侧以同样方式给出一个空闲盒子占用的宿主机内存。",
         };
+        let failed = match (own(topic).iter().any(|it| it.failed > 0), lang) {
+            (false, _) => "",
+            (true, Lang::En) => " Red crosses mark rungs of which some samples failed.",
+            (true, Lang::Zh) => "红叉标出有失败样本的级。",
+        };
         match lang {
             Lang::En => format!(
                 "From top to bottom each box has one mechanism more. A bar reaches from the median of the rung before \
                  to the rung's own, marked with its 95 % interval. The figure is what the mechanism adds: the median \
                  of the differences within rounds. \"No verdict\", in grey: the permutation test does not show a \
-                 difference.{beside}"
+                 difference.{beside}{failed}"
             ),
             Lang::Zh => format!(
                 "自上而下，每个盒子多一种机制。横条从上一级的中位数延伸到本级的中位数，并标出其 95 % 区间。数字为该机制增加的量：\
-                 轮内差值的中位数。灰色的“无结论”表示置换检验未能显示差异。{beside}"
+                 轮内差值的中位数。灰色的“无结论”表示置换检验未能显示差异。{beside}{failed}"
             ),
         }
     }
@@ -127,7 +134,6 @@ impl Chart for Ladder {
         if !others.is_empty() {
             panels.push(Panel::new(others, head("memory", lang), places[1].0, places[1].1));
         }
-        let ink = topic.lanes.first().map_or(Ink::Strong, |lane| hue(topic, lane));
         let label = Label::of(self, topic, lang, format);
         paint(&label, (format.width(), bottom + 30), |canvas| {
             for index in 0..=names.len() {
@@ -138,14 +144,14 @@ impl Chart for Ladder {
                 frame(canvas, &layout, panel, bottom, lang)?;
             }
             for (index, (name, failed)) in names.iter().enumerate() {
-                let room = if format == Format::Wide { 150 } else { 140 };
+                let room = if format == Format::Wide { 152 } else { 165 };
                 canvas.text(&fit(name, NAME.size, room), (4, layout.text(index)), NAME, Align::Start)?;
                 for panel in &panels {
                     // The second quantity may lack a rung of the first.
                     let found = panel.rungs.iter().position(|it| it.name == *name);
                     let Some(at) = found else { continue };
                     let before = at.checked_sub(1).and_then(|it| panel.rungs[it].median);
-                    step(canvas, &layout, panel, (index, at), before, ink, lang)?;
+                    step(canvas, &layout, panel, (index, at), before, lang)?;
                 }
                 if *failed > 0 {
                     canvas.cross((panels[0].plot.1 + 2, layout.middle(index)), Ink::Danger.at(1.0))?;
@@ -227,7 +233,7 @@ fn frame(canvas: &mut Canvas, layout: &Layout, panel: &Panel, bottom: i32, lang:
             let middle = layout.middle(index);
             canvas.line((at, middle - HALF - 4), (at, middle + HALF + 4), Ink::Grid.at(1.0), 1)?;
         }
-        let x = at.clamp(panel.plot.0 + 4, panel.plot.1 - 8);
+        let x = at.clamp((panel.plot.0 + 4).max(16), panel.plot.1 - 8);
         canvas.text(&trimmed(&shown(value, unit)), (x, bottom + 15), SMALL, Align::Middle)?;
     }
     Ok(())
@@ -240,13 +246,12 @@ fn step(
     panel: &Panel,
     (index, at): (usize, usize),
     before: Option<f64>,
-    ink: Ink,
     lang: Lang,
 ) -> Drawn {
     let rung = &panel.rungs[at];
     let (y, place) = (layout.middle(index), |value| panel.axis.place(value));
     let sure = rung.adds.is_none_or(|it| it.difference == Difference::Differs);
-    let ink = if sure { ink } else { Ink::Muted };
+    let ink = if sure { SURE } else { Ink::Muted };
     let Some(median) = rung.median else {
         return canvas.text("n/a", (panel.figures, layout.text(index)), SMALL, Align::End);
     };
@@ -265,7 +270,9 @@ fn step(
     canvas.line((to, y - HALF - 2), (to, y + HALF + 2), ink.at(1.0), 3)?;
     let right = (panel.figures, layout.text(index));
     match rung.adds {
-        None => canvas.text(&shown(median, rung.unit), right, FIGURE, Align::End),
+        // The first rung adds to nothing.
+        None if at == 0 => canvas.text(&shown(median, rung.unit), right, FIGURE, Align::End),
+        None => canvas.text("n/a", right, SMALL, Align::End),
         Some(adds) if sure => canvas.text(&signed(adds.delta, rung), right, FIGURE, Align::End),
         Some(_) => {
             let small = Type { size: 12.0, ..SMALL };
