@@ -128,10 +128,10 @@ const LADDER: Words = Words {
         ),
         (
             "`memory`: what the host uses with 64 idle boxes more, divided by 64. Use is MemTotal - MemFree - Buffers - \
-             Cached + Shmem, read once it has settled, with one box running already, so that what is shared is not \
+             Cached + Shmem, less the free pages in the CPUs' own lists, read once it has settled, with one box running already, so that what is shared is not \
              charged to each. One climb is thrown away first; rounds go there and back (ABBA).",
             "`memory`：再多 64 个空闲盒子时宿主机多用的内存除以 64。用量为 MemTotal - MemFree - Buffers - Cached + Shmem，\
-             待其稳定后读取，且事先已有一个盒子在运行，因而共享部分不计入每个盒子。先舍弃一次攀升；各轮往返进行（ABBA）。",
+             再减去各 CPU 自有列表中的空闲页，待其稳定后读取，且事先已有一个盒子在运行，因而共享部分不计入每个盒子。先舍弃一次攀升；各轮往返进行（ABBA）。",
         ),
         (
             "The first rung, `process`, is no box: its time holds pipes, spawner and exec, its memory the payload's \
