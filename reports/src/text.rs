@@ -90,7 +90,7 @@ fn rungs(document: &Document, climber: &str, quantity: &str) -> Vec<Vec<String>>
             |adds| {
                 let interval =
                     adds.interval.map_or(String::new(), |at| format!(" [{}]", range(at.low, at.high)));
-                let doubt = if adds.difference == Difference::NoVerdict { " no verdict" } else { "" };
+                let doubt = if adds.is_certain() { "" } else { " no verdict" };
                 format!("{}{interval}{doubt}", value(adds.delta, it.unit))
             },
         );

@@ -7,7 +7,7 @@ use super::topic::{Table, Topic};
 use super::{Chart, Format};
 use crate::document::Unit;
 use crate::ladder::{Rung, climb};
-use crate::stats::{Delta, Difference};
+use crate::stats::Delta;
 use crate::units::shown;
 use crate::{Error, Lang};
 
@@ -62,7 +62,7 @@ impl Layout {
         match (self.format, two) {
             (Format::Wide, true) => [((162, 470), 572), ((606, 846), 956)],
             (Format::Wide, false) => [((162, 830), 956), ((0, 0), 0)],
-            (Format::Narrow, true) => [((6, 216), 290), ((250, 394), 396)],
+            (Format::Narrow, true) => [((6, 196), 246), ((258, 390), 396)],
             (Format::Narrow, false) => [((6, 394), 396), ((0, 0), 0)],
         }
     }
@@ -110,12 +110,12 @@ impl Chart for Ladder {
             Lang::En => format!(
                 "From top to bottom each box has one mechanism more. A bar reaches from the median of the rung before \
                  to the rung's own, marked with its 95 % interval. The figure is what the mechanism adds: the median \
-                 of the differences within rounds. \"No verdict\", in grey: the permutation test does not show a \
-                 difference.{beside}{failed}"
+                 of the differences within rounds. \"No verdict\", in grey: the permutation test or the interval does not \
+                 show a difference.{beside}{failed}"
             ),
             Lang::Zh => format!(
                 "自上而下，每个盒子多一种机制。横条从上一级的中位数延伸到本级的中位数，并标出其 95 % 区间。数字为该机制增加的量：\
-                 轮内差值的中位数。灰色的“无结论”表示置换检验未能显示差异。{beside}{failed}"
+                 轮内差值的中位数。灰色的“无结论”表示置换检验或区间未能显示差异。{beside}{failed}"
             ),
         }
     }
@@ -213,10 +213,10 @@ fn head(quantity: &str, lang: Lang) -> &'static str {
 }
 
 fn verdict(delta: &Delta, lang: Lang) -> &'static str {
-    match (delta.difference, delta.delta > 0.0) {
-        (Difference::NoVerdict, _) => lang.pick("no verdict", "无结论"),
-        (Difference::Differs, true) => lang.pick("adds", "增加"),
-        (Difference::Differs, false) => lang.pick("takes away", "减少"),
+    match (delta.is_certain(), delta.delta > 0.0) {
+        (false, _) => lang.pick("no verdict", "无结论"),
+        (true, true) => lang.pick("adds", "增加"),
+        (true, false) => lang.pick("takes away", "减少"),
     }
 }
 
@@ -250,7 +250,7 @@ fn step(
 ) -> Drawn {
     let rung = &panel.rungs[at];
     let (y, place) = (layout.middle(index), |value| panel.axis.place(value));
-    let sure = rung.adds.is_none_or(|it| it.difference == Difference::Differs);
+    let sure = at == 0 || rung.adds.is_some_and(|it| it.is_certain());
     let ink = if sure { SURE } else { Ink::Muted };
     let Some(median) = rung.median else {
         return canvas.text("n/a", (panel.figures, layout.text(index)), SMALL, Align::End);

@@ -80,6 +80,15 @@ pub struct Delta {
     pub difference: Difference,
 }
 
+impl Delta {
+    /// Whether both the test and the interval say that something is added or taken away: where one stall can be
+    /// longer than all that is looked for, they may part ways.
+    pub fn is_certain(&self) -> bool {
+        let excludes = self.interval.is_some_and(|it| !it.contains(0.0));
+        excludes && self.difference == Difference::Differs
+    }
+}
+
 /// The difference of `rounds` to `base`. None where no round has both.
 pub fn difference(rounds: &Rounds, base: &Rounds, seed: u64) -> Option<Delta> {
     let deltas: Vec<f64> =
@@ -173,6 +182,9 @@ mod tests {
         let found = difference(&more, &base, 1).unwrap();
         assert_eq!((found.delta, found.pairs, found.difference), (5.0, 12, Difference::Differs));
         assert_eq!(found.interval, Some(Interval { low: 5.0, high: 5.0 }));
+        assert!(found.is_certain());
+        let doubtful = Delta { interval: Some(Interval { low: -1.0, high: 9.0 }), ..found };
+        assert!(!doubtful.is_certain() && !Delta { interval: None, ..found }.is_certain());
         let same = difference(&base, &base, 1).unwrap();
         assert_eq!((same.delta, same.difference), (0.0, Difference::NoVerdict));
         // Five pairs carry no verdict, one-sided rounds no pair.

@@ -123,8 +123,8 @@ const LADDER: Words = Words {
         (
             "`ready`: one start per rung and round, the rungs in seeded, shuffled order. What a mechanism adds is the \
              median of the differences to the rung before within rounds, with a 95 % bootstrap interval; a sign-flip \
-             permutation test decides whether it differs from nothing.",
-            "`ready`：每级每轮启动一次，各级以带种子的随机顺序进行。一种机制增加的量为轮内与上一级之差的中位数，附 95 % 自助法区间；由符号翻转置换检验判断其是否不为零。",
+             permutation test and that interval must both say that it is not nothing.",
+            "`ready`：每级每轮启动一次，各级以带种子的随机顺序进行。一种机制增加的量为轮内与上一级之差的中位数，附 95 % 自助法区间；符号翻转置换检验与该区间须同时表明其不为零。",
         ),
         (
             "`memory`: what the host uses with 64 idle boxes more, divided by 64. Use is MemTotal - MemFree - Buffers - \
