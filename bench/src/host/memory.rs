@@ -73,6 +73,15 @@ pub fn settled() -> Result<u64> {
     }
 }
 
+/// Waits until the host uses no more than this, for at most a second: network namespaces and control groups are
+/// freed by kernel workers, some time after the last process in them.
+pub fn wait_until_below(bytes: u64) {
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(1) && used().is_ok_and(|used| used > bytes) {
+        std::thread::sleep(LOOK);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -127,10 +127,11 @@ const LADDER: Words = Words {
             "`ready`：每级每轮启动一次，各级以带种子的随机顺序进行。一种机制增加的量为轮内与上一级之差的中位数，附 95 % 自助法区间；符号翻转置换检验与该区间须同时表明其不为零。",
         ),
         (
-            "`memory`: what the host uses with 64 idle boxes more, divided by 64. Use is MemTotal - MemFree - Buffers - \
+            "`memory`: what the host uses with many idle boxes more (how many, the setting above says), divided by their \
+             number. Use is MemTotal - MemFree - Buffers - \
              Cached + Shmem, less the free pages in the CPUs' own lists, read once it has settled, with one box running already, so that what is shared is not \
              charged to each. One climb is thrown away first; rounds go there and back (ABBA).",
-            "`memory`：再多 64 个空闲盒子时宿主机多用的内存除以 64。用量为 MemTotal - MemFree - Buffers - Cached + Shmem，\
+            "`memory`：再多若干空闲盒子（数目见上方设置）时宿主机多用的内存除以其数目。用量为 MemTotal - MemFree - Buffers - Cached + Shmem，\
              再减去各 CPU 自有列表中的空闲页，待其稳定后读取，且事先已有一个盒子在运行，因而共享部分不计入每个盒子。先舍弃一次攀升；各轮往返进行（ABBA）。",
         ),
         (
