@@ -170,3 +170,118 @@ fn the_page_is_drawn_again_from_the_result() {
     assert!(page.contains("lang=\"zh"), "the Chinese page says so");
     tare().arg("report").arg(run.dir.path().join("nowhere")).assert().code(1);
 }
+
+/// A scripted climber: `process` and `seccomp` by name, all other rungs alike.
+fn climber() -> Value {
+    let on = |ready: u64, memory: u64| json!({"Took": {"ready": ready, "teardown": 1, "cpu": 1, "memory": memory}});
+    json!({"contenders": [
+        {"name": "fake-a", "visits": [on(5000, 900)], "rungs": {
+            "process": [on(1000, 300), on(1200, 300)],
+            "seccomp": [on(9000, 1000)],
+            "cgroup": [{"Failed": {"failure": "start", "detail": "no cgroup here"}}],
+        }},
+        {"name": "fake-b", "visits": [took(1)]},
+    ]})
+}
+
+/// The values of a rung in a quantity, by round.
+fn rung(document: &Document, quantity: &str, name: &str) -> Vec<(u32, u32, Option<u64>)> {
+    let found = |s: &&Series| {
+        s.quantity == quantity && s.parameters.rung.as_deref() == Some(name) && s.parameters.aa.is_none()
+    };
+    let series: Vec<&Series> = document.series.iter().filter(found).collect();
+    assert_eq!(series.len(), 1, "{quantity} of {name} must be one series");
+    series[0].samples.iter().map(|s| (s.round, s.position, s.value)).collect()
+}
+
+#[test]
+fn the_ladder_records_every_rung_in_both_quantities_exactly() {
+    let run = play(&climber(), &["ladder", "--only", "fake-a", "--rounds", "30", "--seed", "7"]);
+    assert_eq!(run.output.status.code(), Some(0), "{}", run.stderr());
+    let document = run.document();
+    let rungs = tare_runtime::ladder::RUNGS;
+    for (step, name) in rungs.iter().enumerate() {
+        let ready = rung(&document, "ready", name);
+        assert_eq!(ready.len(), 30, "{name}: one start per round");
+        let expected: Vec<Option<u64>> = (0..30)
+            .map(|round| match *name {
+                "process" => Some([1000, 1200][round % 2]),
+                "seccomp" => Some(9000),
+                "cgroup" => None,
+                _ => Some(5000),
+            })
+            .collect();
+        // The A/A test visits the last rung twice; its figures are all the same.
+        assert_eq!(ready.iter().map(|it| it.2).collect::<Vec<_>>(), expected, "{name}");
+        let memory: Vec<Option<u64>> = rung(&document, "memory", name).iter().map(|it| it.2).collect();
+        let bytes = match *name {
+            "process" => Some(300),
+            "seccomp" => Some(1000),
+            "cgroup" => None,
+            _ => Some(900),
+        };
+        assert_eq!(memory, vec![bytes; 4], "{name}: a tenth of the rounds, in pairs");
+        let steps: Vec<Option<u32>> = document
+            .series
+            .iter()
+            .filter(|s| s.parameters.rung.as_deref() == Some(*name))
+            .map(|s| s.parameters.step)
+            .collect();
+        assert!(steps.iter().all(|it| *it == Some(step as u32)), "{name}: {steps:?}");
+    }
+    let again: Vec<&Series> = document.series.iter().filter(|s| s.parameters.aa == Some(true)).collect();
+    assert_eq!(again.len(), 1, "one A/A test, of time");
+    assert_eq!(again[0].parameters.rung.as_deref(), rungs.last().copied());
+    // Four rungs lie between `process` and the whole box in this script's figures: 4,000 ns and no more.
+    let climbed = tare_reports::ladder::climb(&document, "fake-a", "ready");
+    assert_eq!(climbed.last().unwrap().adds.unwrap().delta, 4000.0);
+    assert_eq!(climbed[1].failed, 30);
+    let page = std::fs::read_to_string(run.run_dir().join("index.html")).unwrap();
+    assert!(page.contains("ladder-ready-warm-fake-a-ladder-t"), "the chart is on the page");
+}
+
+#[test]
+fn the_ladders_time_is_shuffled_and_its_memory_goes_there_and_back() {
+    let run = play(&climber(), &["ladder", "--only", "fake-a", "--rounds", "60", "--seed", "3"]);
+    let document = run.document();
+    let last = tare_runtime::ladder::RUNGS.len() as u32 - 1;
+    let mut orders = std::collections::BTreeSet::new();
+    for name in tare_runtime::ladder::RUNGS {
+        let memory = rung(&document, "memory", name);
+        assert_eq!(memory.len(), 6);
+        for pair in memory.chunks(2) {
+            assert_eq!((pair[0].0 + 1, last - pair[0].1), (pair[1].0, pair[1].1), "{name}: mirrored");
+        }
+        orders.insert(memory.iter().map(|it| it.1).collect::<Vec<_>>());
+        let ready = rung(&document, "ready", name);
+        let mean = ready.iter().map(|it| f64::from(it.1)).sum::<f64>() / 60.0;
+        // 27 places, mean 13, and of 60 draws the mean's standard deviation is 1.
+        assert!((8.0..=18.0).contains(&mean), "{name} stands at {mean} of 26");
+    }
+    assert_eq!(orders.len(), 26, "each pair of rounds has an order of its own");
+}
+
+#[test]
+fn the_ladder_is_left_out_of_the_quick_profile_and_said_so() {
+    let run = play(&climber(), &["--only", "fake-a", "--rounds", "2"]);
+    let document = run.document();
+    assert!(document.series.iter().all(|s| s.measure == "startup"));
+    let left = &document.run.left_out;
+    assert!(left.iter().any(|it| it == "measure ladder: tare run ladder"), "{left:?}");
+    let run = play(&climber(), &["--only", "fake-a", "--rounds", "2", "--profile", "standard"]);
+    let document = run.document();
+    assert!(document.series.iter().any(|s| s.measure == "ladder"));
+    assert!(!document.run.left_out.iter().any(|it| it.starts_with("measure")));
+}
+
+#[test]
+fn who_cannot_climb_is_left_away_or_where_named_says_so() {
+    let run = play(&climber(), &["ladder", "--only", "fake-a,fake-b", "--rounds", "2"]);
+    assert_eq!(run.output.status.code(), Some(0), "{}", run.stderr());
+    let b = run.document().contenders.into_iter().find(|c| c.name == "fake-b").unwrap();
+    assert_eq!((b.status, b.reason.as_deref()), (Status::Skipped, Some("has no answer to ladder")));
+    let everybody_else = "tare-lib,fake-b";
+    let run = play(&climber(), &["ladder", "--skip", everybody_else, "--rounds", "2"]);
+    let names: Vec<String> = run.document().contenders.into_iter().map(|c| c.name).collect();
+    assert_eq!(names, ["fake-a"], "runc, qemu and the others have no rungs");
+}

@@ -14,6 +14,7 @@ pub mod charts;
 pub mod claims;
 pub mod document;
 mod error;
+pub mod ladder;
 pub mod lang;
 pub mod page;
 pub mod reliability;

@@ -153,15 +153,19 @@ fn drift(document: &Document) -> Rule {
             && it.parameters.concurrency.is_none_or(|it| it <= 1)
             && it.parameters.running.is_none_or(|it| it == 0)
     });
-    let each: Vec<(&str, Rounds)> = single.map(|it| (it.contender.as_str(), stats::by_round(it))).collect();
-    let host = ("the host (all contenders together)", together(&each));
-    let worst =
-        each.iter().chain([&host]).filter_map(|(who, rounds)| Some((*who, stats::drift(rounds)?))).max_by(
-            |(_, a), (_, b)| {
-                let by_certainty = a.is_certain().cmp(&b.is_certain());
-                by_certainty.then(a.change.abs().total_cmp(&b.change.abs()))
-            },
-        );
+    let named = |it: &Series| (it.contender.clone(), stats::by_round(it));
+    // The rungs of the ladder are many: one of them drifts by chance in every fourth run. Together they tell.
+    let (rungs, single): (Vec<&Series>, Vec<&Series>) = single.partition(|it| it.parameters.rung.is_some());
+    let [rungs, mut each] = [rungs, single].map(|it| it.into_iter().map(named).collect::<Vec<_>>());
+    let host = ("the host (all contenders together)".to_owned(), together(&each));
+    each.push(host);
+    each.push(("the host (all rungs of the ladder together)".to_owned(), together(&rungs)));
+    let worst = each.iter().filter_map(|(who, rounds)| Some((who, stats::drift(rounds)?))).max_by(
+        |(_, a), (_, b)| {
+            let by_certainty = a.is_certain().cmp(&b.is_certain());
+            by_certainty.then(a.change.abs().total_cmp(&b.change.abs()))
+        },
+    );
     let Some((who, worst)) = worst else {
         let figure = "no series with enough rounds".to_owned();
         return Rule { name, figure, state: State::NotJudged };
@@ -177,7 +181,7 @@ fn drift(document: &Document) -> Rule {
 
 /// How fast the host was in each round: the median over the contenders of value / the contender's median.
 /// What all have in common stands out from their noise. Empty with fewer than three contenders.
-fn together(each: &[(&str, Rounds)]) -> Rounds {
+fn together(each: &[(String, Rounds)]) -> Rounds {
     const FEWEST: usize = 3;
     let mut relative: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
     for (_, rounds) in each {

@@ -65,9 +65,10 @@ impl Summary {
         self.parameters.aa == Some(true)
     }
 
-    /// The contender's name, marked where it is the second visit of the A/A test.
+    /// What tells it apart in its table: the rung on the ladder, else the contender's name; marked where it is the second visit of the A/A test.
     pub fn label(&self) -> String {
-        if self.is_aa() { format!("{} (A/A)", self.contender) } else { self.contender.clone() }
+        let name = self.parameters.rung.as_ref().unwrap_or(&self.contender);
+        if self.is_aa() { format!("{name} (A/A)") } else { name.clone() }
     }
 
     /// Number of samples that failed, for whatever reason.
@@ -167,5 +168,7 @@ pub fn caveat(accel: Accel, base: Accel) -> Option<&'static str> {
 
 fn seed(document: &Document, series: &Series, role: &str) -> u64 {
     let aa = if series.parameters.aa == Some(true) { "aa" } else { "" };
-    stats::derive_seed(document.run.seed, &[&series.measure, &series.quantity, &series.contender, aa, role])
+    let mut uses = vec![&*series.measure, &series.quantity, &series.contender, aa, role];
+    uses.extend(series.parameters.rung.as_deref());
+    stats::derive_seed(document.run.seed, &uses)
 }

@@ -3,6 +3,7 @@
 use crate::audit;
 use crate::charts::Topic;
 use crate::document::{Document, Status, Verdict};
+use crate::ladder::climb;
 use crate::stats::Difference;
 use crate::summary::{Comparison, Summary, summarise};
 use crate::units::{percent, ratio, value};
@@ -15,8 +16,12 @@ pub fn table(document: &Document) -> String {
     for topic in Topic::all(document, &summaries) {
         out.push(String::new());
         out.push(format!("{} / {}, {}", topic.measure, topic.quantity, topic.setting(crate::Lang::En)));
+        if let Some(climber) = topic.climber {
+            out.extend(aligned(&rungs(document, climber, topic.quantity), 1));
+            continue;
+        }
         let caveats = caveats(&topic);
-        out.extend(aligned(&rows(&topic, &caveats)));
+        out.extend(aligned(&rows(&topic, &caveats), 2));
         out.extend(caveats.iter().enumerate().map(|(index, it)| format!("  {} {it}", stars(index))));
         for lane in topic.lanes.iter().filter(|it| it.failed() > 0) {
             out.push(format!("  failed: {}: {}", lane.label(), crate::charts::failure_counts(lane)));
@@ -74,6 +79,33 @@ fn rows(topic: &Topic, caveats: &[&str]) -> Vec<Vec<String>> {
     rows
 }
 
+/// The header and one row per rung of a ladder, from the bottom.
+fn rungs(document: &Document, climber: &str, quantity: &str) -> Vec<Vec<String>> {
+    let header = ["rung", "median", "95 % interval", "n", "failed", "adds"];
+    let mut rows = vec![header.map(str::to_owned).to_vec()];
+    rows.extend(climb(document, climber, quantity).into_iter().map(|it| {
+        let range = |low: f64, high: f64| format!("{} .. {}", value(low, it.unit), value(high, it.unit));
+        let adds = it.adds.map_or_else(
+            || "-".to_owned(),
+            |adds| {
+                let interval =
+                    adds.interval.map_or(String::new(), |at| format!(" [{}]", range(at.low, at.high)));
+                let doubt = if adds.is_certain() { "" } else { " no verdict" };
+                format!("{}{interval}{doubt}", value(adds.delta, it.unit))
+            },
+        );
+        vec![
+            it.name,
+            or_na(it.median.map(|median| value(median, it.unit))),
+            or_na(it.interval.map(|at| range(at.low, at.high))),
+            it.n.to_string(),
+            it.failed.to_string(),
+            adds,
+        ]
+    }));
+    rows
+}
+
 fn accel(lane: &Summary) -> String {
     crate::charts::accel_name(lane.accel).to_owned()
 }
@@ -124,8 +156,8 @@ fn marked(comparison: &Comparison, caveats: &[&str]) -> String {
     place.map_or(String::new(), |it| format!(" {}", stars(it)))
 }
 
-/// Columns padded to their widest cell; figures to the right, names to the left.
-fn aligned(rows: &[Vec<String>]) -> Vec<String> {
+/// Columns padded to their widest cell; figures to the right, the first columns, which are names, to the left.
+fn aligned(rows: &[Vec<String>], names: usize) -> Vec<String> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
@@ -133,7 +165,7 @@ fn aligned(rows: &[Vec<String>]) -> Vec<String> {
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let line = |row: &Vec<String>| {
         let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, width))| match column {
-            0 | 1 => format!("{cell:<width$}"),
+            it if it < names => format!("{cell:<width$}"),
             _ => format!("{cell:>width$}"),
         });
         format!("  {}", cells.collect::<Vec<_>>().join("  ")).trim_end().to_owned()

@@ -26,6 +26,9 @@ pub(super) fn climb(
     let many = host();
     lab.release(contender, site, herd)?;
     let (one, many) = (one?, many?);
+    // What the workers have not freed yet would be missing from the next climb when they do. A part stays in
+    // the slabs for good.
+    memory::wait_until_below(one + many.saturating_sub(one) / 8);
     many.checked_sub(one).map(|bytes| bytes / u64::from(boxes)).ok_or_else(|| {
         let why = format!(
             "the host used {} bytes less with {boxes} boxes more: others let go of memory",

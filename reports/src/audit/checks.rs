@@ -230,6 +230,9 @@ pub(crate) fn lab_share(document: &Document) -> Option<(f64, usize)> {
 
 /// 21: calibration rows are there, and the lab's own share is small.
 pub(super) fn lab_is_calibrated(document: &Document) -> Finding {
+    if startup(document, "ready").next().is_none() && !document.series.is_empty() {
+        return Finding::not_checkable("this run measured no start-up");
+    }
     let mut faults = Vec::new();
     let mut notes = Vec::new();
     for name in ["process", "floor", HAND_LOOP] {

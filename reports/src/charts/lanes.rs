@@ -121,8 +121,12 @@ impl Lanes {
     }
 }
 
-/// The hue of a contender: the same in every chart of the page.
+/// The hue of a contender: the same in every chart of the page. The rungs of a ladder, which are all of one
+/// contender, take turns.
 pub(super) fn hue(topic: &Topic, lane: &Summary) -> Ink {
+    if let Some(step) = lane.parameters.step {
+        return Ink::Hue(step as usize % HUES);
+    }
     let index = topic.document.contenders.iter().position(|it| it.name == lane.contender);
     Ink::Hue(index.unwrap_or(0) % HUES)
 }

@@ -3,6 +3,7 @@
 mod canvas;
 mod compact;
 mod distribution;
+mod ladder;
 mod lanes;
 mod order;
 mod ratio;
@@ -94,4 +95,5 @@ pub fn standalone(
 }
 
 /// The list, in the order of the page.
-pub static ALL: [&dyn Chart; 3] = [&distribution::Distribution, &ratio::RatioChart, &order::Order];
+pub static ALL: [&dyn Chart; 4] =
+    [&ladder::Ladder, &distribution::Distribution, &ratio::RatioChart, &order::Order];

@@ -207,7 +207,7 @@ fn ends<'a>(topic: &Topic<'a>, axis: &Log) -> Vec<(i32, &'a Summary)> {
     let last = |lane: &Summary| Some(*by_round(topic.series(lane)).last_key_value()?.1);
     let lanes = topic.lanes.iter().filter(|it| !it.is_aa());
     let mut ends: Vec<_> = lanes.filter_map(|lane| Some((axis.place(last(lane)?), *lane))).collect();
-    ends.sort_by_key(|(y, lane)| (*y, &lane.contender));
+    ends.sort_by_key(|(y, lane)| (*y, lane.label()));
     ends
 }
 
@@ -232,7 +232,7 @@ fn labels(canvas: &mut Canvas, topic: &Topic, axis: &Log, (top, bottom): (i32, i
         let leader = [(right, *y), (right + 10, *y), (right + 22, place), (right + 28, place)];
         canvas.path(&leader, ink.at(0.8), 1)?;
         canvas.dot((right + 34, place), 5, ink.at(1.0))?;
-        let name = fit(&lane.contender, LABEL.size, Format::Wide.width() - right - 46);
+        let name = fit(&lane.label(), LABEL.size, Format::Wide.width() - right - 46);
         canvas.text(&name, (right + 44, place), LABEL, Align::Start)?;
     }
     Ok(())
@@ -245,7 +245,7 @@ fn legend(canvas: &mut Canvas, topic: &Topic, axis: &Log, top: i32) -> Drawn {
     for (index, (_, lane)) in ends.iter().enumerate() {
         let (x, y) = (10 + 200 * (index / rows) as i32, top + LABEL_STEP * (index % rows) as i32);
         canvas.dot((x, y), 5, hue(topic, lane).at(1.0))?;
-        canvas.text(&fit(&lane.contender, LABEL.size, 172), (x + 11, y), LABEL, Align::Start)?;
+        canvas.text(&fit(&lane.label(), LABEL.size, 172), (x + 11, y), LABEL, Align::Start)?;
     }
     Ok(())
 }

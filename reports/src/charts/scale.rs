@@ -1,4 +1,5 @@
-//! A logarithmic axis. Zeros, which have no logarithm, get a place of their own before it.
+//! Axes. A logarithmic one, where zeros, which have no logarithm, get a place of their own before it; and a
+//! linear one from zero, for what is added up.
 
 /// Maps values to pixels and knows its ticks.
 pub(super) struct Log {
@@ -86,6 +87,38 @@ impl Log {
     }
 }
 
+/// A linear axis from zero.
+pub(super) struct Linear {
+    high: f64,
+    grain: f64,
+    pixels: (i32, i32),
+}
+
+impl Linear {
+    /// An axis from zero to a little above `high`; its ticks are round multiples of `grain`.
+    pub(super) fn up_to(high: f64, grain: f64, pixels: (i32, i32)) -> Self {
+        let high = if high > 0.0 { high * 1.04 } else { grain };
+        Self { high, grain, pixels }
+    }
+
+    /// The pixel of a value.
+    pub(super) fn place(&self, value: f64) -> i32 {
+        let share = (value / self.high).clamp(0.0, 1.0);
+        self.pixels.0 + (share * f64::from(self.pixels.1 - self.pixels.0)).round() as i32
+    }
+
+    /// Pixels and values of a few round ticks, zero first.
+    pub(super) fn ticks(&self) -> Vec<(i32, f64)> {
+        let decade = self.grain * 10_f64.powf((self.high / self.grain).log10().floor());
+        let steps = [decade, decade / 2.0, decade / 4.0];
+        let step = steps.into_iter().find(|step| self.high / step >= 2.0).unwrap_or(decade / 4.0);
+        let count = (self.high / step).floor() as u32;
+        // Up to nine; more than five would run into each other where the panel is narrow.
+        let stride = count.div_ceil(4).max(1);
+        (0..=count / stride).map(|it| f64::from(it * stride) * step).map(|it| (self.place(it), it)).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -108,6 +141,20 @@ mod tests {
         assert!(axis.ticks(40)[0].value.abs() < f64::EPSILON);
         let upright = Log::over([0.0, 5.0, 50.0].into_iter(), (400, 0));
         assert!(upright.place(0.0) > upright.place(5.0) + 10);
+    }
+
+    #[test]
+    fn a_linear_axis_begins_at_zero_and_has_a_few_round_ticks() {
+        for high in [0.0, 1.0, 7.3, 1_900_000.0, 260_000.0, 9.99e5] {
+            let axis = Linear::up_to(high, 1.0, (100, 400));
+            let ticks = axis.ticks();
+            assert_eq!(ticks[0], (100, 0.0), "{high}");
+            assert!((3..=5).contains(&ticks.len()), "{high}: {ticks:?}");
+            assert!(ticks.windows(2).all(|it| it[1].0 - it[0].0 >= 50), "{high}: {ticks:?}");
+            assert!(axis.place(high) <= 400 && axis.place(high * 2.0) <= 400);
+        }
+        let bytes = Linear::up_to(300.0 * 1024.0, 1024.0, (0, 300)).ticks();
+        assert_eq!(bytes.iter().map(|it| it.1 / 1024.0).collect::<Vec<_>>(), [0.0, 100.0, 200.0, 300.0]);
     }
 
     proptest! {

@@ -14,11 +14,14 @@ pub struct Topic<'a> {
     pub quantity: &'a str,
     /// How the instances came to be.
     pub mode: Mode,
-    /// What was held constant, the A/A mark left out.
+    /// What was held constant, the A/A mark and the rung of the ladder left out.
     pub parameters: Parameters,
+    /// Whose ladder it is, where the lanes are its rungs.
+    pub climber: Option<&'a str>,
     /// Unit of all values.
     pub unit: Unit,
-    /// One per series, the fastest first; the second visit of an A/A test right after the first.
+    /// One per series, the fastest first; the rungs of a ladder from its bottom; the second visit of an A/A
+    /// test right after the first.
     pub lanes: Vec<&'a Summary>,
 }
 
@@ -27,11 +30,13 @@ impl<'a> Topic<'a> {
     pub fn all(document: &'a Document, summaries: &'a [Summary]) -> Vec<Topic<'a>> {
         let mut topics: Vec<Topic<'a>> = Vec::new();
         for summary in summaries {
-            let parameters = Parameters { aa: None, ..summary.parameters.clone() };
+            let parameters = Parameters { aa: None, rung: None, step: None, ..summary.parameters.clone() };
+            let climber = summary.parameters.rung.as_ref().map(|_| &*summary.contender);
             let found = topics.iter_mut().find(|it| {
                 (it.measure, it.quantity, it.mode, it.unit)
                     == (&*summary.measure, &*summary.quantity, summary.mode, summary.unit)
                     && it.parameters == parameters
+                    && it.climber == climber
             });
             match found {
                 Some(topic) => topic.lanes.push(summary),
@@ -41,6 +46,7 @@ impl<'a> Topic<'a> {
                     quantity: &summary.quantity,
                     mode: summary.mode,
                     parameters,
+                    climber,
                     unit: summary.unit,
                     lanes: vec![summary],
                 }),
@@ -54,6 +60,10 @@ impl<'a> Topic<'a> {
 
     /// Fastest first, rows without a value last, A/A rows after their own.
     fn sort(&mut self) {
+        if self.climber.is_some() {
+            self.lanes.sort_by_key(|it| (it.parameters.step, it.is_aa()));
+            return;
+        }
         let first: Vec<(String, f64)> = self
             .lanes
             .iter()
@@ -78,6 +88,7 @@ impl<'a> Topic<'a> {
     /// Mode and parameters in words: `warm, one at a time, network none`.
     pub fn setting(&self, lang: Lang) -> String {
         let mut parts = vec![mode_name(self.mode, lang).to_owned()];
+        parts.extend(self.climber.map(str::to_owned));
         let parameters = &self.parameters;
         match parameters.concurrency {
             Some(1) => parts.push(lang.pick("one start at a time", "逐个启动").to_owned()),
@@ -99,9 +110,6 @@ impl<'a> Topic<'a> {
         if let Some(state) = &parameters.state {
             parts.push(state.clone());
         }
-        if let Some(rung) = &parameters.rung {
-            parts.push(format!("{} {rung}", lang.pick("rung", "阶梯")));
-        }
         if let Some(instances) = parameters.instances {
             parts.push(format!("{instances} {}", lang.pick("instances", "个实例")));
         }
@@ -120,7 +128,7 @@ impl<'a> Topic<'a> {
             number('r', parameters.running, 0),
             parameters.network.clone().filter(|it| it != "none"),
             parameters.state.clone(),
-            parameters.rung.clone(),
+            self.climber.map(str::to_owned),
             number('i', parameters.instances, 1),
         ];
         let mut id = format!("{}-{}-{}", self.measure, self.quantity, mode_name(self.mode, Lang::En));

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | where is the middle, how long the tail | median, quantiles | `quantile` |
 //! | how sure is the median | percentile bootstrap | `bootstrap` |
-//! | how much slower | ratio paired within rounds | `paired` |
+//! | how much slower, how much more | ratio, difference paired within rounds | `paired` |
 //! | is there a difference at all | sign-flip permutation test | `permutation` |
 //! | did the host change under way | Theil-Sen slope | `drift` |
 //!
@@ -19,7 +19,7 @@ mod quantile;
 
 pub use bootstrap::{Interval, MIN_FOR_INTERVAL, median_interval};
 pub use drift::{Drift, drift};
-pub use paired::{Difference, Ratio, Rounds, by_round, ratio};
+pub use paired::{Delta, Difference, Ratio, Rounds, by_round, difference, ratio};
 pub use permutation::{SIGNIFICANCE, sign_flip};
 pub use quantile::{median, needed, p90, p99, quantile, tail};
 

@@ -1,4 +1,4 @@
-//! How much slower: ratios paired within rounds.
+//! How much slower, and how much more: ratios and differences paired within rounds.
 //!
 //! A round visits every contender once within a short time, so what the host does to one it does to the
 //! other, and dividing round by round cancels it. Ratios of two overall medians would not.
@@ -63,6 +63,40 @@ pub fn ratio(rounds: &Rounds, base: &Rounds, seed: u64) -> Option<Ratio> {
         median_interval(&logs, seed).map(|logs| Interval { low: logs.low.exp(), high: logs.high.exp() });
     let difference = if p < SIGNIFICANCE { Difference::Differs } else { Difference::NoVerdict };
     Some(Ratio { ratio: median(&logs)?.exp(), interval, pairs: logs.len(), p, difference })
+}
+
+/// What one series has more than another, over the rounds in which both have a value.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Delta {
+    /// Median over the rounds of value - base, in the series' unit.
+    pub delta: f64,
+    /// 95 % bootstrap interval over the rounds; None with too few of them.
+    pub interval: Option<Interval>,
+    /// Rounds in which both have a value.
+    pub pairs: usize,
+    /// p-value of the permutation test.
+    pub p: f64,
+    /// Its verdict.
+    pub difference: Difference,
+}
+
+impl Delta {
+    /// Whether both the test and the interval say that something is added or taken away: where one stall can be
+    /// longer than all that is looked for, they may part ways.
+    pub fn is_certain(&self) -> bool {
+        let excludes = self.interval.is_some_and(|it| !it.contains(0.0));
+        excludes && self.difference == Difference::Differs
+    }
+}
+
+/// The difference of `rounds` to `base`. None where no round has both.
+pub fn difference(rounds: &Rounds, base: &Rounds, seed: u64) -> Option<Delta> {
+    let deltas: Vec<f64> =
+        rounds.iter().filter_map(|(round, value)| Some(value - base.get(round)?)).collect();
+    let p = sign_flip(&deltas, seed)?;
+    let difference = if p < SIGNIFICANCE { Difference::Differs } else { Difference::NoVerdict };
+    let interval = median_interval(&deltas, seed);
+    Some(Delta { delta: median(&deltas)?, interval, pairs: deltas.len(), p, difference })
 }
 
 #[cfg(test)]
@@ -138,6 +172,26 @@ mod tests {
             })
             .count();
         assert!((460..=490).contains(&hits), "{hits} of 500");
+    }
+
+    #[test]
+    fn what_is_added_is_seen_through_what_the_host_does_to_both() {
+        // The host wanders by far more than the 5 that are added.
+        let base = rounds((0..12).map(|it| 100.0 + 40.0 * f64::from(it % 5)));
+        let more = base.iter().map(|(round, value)| (*round, value + 5.0)).collect();
+        let found = difference(&more, &base, 1).unwrap();
+        assert_eq!((found.delta, found.pairs, found.difference), (5.0, 12, Difference::Differs));
+        assert_eq!(found.interval, Some(Interval { low: 5.0, high: 5.0 }));
+        assert!(found.is_certain());
+        let doubtful = Delta { interval: Some(Interval { low: -1.0, high: 9.0 }), ..found };
+        assert!(!doubtful.is_certain() && !Delta { interval: None, ..found }.is_certain());
+        let same = difference(&base, &base, 1).unwrap();
+        assert_eq!((same.delta, same.difference), (0.0, Difference::NoVerdict));
+        // Five pairs carry no verdict, one-sided rounds no pair.
+        let few = Rounds::from([(0, 1.0), (1, 2.0), (2, 3.0), (3, 4.0), (4, 5.0), (90, 6.0)]);
+        let found = difference(&few, &base, 1).unwrap();
+        assert_eq!((found.pairs, found.interval, found.difference), (5, None, Difference::NoVerdict));
+        assert_eq!(difference(&Rounds::new(), &base, 1), None);
     }
 
     proptest! {

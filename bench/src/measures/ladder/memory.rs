@@ -13,9 +13,9 @@ use crate::record::Visit;
 use crate::rounds::Plan;
 use crate::site::Site;
 
-/// So many boxes more than the first one. Their memory, at least 100 KiB each, stands well above what the
-/// host's use wanders by itself within a second (some 100 KiB).
-const BOXES: u32 = 64;
+/// So many boxes more than the first one: 3 MiB without any mechanism, 16 MiB of whole boxes, where the use of a
+/// quiet host wanders by some 200 KiB from one reading to the next.
+const BOXES: u32 = 48;
 
 /// The pass for `memory`.
 pub(super) struct Memory;

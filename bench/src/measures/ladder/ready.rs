@@ -23,8 +23,8 @@ impl Pass for Ready {
     }
 
     fn plan(&self, run: Plan) -> Plan {
-        // An eighth: a quarter of a minute in the quick profile.
-        Plan { budget: run.budget.map(|it| it / 8), ..run }
+        // A tenth: twelve seconds in the quick profile.
+        Plan { budget: run.budget.map(|it| it / 10), ..run }
     }
 
     fn visit(&self, lab: &mut Lab, site: &Site, contender: &mut dyn Contender, visit: &mut Visit<'_>) {

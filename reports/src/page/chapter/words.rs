@@ -36,12 +36,15 @@ pub(super) fn quantity(name: &str, lang: Lang) -> String {
             .pick("Teardown: from the stop request until nothing is left", "销毁：从停止请求到不留任何痕迹"),
         "cpu" => lang
             .pick("CPU time: what one start burns, helpers included", "CPU 时间：一次启动的消耗，含辅助进程"),
+        "memory" => lang.pick("Host memory of one idle box", "一个空闲盒子占用的宿主机内存"),
         other => other,
     }
     .to_owned()
 }
 
-const CHAPTERS: [Words; 1] = [Words {
+const CHAPTERS: [Words; 2] = [STARTUP, LADDER];
+
+const STARTUP: Words = Words {
     measure: "startup",
     title: ("Start-up", "启动"),
     question: (
@@ -101,4 +104,60 @@ const CHAPTERS: [Words; 1] = [Words {
             "不代表你的主机：内核、固件、邻居与版本都会改变每个数字。",
         ),
     ],
-}];
+};
+
+const LADDER: Words = Words {
+    measure: "ladder",
+    title: ("The ladder", "阶梯"),
+    question: (
+        "What does each mechanism of a container cost? The runtime stops after each of its steps in turn: first no \
+         box at all, then one mechanism more on every rung, up to the whole box with its confinement.",
+        "容器的每一种机制各要付出多少？运行时依次在每一步之后停下：起初没有盒子，之后每一级多一种机制，直到带有全部约束的完整盒子。",
+    ),
+    how: &[
+        (
+            "Each rung is a box that runs the payload, made by the same library call (`run --until STEP` on the command \
+             line); below `pivot` the payload is run from the image's path on the host.",
+            "每一级都是运行同一负载的盒子，由同一个库调用创建（命令行为 `run --until STEP`）；在 `pivot` 之前，负载从宿主机上的镜像路径运行。",
+        ),
+        (
+            "`ready`: one start per rung and round, the rungs in seeded, shuffled order. What a mechanism adds is the \
+             median of the differences to the rung before within rounds, with a 95 % bootstrap interval; a sign-flip \
+             permutation test and that interval must both say that it is not nothing.",
+            "`ready`：每级每轮启动一次，各级以带种子的随机顺序进行。一种机制增加的量为轮内与上一级之差的中位数，附 95 % 自助法区间；符号翻转置换检验与该区间须同时表明其不为零。",
+        ),
+        (
+            "`memory`: what the host uses with many idle boxes more (how many, the setting above says), divided by their \
+             number. Use is MemTotal - MemFree - Buffers - \
+             Cached + Shmem, less the free pages in the CPUs' own lists, read once it has settled, with one box running already, so that what is shared is not \
+             charged to each. One climb is thrown away first; rounds go there and back (ABBA).",
+            "`memory`：再多若干空闲盒子（数目见上方设置）时宿主机多用的内存除以其数目。用量为 MemTotal - MemFree - Buffers - Cached + Shmem，\
+             再减去各 CPU 自有列表中的空闲页，待其稳定后读取，且事先已有一个盒子在运行，因而共享部分不计入每个盒子。先舍弃一次攀升；各轮往返进行（ABBA）。",
+        ),
+        (
+            "The first rung, `process`, is no box: its time holds pipes, spawner and exec, its memory the payload's \
+             process and its two pipes.",
+            "第一级 `process` 不是盒子：其用时包含管道、启动器与 exec，其内存为负载进程及其两条管道。",
+        ),
+    ],
+    not_shown: &[
+        (
+            "Not what a mechanism costs alone or in another order: many need the ones before, and some are paid for \
+             later (a mount namespace copies every mount of the host, and `detach` gives most of them back).",
+            "不是某机制单独使用或换一种顺序时的代价：许多机制依赖之前的机制，有些代价要到后来才体现（挂载命名空间会复制宿主机的全部挂载，`detach` 再归还其中大部分）。",
+        ),
+        (
+            "Not what another runtime pays for the same mechanism, nor what it costs to take the box down.",
+            "不是其他运行时为同一机制付出的代价，也不是销毁盒子的代价。",
+        ),
+        (
+            "About one in twenty mechanisms that cost nothing will show a difference by chance; look at the interval.",
+            "毫无代价的机制也约有二十分之一会偶然显示差异；请看区间。",
+        ),
+        (
+            "Host memory holds whatever else changed on the host meanwhile, and slab that an earlier climb left is used \
+             again and not seen.",
+            "宿主机内存还包含期间主机上的其他变化；先前攀升留下的 slab 会被复用，因而看不到。",
+        ),
+    ],
+};
