@@ -328,7 +328,7 @@ impl<'a> Child<'a> {
     }
 
     fn pivot(&mut self) -> Result<(), Fault> {
-        self.old_root = Some(rootfs::pivot(self.plan.root.mount_point())?);
+        self.old_root = Some(rootfs::enter(self.plan.root.mount_point())?);
         match self.plan.idmap {
             // From here on files are made, and they are to be the box's root's. Before, its root could not
             // even reach the bundle.

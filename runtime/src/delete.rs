@@ -8,7 +8,7 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
@@ -77,11 +77,19 @@ fn kill(Process { pid, started }: Process) -> Result<()> {
         Ok(()) | Err(Errno::ESRCH) => {}
         Err(errno) => return Err(Error::at("kill", object(), errno)),
     }
+    await_end(&pidfd, object)
+}
+
+/// Waits for the event of a process's end.
+///
+/// # Errors
+/// [`Error::Stuck`].
+pub(crate) fn await_end(pidfd: &OwnedFd, object: impl Fn() -> String) -> Result<()> {
     let timeout = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::NONE);
     loop {
         match poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], timeout) {
             Ok(0) => {
-                let why = "it was killed and does not end (see its wchan and stack in /proc)".into();
+                let why = "it does not end (see its wchan and stack in /proc)".into();
                 return Err(Error::Stuck { object: object(), seconds: PATIENCE.as_secs(), why });
             }
             Ok(_) => return Ok(()),

@@ -21,8 +21,8 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, fstat, stat};
 use nix::unistd::read;
 
-/// As many scripts as the kernel lets interpret one another.
-const DEPTH: usize = 5;
+/// As many files as the kernel looks at: five scripts that interpret one another, and the program.
+const DEPTH: usize = 6;
 /// What the kernel reads of a script's first line.
 const LINE: usize = 256;
 

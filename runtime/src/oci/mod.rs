@@ -10,6 +10,7 @@
 
 mod linux;
 mod mounts;
+mod once;
 mod print;
 mod process;
 mod seccomp;
@@ -91,6 +92,7 @@ pub(crate) fn parse(text: &str) -> Result<oci::Spec> {
 }
 
 fn typed<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T> {
+    once::check(text)?;
     let mut json = serde_json::Deserializer::from_str(text);
     let value = serde_path_to_error::deserialize(&mut json)
         .map_err(|error| fault(error.path().to_string(), error.inner().to_string()))?;

@@ -24,6 +24,13 @@ impl Tree {
         tree
     }
 
+    /// The host's mounts at and below it, as other tests have theirs.
+    fn mounts(&self) -> Vec<String> {
+        let all = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
+        let ours = self.path.parent().expect("parent").display().to_string();
+        all.lines().filter(|line| line.contains(&ours)).map(str::to_owned).collect()
+    }
+
     fn sh(&self, script: &str) {
         let done = Command::new("sh").args(["-ec", script]).env("T", &self.path).status().expect("sh");
         assert!(done.success(), "{script}");
@@ -117,9 +124,9 @@ fn later_mounts_of_the_host_arrive_only_where_asked_for_and_none_leaves() {
         let mut bundle = Bundle::new(&lab, "prop", "sleep 1000");
         bundle.bind(&tree.path, "/v", &["rbind", option]);
         bundle.config["linux"]["rootfsPropagation"] = json!(propagation);
-        let before = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
+        let before = tree.mounts();
         bundle.up();
-        assert_eq!(fs::read_to_string("/proc/self/mountinfo").expect("mountinfo"), before);
+        assert_eq!(tree.mounts(), before);
         tree.sh("mkdir -p $T/later $T/inner/later; mount -t tmpfs later $T/later; echo 3 > $T/later/file; \
                  mount --make-shared $T/inner; mount -t tmpfs later $T/inner/later; echo 4 > $T/inner/later/file");
         let seen = bundle.exec(&[], &["sh", "-c", "test -e /v/later/file && echo seen; true"]).ok();
@@ -146,8 +153,7 @@ fn later_mounts_of_the_host_arrive_only_where_asked_for_and_none_leaves() {
 fn a_destination_is_taken_as_the_directory_that_it_names() {
     let Some(lab) = Lab::new() else { return };
     // The same directories in other words: /proc, /dev and what is below are recognised all the same.
-    let script =
-        "test -e /proc/self/status && test -c /dev/null && test -e /dev/pts/ptmx && cat /proc/interrupts | wc -c";
+    let script = "test -e /proc/self/status && test -c /dev/null && test -e /dev/pts/ptmx && cat /proc/interrupts | wc -c";
     let mut bundle = Bundle::new(&lab, "words", script);
     for mount in bundle.config["mounts"].as_array_mut().expect("mounts") {
         let plain = mount["destination"].as_str().expect("destination").to_owned();

@@ -82,10 +82,11 @@ fn a_session(person: &mut Person, command: Command, ended: i32) {
     person.sees("33 77\r\n");
     assert_ne!(tcgetattr(&person.inner).expect("tcgetattr"), before, "keys are passed on as they are");
     // Ctrl-C is for the job in the box, not for us.
-    person.types("busybox sleep 1000\n");
-    crate::common::bundle::eventually("the job", || is_running("busybox\0sleep\01000\0"));
+    let job = format!("busybox\u{0}sleep\u{0}10{ended}\u{0}");
+    person.types(&format!("busybox sleep 10{ended}\n"));
+    crate::common::bundle::eventually("the job", || is_running(&job));
     person.types("\u{3}");
-    crate::common::bundle::eventually("the end of the job", || !is_running("busybox\0sleep\01000\0"));
+    crate::common::bundle::eventually("the end of the job", || !is_running(&job));
     person.types("echo ended-$?\n");
     person.sees("ended-130");
     person.types("test -c /dev/console && echo con-$?; : < /dev/tty && echo tty-$?\n");
