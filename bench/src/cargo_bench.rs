@@ -132,11 +132,11 @@ pub fn main(measure: &str) -> i32 {
 }
 
 fn target(measure: &str, flags: Flags) -> Result<i32> {
-    let names: Vec<String> = crate::contenders::all()?
-        .iter()
-        .map(|c| c.name().to_owned())
-        .filter(|c| flags.wants(&format!("{measure}/{c}")))
-        .collect();
+    // A filter may name anybody; without one it is the quick profile's.
+    let profile = if flags.filter.is_none() { Profile::Quick } else { Profile::Standard };
+    let (_, contenders) = Selection::default().resolve(profile)?;
+    let names = contenders.iter().map(|c| c.name().to_owned());
+    let names: Vec<String> = names.filter(|c| flags.wants(&format!("{measure}/{c}"))).collect();
     if flags.list {
         for name in names {
             println!("{measure}/{name}: benchmark");
@@ -152,7 +152,7 @@ fn target(measure: &str, flags: Flags) -> Result<i32> {
     }
     build_runtime()?;
     let outcome = run(&Options {
-        selection: Selection { measures: vec![measure.into()], only: names, skip: Vec::new() },
+        selection: Selection { measures: vec![measure.into()], only: names, ..Selection::default() },
         profile: Profile::Quick,
         rounds: flags.rounds(),
         seed: clock::now_ns(),

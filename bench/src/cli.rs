@@ -63,9 +63,10 @@ pub enum Command {
 /// Options of `tare run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// What to measure [default: all]
+    /// What to measure; `tare list` shows the names [default: all, and in the quick profile all but `ladder`]
     pub measures: Vec<String>,
-    /// Only these contenders
+    /// Only these contenders [default: all; with the quick profile process, floor, tare, tare-lib, runc,
+    /// qemu and qemu-microvm]
     #[arg(long, value_delimiter = ',', value_name = "CONTENDERS")]
     pub only: Vec<String>,
     /// All but these contenders

@@ -12,12 +12,13 @@ pub mod qemu;
 pub mod runc;
 pub mod tare;
 pub mod tare_lib;
+pub mod tare_pool;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
-use tare_reports::document::{Accel, Class, Failure};
+use tare_reports::document::{Accel, Class, Failure, Mode};
 
 use crate::site::{Site, Start};
 use crate::spawner::protocol::{Launch, Made};
@@ -99,6 +100,8 @@ pub struct Description<'a> {
     pub inside_clock: &'static [&'static str],
     /// How payload and lab talk.
     pub channel: &'static str,
+    /// What state its boxes start from.
+    pub mode: Mode,
     /// Whether something else than the payload may write to the channel before READY.
     pub noisy_channel: bool,
 }
@@ -112,6 +115,7 @@ impl Default for Description<'_> {
             about: "",
             inside_clock: &[],
             channel: "inherited pipes",
+            mode: Mode::Warm,
             noisy_channel: false,
         }
     }
@@ -125,6 +129,11 @@ pub trait Contender: std::fmt::Debug {
     /// Its name on the command line.
     fn name(&self) -> &str {
         self.description().name
+    }
+
+    /// Whether it starts nothing, and its figures come from a script.
+    fn is_scripted(&self) -> bool {
+        false
     }
 
     /// Looks for what it needs on this host, and makes nothing.
@@ -141,11 +150,33 @@ pub trait Contender: std::fmt::Debug {
         Ok(())
     }
 
+    /// For a contender whose boxes are made in stock: what is started before the clock. How long it took is
+    /// the quantity `prepare`, a row of its own.
+    ///
+    /// # Errors
+    /// The sample then fails with this error.
+    fn stock(&mut self, _site: &Site, _start: &Start) -> Result<Option<Launch>> {
+        Ok(None)
+    }
+
     /// Does what is needed per instance and says what to start. Inside the clock.
     ///
     /// # Errors
     /// The sample then fails with this error.
     fn launch(&mut self, site: &Site, start: &Start) -> Result<Launch>;
+
+    /// Whether it can make boxes that have the first mechanisms only, for the ladder.
+    fn climbs(&self) -> bool {
+        false
+    }
+
+    /// As [`launch`](Self::launch), for a box without the mechanisms beyond `rung` of the ladder.
+    ///
+    /// # Errors
+    /// As `launch`; and always for a contender that does not [climb](Self::climbs).
+    fn launch_until(&mut self, _site: &Site, _start: &Start, rung: &str) -> Result<Launch> {
+        anyhow::bail!("{} cannot leave out the mechanisms beyond {rung}", self.name())
+    }
 
     /// The command line to print for one instance.
     fn command(&mut self, site: &Site) -> Vec<String>;
@@ -189,6 +220,7 @@ pub fn all() -> Result<Vec<Box<dyn Contender>>> {
         Box::new(floor::Floor::default()),
         Box::new(floor::FloorConfined::default()),
         Box::new(tare_lib::TareLib),
+        Box::new(tare_pool::TarePool),
         Box::new(tare::Tare::default()),
         Box::new(runc::Runc::default()),
         Box::new(crun::Crun::default()),
@@ -199,14 +231,16 @@ pub fn all() -> Result<Vec<Box<dyn Contender>>> {
     Ok(all)
 }
 
+/// The environment of every box: what our runtime sets where its caller says nothing.
+fn search_path() -> String {
+    format!("PATH={}", tare_runtime::DEFAULT_PATH)
+}
+
 /// The common box, as our runtime is told of it.
 fn runtime_spec(site: &Site, start: &Start) -> Result<tare_runtime::Spec> {
+    let args = vec!["/payload".into(), start.nonce.clone()];
     Ok(tare_runtime::Spec {
-        id: start.id.parse()?,
-        rootfs: site.rootfs(),
-        args: vec!["/payload".into(), start.nonce.clone()],
-        env: Vec::new(),
-        cwd: "/".into(),
+        env: vec![search_path()],
         hostname: HOSTNAME.into(),
         limits: tare_runtime::Limits {
             memory: Some(MEMORY),
@@ -215,8 +249,7 @@ fn runtime_spec(site: &Site, start: &Start) -> Result<tare_runtime::Spec> {
         },
         cgroup_parent: site.cgroup_parent().into(),
         missing_limits: tare_runtime::MissingLimits::Record,
-        terminal: false,
-        until: None,
+        ..tare_runtime::Spec::new(start.id.parse()?, site.rootfs(), args)
     })
 }
 

@@ -3,5 +3,6 @@
 pub mod census;
 pub mod cgroups;
 pub mod facts;
+pub mod memory;
 pub mod noise;
 pub mod process;

@@ -5,6 +5,7 @@
 //! removal, and the check that nothing is left. Waiting is always for an event, never a poll in intervals.
 
 mod events;
+mod herd;
 mod stop;
 
 use std::collections::HashMap;
@@ -53,12 +54,29 @@ pub struct Instance {
     pub start: Start,
     /// From just before the first call for this instance until the host had read READY, ns.
     pub ready_ns: u64,
+    /// How long it took to make the box before the clock, for a contender that has boxes in stock, ns.
+    pub prepared_ns: Option<u64>,
     /// What of the common box was not applied, in words.
     pub not_applied: Vec<String>,
     channel: Option<Channel>,
     /// The process whose end is the end of the box.
     main: Option<u32>,
-    scripted: Option<(u64, u64)>,
+    scripted: Option<Scripted>,
+}
+
+/// The figures of a box that answers from a script, and of one that the spawner timed by itself.
+#[derive(Debug, Clone, Copy)]
+struct Scripted {
+    teardown_ns: u64,
+    cpu_ns: u64,
+    memory: Option<u64>,
+}
+
+impl Instance {
+    /// The host memory that a script gives to this box, bytes; none for a real box.
+    pub fn scripted_memory(&self) -> Option<u64> {
+        self.scripted.and_then(|it| it.memory)
+    }
 }
 
 /// Starts, watches and stops boxes, one at a time.
@@ -159,7 +177,8 @@ impl Lab {
         site: &Site,
         start: &Start,
     ) -> Result<Instance, Failed> {
-        let tag = self.tag;
+        let prepared_ns = self.stock(contender, site, start)?;
+        let tag = self.next_tag();
         let deadline = Deadline::after(contender.deadline());
         let t0 = clock::now_ns();
         let launch =
@@ -167,15 +186,16 @@ impl Lab {
         let mut instance = Instance {
             start: start.clone(),
             ready_ns: 0,
+            prepared_ns,
             not_applied: Vec::new(),
             channel: None,
             main: None,
             scripted: None,
         };
         match launch {
-            Launch::Scripted(Script::Took { ready, teardown, cpu }) => {
+            Launch::Scripted(Script::Took { ready, teardown, cpu, memory }) => {
                 instance.ready_ns = ready;
-                instance.scripted = Some((teardown, cpu));
+                instance.scripted = Some(Scripted { teardown_ns: teardown, cpu_ns: cpu, memory });
                 return Ok(instance);
             }
             Launch::Scripted(Script::Failed { failure, detail }) => {
@@ -187,7 +207,7 @@ impl Lab {
                     return Err(Failed::new(Failure::Start, "the spawner gave another answer than a time"));
                 };
                 instance.ready_ns = ready_ns;
-                instance.scripted = Some((teardown_ns, cpu_ns));
+                instance.scripted = Some(Scripted { teardown_ns, cpu_ns, memory: None });
                 return Ok(instance);
             }
             launch => {
@@ -209,6 +229,30 @@ impl Lab {
         instance.not_applied = not_applied;
         instance.main = Some(self.main_process(contender, site, start, pid, deadline)?);
         Ok(instance)
+    }
+
+    /// Makes a box in stock, for a contender that has them. Returns how long that took, ns.
+    fn stock(
+        &mut self,
+        contender: &mut dyn Contender,
+        site: &Site,
+        start: &Start,
+    ) -> Result<Option<u64>, Failed> {
+        let failed = |error: String| Failed::new(Failure::Start, error);
+        let Some(launch) = contender.stock(site, start).map_err(|e| failed(format!("{e:#}")))? else {
+            return Ok(None);
+        };
+        let deadline = Deadline::after(contender.deadline());
+        let (tag, before) = (self.next_tag(), clock::now_ns());
+        // Its own descriptors come with its command.
+        let null = File::options().read(true).write(true).open("/dev/null");
+        let null = null.map_err(|e| failed(format!("open /dev/null: {e}")))?;
+        let fds = [null.as_raw_fd(), null.as_raw_fd(), self.errors.as_raw_fd()];
+        self.request(Request::Start { tag, launch }, &fds)?;
+        match self.answer(tag, deadline)? {
+            Event::Started { .. } => Ok(Some(clock::now_ns() - before)),
+            _ => Err(failed("the spawner gave another answer than a process".into())),
+        }
     }
 
     /// The process whose end is the end of the box: the one started, or, where that was a client which has

@@ -1,18 +1,21 @@
 //! What is measured: one question per file, and one list.
 //!
-//! To add one: a file with a type that implements [`Measure`], and a line in [`all`]. Nothing else.
+//! To add one: a file with a type that implements [`Measure`] and [`Pass`], and a line in [`all`]. Nothing
+//! else.
 
+pub mod ladder;
 pub mod startup;
 
 use anyhow::Result;
-use tare_reports::document::Unit;
+use tare_reports::document::{Parameters, Unit};
 
 use crate::contenders::Contender;
 use crate::lab::Lab;
 use crate::record::Visit;
+use crate::rounds::Plan;
 use crate::site::Site;
 
-/// One question, asked of one instance of one contender at a time.
+/// One question.
 pub trait Measure {
     /// Its name on the command line.
     fn name(&self) -> &'static str;
@@ -23,6 +26,57 @@ pub trait Measure {
     /// What it brings, with units.
     fn quantities(&self) -> &'static [(&'static str, Unit)];
 
+    /// Whether the quick profile measures it although nobody named it.
+    fn in_quick(&self) -> bool {
+        true
+    }
+
+    /// Its runs of rounds, one after another; most measures have one.
+    fn passes(&self) -> Vec<&dyn Pass>;
+}
+
+/// In which order the visits of a round are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Drawn anew for each round.
+    Shuffled,
+    /// Drawn for each second round; the round after it goes the same way back, and the number of rounds is
+    /// even (ABBA): whatever grows steadily over a pair of rounds is shared by all.
+    Mirrored,
+}
+
+/// Rounds in which the same quantities are measured.
+pub trait Pass {
+    /// What is held constant over each series that a contender gets: one visit per round for each. Empty for
+    /// a contender that the pass has no question for. The A/A test visits the last one twice.
+    fn settings(&self, _contender: &dyn Contender) -> Vec<Parameters> {
+        vec![Parameters {
+            concurrency: Some(1),
+            running: Some(0),
+            network: Some("none".into()),
+            ..Parameters::default()
+        }]
+    }
+
+    /// The order of a round's visits.
+    fn order(&self) -> Order {
+        Order::Shuffled
+    }
+
+    /// Whether a visit starts one box at a time: only then do steal and foreign CPU time tell whether the
+    /// figures are to be trusted, and is one visit repeated for the A/A test.
+    fn single_starts(&self) -> bool {
+        true
+    }
+
+    /// How much of the run's plan is for this pass.
+    fn plan(&self, run: Plan) -> Plan {
+        run
+    }
+
+    /// Done once for a contender before the first round; nothing is recorded.
+    fn warm_up(&self, _lab: &mut Lab, _site: &Site, _contender: &mut dyn Contender) {}
+
     /// Visits a contender once and records one sample, value or failure, for every quantity.
     fn visit(&self, lab: &mut Lab, site: &Site, contender: &mut dyn Contender, visit: &mut Visit<'_>);
 }
@@ -32,5 +86,5 @@ pub trait Measure {
 /// # Errors
 /// When `TARE_FAULT` has a form that nobody understands.
 pub fn all() -> Result<Vec<Box<dyn Measure>>> {
-    Ok(vec![Box::new(startup::Startup::new()?)])
+    Ok(vec![Box::new(startup::Startup::new()?), Box::new(ladder::Ladder)])
 }

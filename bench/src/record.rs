@@ -66,8 +66,7 @@ impl Record {
     }
 
     fn push(&mut self, name: Name<'_>, unit: Unit, sample: Sample) {
-        let Name { measure, quantity, contender, parameters } = name;
-        let mode = Mode::Warm;
+        let Name { measure, quantity, contender, mode, parameters } = name;
         let line = Line { measure, quantity, mode, contender, unit, parameters, sample: &sample };
         let written = serde_json::to_vec(&line).map_err(std::io::Error::from).and_then(|mut bytes| {
             bytes.push(b'\n');
@@ -82,6 +81,7 @@ impl Record {
             s.measure == measure
                 && s.quantity == quantity
                 && s.contender == contender
+                && s.mode == mode
                 && s.parameters == *parameters
         });
         let at = found.unwrap_or_else(|| {
@@ -105,6 +105,7 @@ struct Name<'a> {
     measure: &'a str,
     quantity: &'a str,
     contender: &'a str,
+    mode: Mode,
     parameters: &'a Parameters,
 }
 
@@ -117,6 +118,8 @@ pub struct Visit<'a> {
     pub measure: &'a str,
     /// The contender visited.
     pub contender: &'a str,
+    /// What state boxes start from.
+    pub mode: Mode,
     /// Number of the round.
     pub round: u32,
     /// Place within the round's order.
@@ -132,8 +135,8 @@ impl Visit<'_> {
             Ok(value) => Sample::value(self.round, self.position, value),
             Err(f) => Sample::failure(self.round, self.position, f.failure, f.detail),
         };
-        let name =
-            Name { measure: self.measure, quantity, contender: self.contender, parameters: self.parameters };
+        let Self { measure, contender, mode, parameters, .. } = *self;
+        let name = Name { measure, quantity, contender, mode, parameters };
         self.record.push(name, unit, sample);
     }
 

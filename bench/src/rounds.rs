@@ -15,7 +15,7 @@ use tare_reports::document::Parameters;
 use crate::contenders::Contender;
 use crate::host::noise::Noise;
 use crate::lab::Lab;
-use crate::measures::Measure;
+use crate::measures::{Order, Pass};
 use crate::record::{Record, Visit};
 use crate::site::Site;
 
@@ -38,8 +38,8 @@ pub struct Plan {
 struct Entry {
     /// Which contender.
     contender: usize,
-    /// Whether it is the second visit of the A/A test.
-    again: bool,
+    /// What is held constant over its series; says too whether it is the second visit of the A/A test.
+    parameters: Parameters,
     /// It is visited in every n-th round.
     every: u32,
 }
@@ -52,8 +52,10 @@ pub struct Rounds<'a> {
     pub site: &'a Site,
     /// Those that can run here.
     pub contenders: &'a mut [Box<dyn Contender>],
+    /// Name of the measure.
+    pub measure: &'a str,
     /// What is asked.
-    pub measure: &'a dyn Measure,
+    pub pass: &'a dyn Pass,
     /// Where samples go.
     pub record: &'a mut Record,
     /// Told after each visit: visits made, visits planned, the contender's name.
@@ -65,19 +67,31 @@ pub struct Rounds<'a> {
 /// # Errors
 /// When results cannot be saved.
 pub fn run(mut rounds: Rounds<'_>, plan: Plan, seed: u64) -> Result<bool> {
-    let began = Instant::now();
     let mut order = Xoshiro256PlusPlus::seed_from_u64(seed);
-    let mut entries = entries(rounds.contenders);
+    let plan = rounds.pass.plan(plan);
+    let mirrored = rounds.pass.order() == Order::Mirrored;
+    let mut entries = entries(rounds.contenders, rounds.pass);
+    if entries.is_empty() {
+        return Ok(true);
+    }
+    for contender in rounds.contenders.iter_mut().filter(|it| !rounds.pass.settings(it.as_ref()).is_empty()) {
+        rounds.pass.warm_up(rounds.lab, rounds.site, contender.as_mut());
+    }
+    let began = Instant::now();
     let mut costs = vec![Duration::ZERO; entries.len()];
-    let mut total = plan.rounds;
+    let mut total = if mirrored { pairs(plan.rounds) } else { plan.rounds };
     let (mut made, mut planned) = (0, entries.len() as u64);
     let mut saved = Instant::now();
     let mut before = Noise::read(std::process::id());
+    let mut visits: Vec<usize> = Vec::new();
     let mut round = 0;
     while round < total {
-        let mut visits: Vec<usize> =
-            (0..entries.len()).filter(|&i| round.is_multiple_of(entries[i].every)).collect();
-        visits.shuffle(&mut order);
+        if mirrored && round % 2 == 1 {
+            visits.reverse();
+        } else {
+            visits = (0..entries.len()).filter(|&i| round.is_multiple_of(entries[i].every)).collect();
+            visits.shuffle(&mut order);
+        }
         for (position, &i) in visits.iter().enumerate() {
             let visit = Instant::now();
             let name = rounds.visit(&entries[i], round, position as u32);
@@ -89,12 +103,17 @@ pub fn run(mut rounds: Rounds<'_>, plan: Plan, seed: u64) -> Result<bool> {
                 return Ok(false);
             }
         }
-        let now = Noise::read(std::process::id());
-        rounds.record.document.run.readings.push(now.since(&before, round));
-        before = now;
+        if rounds.pass.single_starts() {
+            let now = Noise::read(std::process::id());
+            rounds.record.document.run.readings.push(now.since(&before, round));
+            before = now;
+        }
         if round == 0 {
             // The first round told what a visit costs: the rest of the budget is shared out now.
-            total = share(&mut entries, &costs, plan, began.elapsed());
+            total = match mirrored {
+                true => pairs(fitting(plan, began.elapsed())),
+                false => share(&mut entries, &costs, plan, began.elapsed()),
+            };
             planned = entries.iter().map(|e| u64::from(total.div_ceil(e.every))).sum();
         }
         if saved.elapsed() >= SAVE_EVERY {
@@ -110,37 +129,58 @@ pub fn run(mut rounds: Rounds<'_>, plan: Plan, seed: u64) -> Result<bool> {
 impl Rounds<'_> {
     fn visit(&mut self, entry: &Entry, round: u32, position: u32) -> String {
         let contender = self.contenders[entry.contender].as_mut();
-        let name = contender.name().to_owned();
-        let parameters = Parameters {
-            concurrency: Some(1),
-            running: Some(0),
-            network: Some("none".into()),
-            aa: entry.again.then_some(true),
-            ..Parameters::default()
-        };
+        let (name, mode) = (contender.name().to_owned(), contender.description().mode);
         let mut visit = Visit {
             record: self.record,
-            measure: self.measure.name(),
+            measure: self.measure,
             contender: &name,
+            mode,
             round,
             position,
-            parameters: &parameters,
+            parameters: &entry.parameters,
         };
-        self.measure.visit(self.lab, self.site, contender, &mut visit);
-        name
+        self.pass.visit(self.lab, self.site, contender, &mut visit);
+        match &entry.parameters.rung {
+            Some(rung) => format!("{name}, rung {rung}"),
+            None => name,
+        }
     }
 }
 
-/// One place per contender, and a second one for the A/A test: with our runtime where it runs, else with the
-/// first one that does.
-fn entries(contenders: &[Box<dyn Contender>]) -> Vec<Entry> {
-    let mut entries: Vec<Entry> =
-        (0..contenders.len()).map(|contender| Entry { contender, again: false, every: 1 }).collect();
-    let place = |name| contenders.iter().position(|c| c.name() == name);
-    let first = (!contenders.is_empty()).then_some(0);
-    let twice = place("tare").or_else(|| place("process")).or(first);
-    entries.extend(twice.map(|contender| Entry { contender, again: true, every: 1 }));
+/// One place for each setting of each contender, and a second one for the A/A test: with our runtime where it
+/// is asked, else with the first one that is; of its settings the last.
+fn entries(contenders: &[Box<dyn Contender>], pass: &dyn Pass) -> Vec<Entry> {
+    let of = |contender: usize| {
+        let settings = pass.settings(contenders[contender].as_ref()).into_iter();
+        settings.map(move |parameters| Entry { contender, parameters, every: 1 })
+    };
+    let mut entries: Vec<Entry> = (0..contenders.len()).flat_map(of).collect();
+    if pass.single_starts() {
+        let name = |entry: &Entry| contenders[entry.contender].name();
+        let place = |wanted: &str| entries.iter().rev().find(|it| name(it) == wanted);
+        let first = entries.iter().rfind(|it| it.contender == entries[0].contender);
+        let twice = place("tare").or_else(|| place("process")).or(first);
+        let again = twice.map(|it| Entry {
+            parameters: Parameters { aa: Some(true), ..it.parameters.clone() },
+            contender: it.contender,
+            every: 1,
+        });
+        entries.extend(again);
+    }
     entries
+}
+
+/// The next even number, at least two.
+fn pairs(rounds: u32) -> u32 {
+    rounds.max(1).next_multiple_of(2)
+}
+
+/// How many rounds the plan lets be made where one took so long.
+fn fitting(plan: Plan, one: Duration) -> u32 {
+    let Some(budget) = plan.budget else { return plan.rounds };
+    // A pair that would go over the budget is not begun.
+    let rounds = (budget.as_nanos() / one.as_nanos().max(1)) as u32;
+    (rounds - rounds % 2).min(plan.rounds)
 }
 
 /// Shares the budget: half of it for the visits that take milliseconds, the other half, and what those leave
@@ -171,9 +211,12 @@ fn share(entries: &mut [Entry], costs: &[Duration], plan: Plan, spent: Duration)
 mod tests {
     use super::*;
 
+    fn entry(contender: usize) -> Entry {
+        Entry { contender, parameters: Parameters::default(), every: 1 }
+    }
+
     fn shared(costs_ms: &[u64], budget_s: u64, rounds: u32) -> (u32, Vec<u32>) {
-        let mut entries: Vec<Entry> =
-            (0..costs_ms.len()).map(|contender| Entry { contender, again: false, every: 1 }).collect();
+        let mut entries: Vec<Entry> = (0..costs_ms.len()).map(entry).collect();
         let costs: Vec<Duration> = costs_ms.iter().map(|&ms| Duration::from_millis(ms)).collect();
         let plan = Plan { rounds, budget: Some(Duration::from_secs(budget_s)) };
         let spent = costs.iter().sum();
@@ -212,9 +255,23 @@ mod tests {
 
     #[test]
     fn without_a_budget_everybody_is_visited_in_every_round() {
-        let mut entries = vec![Entry { contender: 0, again: false, every: 1 }];
+        let mut entries = vec![entry(0)];
         let plan = Plan { rounds: 7, budget: None };
         assert_eq!(share(&mut entries, &[Duration::from_secs(60)], plan, Duration::ZERO), 7);
         assert_eq!(entries[0].every, 1);
+    }
+
+    #[test]
+    fn mirrored_rounds_come_in_pairs_and_keep_the_budget() {
+        assert_eq!([0, 1, 2, 3, 40].map(pairs), [2, 2, 2, 4, 40]);
+        let plan = Plan { rounds: 100, budget: Some(Duration::from_secs(20)) };
+        let made = |seconds| pairs(fitting(plan, Duration::from_secs(seconds)));
+        assert_eq!([1, 2, 3, 6, 15, 60].map(made), [20, 10, 6, 2, 2, 2]);
+        assert_eq!(fitting(Plan { rounds: 7, budget: None }, Duration::from_secs(60)), 7);
+        assert_eq!(
+            fitting(Plan { rounds: 4, ..plan }, Duration::from_millis(1)),
+            4,
+            "never more than planned"
+        );
     }
 }

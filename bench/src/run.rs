@@ -108,7 +108,7 @@ impl Outcome {
 pub fn run(options: &Options) -> Result<Outcome> {
     let started = Timestamp::now();
     let id = format!("{}-{:04x}", started.strftime("%Y%m%dT%H%M%SZ"), std::process::id() & 0xffff);
-    let (measures, mut contenders) = options.selection.resolve()?;
+    let (measures, mut contenders) = options.selection.resolve(options.profile)?;
     let surroundings = surroundings(&contenders);
     let document = Document {
         schema: SCHEMA,
@@ -125,7 +125,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
             command: std::env::args().collect(),
             readings: Vec::new(),
             census: None,
-            left_out: options.selection.left_out(),
+            left_out: options.selection.left_out(options.profile),
         },
         host: facts::read(surroundings.kvm.to_string()),
         contenders: Vec::new(),
@@ -152,7 +152,7 @@ fn measure(
 ) -> Result<Option<Signal>> {
     let mut lab = Lab::open(&options.spawner, &record.dir().join("stderr.log"), options.seed)?;
     let before = census::take(site, lab.spawner_pid());
-    record.document.contenders = rows(contenders, surroundings, site);
+    record.document.contenders = rows(contenders, measures, surroundings, site);
     let able: Vec<String> = record
         .document
         .contenders
@@ -168,21 +168,31 @@ fn measure(
     };
     let mut complete = true;
     for measure in measures {
+        if lab.interrupted().is_some() {
+            break;
+        }
         let bar = progress_bar(options.progress);
         let mut progress = |made, planned, name: &str| {
             bar.set_length(planned);
             bar.set_position(made);
             bar.set_message(name.to_owned());
         };
-        let rounds = Rounds {
-            lab: &mut lab,
-            site,
-            contenders: contenders.as_mut_slice(),
-            measure: measure.as_ref(),
-            record,
-            progress: &mut progress,
-        };
-        complete &= rounds::run(rounds, plan, options.seed)?;
+        for pass in measure.passes() {
+            let rounds = Rounds {
+                lab: &mut lab,
+                site,
+                contenders: contenders.as_mut_slice(),
+                measure: measure.name(),
+                pass,
+                record,
+                progress: &mut progress,
+            };
+            // Rounds end early only when the run is interrupted.
+            if !rounds::run(rounds, plan, options.seed)? {
+                complete = false;
+                break;
+            }
+        }
         bar.finish_and_clear();
     }
     let after = census::settle(site, lab.spawner_pid(), &before, SETTLE);
@@ -257,7 +267,7 @@ pub fn look_for_kvm() -> Kvm {
 /// # Errors
 /// When the script of scripted contenders is broken.
 pub fn look(selection: &Selection) -> Result<(Host, Vec<Row>)> {
-    let (_, mut contenders) = selection.resolve()?;
+    let (_, mut contenders) = selection.resolve(Profile::Full)?;
     let surroundings = surroundings(&contenders);
     let rows = contenders.iter_mut().map(|c| row(c.as_mut(), &surroundings).0).collect();
     Ok((facts::read(surroundings.kvm.to_string()), rows))
@@ -296,12 +306,21 @@ fn row(contender: &mut dyn Contender, surroundings: &Surroundings) -> (Row, bool
     (row, able)
 }
 
-fn rows(contenders: &mut [Box<dyn Contender>], surroundings: &Surroundings, site: &Site) -> Vec<Row> {
+fn rows(
+    contenders: &mut [Box<dyn Contender>],
+    measures: &[Box<dyn Measure>],
+    surroundings: &Surroundings,
+    site: &Site,
+) -> Vec<Row> {
     contenders
         .iter_mut()
         .map(|contender| {
             let (mut row, able) = row(contender.as_mut(), surroundings);
-            if able {
+            if !selection::is_asked(measures, contender.as_ref()) {
+                let names: Vec<&str> = measures.iter().map(|it| it.name()).collect();
+                row.status = Status::Skipped;
+                row.reason = Some(format!("has no answer to {}", names.join(" and ")));
+            } else if able {
                 match contender.prepare(site) {
                     Ok(()) => row.command = contender.command(site),
                     Err(error) => {

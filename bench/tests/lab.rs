@@ -173,7 +173,7 @@ fn the_cpu_time_of_the_box_is_counted() {
 
 #[test]
 fn a_leak_fails_the_whole_sample() {
-    use tare::measures::{Measure, startup::Startup};
+    use tare::measures::{Pass, startup::Startup};
     use tare::record::{Record, Visit};
     let out = tempfile::tempdir().unwrap();
     let fixture =
@@ -187,6 +187,7 @@ fn a_leak_fails_the_whole_sample() {
     let parameters = tare_reports::document::Parameters::default();
     with_lab(|lab, site| {
         let mut visit = Visit {
+            mode: tare_reports::document::Mode::Warm,
             record: &mut record,
             measure: "startup",
             contender: "script",

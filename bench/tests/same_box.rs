@@ -3,14 +3,15 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 
+use ::tare_runtime::DEFAULT_PATH;
 use nix::sched::{CloneFlags, setns};
-use tare::contenders::{Contender, Surroundings, floor, tare as tare_runtime};
+use tare::contenders::{Contender, Surroundings, crun, floor, runc, tare as tare_runtime, tare_lib};
 use tare::host::cgroups;
 use tare::lab::{Instance, Lab};
 use tare::site::Site;
@@ -20,7 +21,8 @@ use tare::vm::kvm::Kvm;
 type View = BTreeMap<String, String>;
 
 /// Files with limits, of both versions of cgroups.
-const LIMITS: [&str; 7] = [
+const LIMITS: [&str; 8] = [
+    "devices.list",
     "memory.limit_in_bytes",
     "memory.max",
     "pids.max",
@@ -29,6 +31,10 @@ const LIMITS: [&str; 7] = [
     "cpu.max",
     "cpu.shares",
 ];
+
+/// What of their boxes is not as ours; `Oci::not_expressed` says why.
+const RUNCS: &[&str] = &["SigIgn", "cgroups", "environ", "limit devices devices.list", "mounts"];
+const CRUNS: &[&str] = &["/dev", "SigIgn", "cgroups", "environ", "limit devices devices.list", "mounts"];
 
 /// Lines of /proc/PID/status that describe the box and not the moment.
 const STATUS: [&str; 17] = [
@@ -59,14 +65,57 @@ fn the_confined_floor_is_the_box_that_tare_makes() {
     common::binaries();
     let mut floor = floor::FloorConfined::default();
     let mut tare = tare_runtime::Tare::default();
-    let (Some(floor), Some(tare)) = (seen(&mut floor), seen(&mut tare)) else { return };
+    let (Some(floor), Some(tare), Some(lib)) =
+        (seen(&mut floor), seen(&mut tare), seen(&mut tare_lib::TareLib))
+    else {
+        return;
+    };
     assert!(tare["CapEff"].ends_with("00000000a00425fb") && tare["Seccomp"] == "2", "not confined: {tare:?}");
     assert!(tare["mounts"].lines().count() > 10 && tare["/dev"].contains("null"), "not looked at: {tare:?}");
     assert!(tare.keys().any(|key| key.contains("pids.max")), "no limits: {tare:?}");
-    for (what, of_tare) in &tare {
-        assert_eq!(floor.get(what), Some(of_tare), "{what}, of the floor and of tare");
+    if let Some(devices) = cgroups::root_of("devices").filter(|dir| dir.join("devices.list").exists()) {
+        let tree = devices.file_name().unwrap().to_string_lossy().into_owned();
+        let list = &tare[&format!("limit {tree} devices.list")];
+        assert!(list.starts_with("c 1:3 rw\n") && list.lines().count() == 9, "no devices cgroup: {list}");
     }
-    assert_eq!(floor.len(), tare.len());
+    assert_eq!(tare["environ"], format!("{}\0", format_args!("PATH={DEFAULT_PATH}")));
+    for (who, other) in [("the floor", floor), ("tare-lib", lib)] {
+        for (what, of_tare) in &tare {
+            assert_eq!(other.get(what), Some(of_tare), "{what}, of {who} and of tare");
+        }
+        assert_eq!(other.len(), tare.len());
+    }
+}
+
+/// What the runtimes that take bundles can be told about the box, they are told; the rest stands in their rows.
+#[test]
+fn the_boxes_of_runc_and_crun_are_the_same_but_for_what_their_rows_say() {
+    if !common::root() {
+        return;
+    }
+    common::binaries();
+    let Some(tare) = seen(&mut tare_runtime::Tare::default()) else { return };
+    for (contender, foreign) in
+        [(&mut runc::Runc::default() as &mut dyn Contender, RUNCS), (&mut crun::Crun::default(), CRUNS)]
+    {
+        let Some(other) = seen(contender) else { continue };
+        let told: Vec<_> = tare
+            .iter()
+            .map(|(what, of_tare)| (what.as_str(), of_tare, other.get(what)))
+            .filter(|(_, of_tare, of_other)| Some(*of_tare) != *of_other)
+            .collect();
+        let differ: Vec<&str> = told.iter().map(|(what, ..)| *what).collect();
+        assert_eq!(differ, foreign, "{}: {told:#?}", contender.name());
+        assert!(tare.len() - differ.len() > 30, "only {} things were compared", tare.len());
+        // Not as ours, but no more than that.
+        assert_eq!(other["environ"], format!("{}HOME=/\0", tare["environ"]));
+        assert_eq!(targets(&other["mounts"]), targets(&tare["mounts"]), "{}", contender.name());
+    }
+}
+
+/// What is mounted and where, without flags and order.
+fn targets(mounts: &str) -> BTreeSet<String> {
+    mounts.lines().map(|line| line.split(' ').take(2).collect::<Vec<_>>().join(" on ")).collect()
 }
 
 #[test]
@@ -120,7 +169,7 @@ fn look(site: &Site, instance: &Instance) -> View {
     }
     add("mounts", read("mountinfo").lines().map(|line| mount(line) + "\n").collect());
     add("cgroups", read("cgroup").replace(site.cgroup_parent(), "/PARENT"));
-    for name in ["cmdline", "limits", "oom_score_adj", "timerslack_ns"] {
+    for name in ["cmdline", "environ", "limits", "oom_score_adj", "timerslack_ns"] {
         add(name, read(name));
     }
     for name in ["cwd", "root"] {

@@ -248,9 +248,12 @@ pub struct Parameters {
     /// `idle` or `touched`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
-    /// Step of the ladder.
+    /// Rung of the ladder: the last mechanism that the boxes have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rung: Option<String>,
+    /// Place of the rung on the ladder, from 0 for no mechanism at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<u32>,
     /// Number of instances the value is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instances: Option<u32>,

@@ -39,6 +39,9 @@ pub(crate) struct Blueprint {
     pub(crate) devices: Vec<Node>,
     pub(crate) masked: Vec<Mask>,
     pub(crate) read_only: Vec<Cow<'static, CStr>>,
+    /// All of `mounts`, `masked` and `read_only` is the profile's and made by this start alone, so that paths
+    /// lead where they say; see `by_path.rs`.
+    pub(crate) ours_alone: bool,
     pub(crate) sysctls: Vec<Sysctl>,
     pub(crate) process: Process,
     /// Empty: no filter.
@@ -205,6 +208,7 @@ impl Blueprint {
                 .map(|(path, cover)| Mask { path: Cow::Borrowed(path), cover: Some(*cover) })
                 .collect(),
             read_only: confinement::READONLY_PATHS.iter().map(|path| Cow::Borrowed(*path)).collect(),
+            ours_alone: true,
             sysctls: Vec::new(),
             process: Process {
                 args: spec.args.clone(),

@@ -164,6 +164,15 @@ impl DeviceRule {
     /// Open for writing.
     pub const WRITE: u32 = 4;
 
+    /// The rule as the kernel reads it in `devices.allow` and `devices.deny` of cgroup v1.
+    pub fn line(&self) -> String {
+        let number = |number: Option<u32>| number.map_or_else(|| "*".to_owned(), |n| n.to_string());
+        match self.kind {
+            'a' => "a".to_owned(),
+            kind => format!("{kind} {}:{} {}", number(self.major), number(self.minor), self.access_letters()),
+        }
+    }
+
     /// Parses letters such as "rw".
     pub fn access(letters: &str) -> Option<u32> {
         let bit = |letter| match letter {

@@ -15,13 +15,14 @@ use nix::errno::Errno;
 use nix::sched::CloneFlags;
 
 use crate::blueprint::{Blueprint, RootKind};
-use crate::mounts::Stage;
+use crate::mounts::{MOST_BINDS, Sources, Stage};
+use crate::pool::Door;
 use crate::report::Fault;
 use crate::start::Start;
 use crate::terminal::Console;
 use crate::{
-    capabilities, cgroup, devices, exec, idmap, ladder, mounts, namespaces, network, overlay, report,
-    rlimits, rootfs, seccomp, sys, sysctl, terminal, wait,
+    by_path, capabilities, cgroup, devices, exec, idmap, ladder, mounts, namespaces, network, overlay,
+    report, rlimits, rootfs, seccomp, sys, sysctl, terminal, wait,
 };
 
 /// One step of a start.
@@ -111,6 +112,15 @@ pub const RECIPE: &[Step] = &[
         |p, _| p.root.object(),
     ),
     inside(
+        "sources",
+        "find what the caller lends the box, as the caller sees it",
+        |c| mounts::open_sources(&c.plan.blueprint.mounts, &mut c.sources),
+        |p, i| match p.blueprint.mounts.get(usize::from(i)).map(|mount| &mount.what) {
+            Some(mounts::What::Bind { source, .. }) => name(source),
+            _ => String::new(),
+        },
+    ),
+    inside(
         "pivot",
         "make it the root",
         |c| c.pivot(),
@@ -143,7 +153,7 @@ pub const RECIPE: &[Step] = &[
         "devices",
         "use no other device, wherever its node may come from",
         |c| c.plan.entry.lock_devices(),
-        |_, _| "devices controller".into(),
+        |p, _| p.entry.lock().into(),
     ),
     inside(
         "cgroup-namespace",
@@ -151,12 +161,7 @@ pub const RECIPE: &[Step] = &[
         |c| namespaces::enter_cgroup_namespace(c.plan.blueprint.namespaces.fresh),
         |_, _| "cgroup namespace".into(),
     ),
-    inside(
-        "volumes",
-        "what the caller lends the box",
-        |c| mounts::volumes(&c.plan.blueprint.mounts, c.old_root()?),
-        mounted,
-    ),
+    inside("volumes", "what the caller lends the box", |c| c.volumes(), mounted),
     inside(
         "sysctl",
         "settings of the box's own namespaces",
@@ -166,7 +171,7 @@ pub const RECIPE: &[Step] = &[
     inside(
         "mask",
         "hide what tells about the host",
-        |c| mounts::cover(&c.plan.blueprint.masked),
+        |c| c.mask(),
         |p, i| p.blueprint.masked.get(usize::from(i)).map_or_else(String::new, |m| name(&m.path)),
     ),
     inside(
@@ -301,6 +306,7 @@ pub(crate) struct Plan {
     pub(crate) exec: exec::Plan,
     pub(crate) terminal: Option<terminal::Plan>,
     pub(crate) wait: Option<wait::Gate>,
+    pub(crate) door: Option<Door>,
 }
 
 impl Plan {
@@ -320,11 +326,12 @@ pub(crate) struct Child<'a> {
     plan: &'a Plan,
     writer: BorrowedFd<'a>,
     old_root: Option<OwnedFd>,
+    sources: Sources,
 }
 
 impl<'a> Child<'a> {
     pub(crate) fn new(plan: &'a Plan, writer: BorrowedFd<'a>) -> Self {
-        Self { plan, writer, old_root: None }
+        Self { plan, writer, old_root: None, sources: [const { None }; MOST_BINDS] }
     }
 
     fn pivot(&mut self) -> Result<(), Fault> {
@@ -341,8 +348,22 @@ impl<'a> Child<'a> {
         self.old_root.as_ref().ok_or(Fault { object: 0, errno: Errno::EBADF })
     }
 
+    fn mask(&mut self) -> Result<(), Fault> {
+        let Blueprint { masked, ours_alone, .. } = &self.plan.blueprint;
+        if *ours_alone { by_path::cover(masked) } else { mounts::cover(masked) }
+    }
+
+    fn volumes(&self) -> Result<(), Fault> {
+        // On the ladder below "pivot" there is no root to mount them in.
+        if !ladder::reaches(self.plan.blueprint.until, "pivot") {
+            return Ok(());
+        }
+        mounts::volumes(&self.plan.blueprint.mounts, &self.sources)
+    }
+
     fn freeze(&mut self) -> Result<(), Fault> {
-        mounts::freeze(&self.plan.blueprint.read_only)?;
+        let Blueprint { read_only, ours_alone, .. } = &self.plan.blueprint;
+        if *ours_alone { by_path::freeze(read_only) } else { mounts::freeze(read_only) }?;
         match self.plan.blueprint.root.kind {
             RootKind::Direct { read_only: true } => mounts::freeze_root(),
             _ => Ok(()),
@@ -358,6 +379,8 @@ impl<'a> Child<'a> {
     /// Tells `create` that all is ready; from here on `start` is the one who listens.
     fn wait_for_start(&mut self) -> Result<(), Fault> {
         let Some(gate) = &self.plan.wait else { return Ok(()) };
+        // It may wait for long, and somebody may `exec` into the box meanwhile.
+        sys::hide_from_tracers().map_err(Fault::of(0))?;
         report::send(self.writer, report::Message::Waiting).map_err(Fault::of(0))?;
         sys::close_copy(self.writer);
         self.writer = gate.report();
@@ -374,6 +397,9 @@ impl<'a> Child<'a> {
     }
 
     fn exec(&mut self) -> Result<(), Fault> {
+        if let Some(door) = &self.plan.door {
+            return Err(door.wait(self.writer, &self.plan.exec));
+        }
         report::send(self.writer, report::Message::AboutToExec).map_err(Fault::of(0))?;
         Err(exec::run(&self.plan.exec))
     }

@@ -104,8 +104,10 @@ fn remove_cgroups(state: &State, force: bool) -> Result<()> {
         if force {
             // Somebody may have put a process in from outside, or the start died between fork and exec.
             remove::kill_all(path).map_err(|e| Error::io("kill", path.display().to_string(), &e))?;
+            remove::tree(path)?;
+        } else {
+            remove::directory(path)?;
         }
-        remove::directory(path)?;
     }
     Ok(())
 }

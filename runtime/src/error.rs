@@ -162,6 +162,7 @@ fn meaning(step: &str, errno: Errno) -> &'static str {
         ("mask" | "terminal", Errno::ENODEV) => {
             "not the device it should be: the bundle put something else there"
         }
+        ("devices", Errno::EPERM) => "a cgroup above lets nobody below it decide about devices",
         ("sysctl", Errno::EXDEV) => "not a setting of the kernel's",
         ("rlimits", Errno::EPERM) => "raising a hard limit takes CAP_SYS_RESOURCE",
         ("exec", Errno::ENOEXEC) => "neither a program for this machine nor a script with #!",

@@ -170,6 +170,16 @@ pub(crate) fn run(plan: &Plan) -> Fault {
     Fault { object: 0, errno: last }
 }
 
+/// Whether executing `path` would execute the runtime itself.
+pub(crate) fn is_runtime(plan: &Plan, path: &std::ffi::CStr) -> bool {
+    plan.own.is_meant_by(path)
+}
+
+/// The environment of the command.
+pub(crate) fn environment(plan: &Plan) -> &CStringArray {
+    &plan.envp
+}
+
 /// The words for a fault.
 pub(crate) fn object(plan: &Plan) -> String {
     let command = plan.argv.strings().first().map(|c| c.to_string_lossy().into_owned()).unwrap_or_default();

@@ -19,6 +19,7 @@
 compile_error!("containers are made of Linux, and the system call filter is written for x86_64");
 
 mod blueprint;
+mod by_path;
 mod capabilities;
 pub mod cgroup;
 pub mod confinement;
@@ -37,6 +38,7 @@ mod network;
 pub mod oci;
 mod overlay;
 mod own_program;
+mod pool;
 mod report;
 mod resolve;
 mod rlimits;
@@ -56,6 +58,7 @@ pub use cgroup::remove_parent;
 pub use error::{Error, Result};
 pub use join::ExecSpec;
 pub use lifecycle::connect_console;
+pub use pool::Pooled;
 pub use runtime::{Container, Exit, Runtime};
 pub use spec::{DEFAULT_PATH, DEFAULT_PIDS, Id, Limits, MilliCpus, MissingLimits, Spec};
 pub use state::{Directory, Process, State, Status, default_root};

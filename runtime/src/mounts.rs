@@ -166,22 +166,46 @@ pub(crate) fn below_dev(mounts: &[Mount]) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Mounts all others, volumes above all.
-pub(crate) fn volumes(mounts: &[Mount], old_root: &OwnedFd) -> Result<(), Fault> {
-    for (index, mount) in of_stage(mounts, Stage::Volume) {
-        volume(mount, old_root).map_err(Fault::of(index))?;
+/// As many binds as a box may have: their sources wait in an array, for nothing can be allocated there.
+pub(crate) const MOST_BINDS: usize = 128;
+
+/// Sources of binds, in the order of the binds.
+pub(crate) type Sources = [Option<OwnedFd>; MOST_BINDS];
+
+/// Opens the sources of all binds while the host's root is still the root, and while we are still who the
+/// caller is: the box's own root may not be allowed to reach them.
+pub(crate) fn open_sources(mounts: &[Mount], sources: &mut Sources) -> Result<(), Fault> {
+    let mut places = sources.iter_mut();
+    for (index, mount) in mounts.iter().enumerate() {
+        let What::Bind { source, .. } = &mount.what else { continue };
+        let place = places.next().ok_or(Fault { object: index as u16, errno: Errno::E2BIG })?;
+        let opened = resolve::root().and_then(|root| resolve::inside(root.as_fd(), source));
+        *place = Some(opened.map_err(Fault::of(index))?);
     }
     Ok(())
 }
 
-fn volume(mount: &Mount, old_root: &OwnedFd) -> Result<(), Errno> {
+/// Mounts all others, volumes above all.
+pub(crate) fn volumes(mounts: &[Mount], sources: &Sources) -> Result<(), Fault> {
+    let mut sources = sources.iter().flatten();
+    for (index, mount) in of_stage(mounts, Stage::Volume) {
+        let source = match mount.what {
+            What::Bind { .. } => sources.next(),
+            _ => None,
+        };
+        volume(mount, source).map_err(Fault::of(index))?;
+    }
+    Ok(())
+}
+
+fn volume(mount: &Mount, source: Option<&OwnedFd>) -> Result<(), Errno> {
     let root = resolve::root()?;
     let target = |missing| resolve::or_make(root.as_fd(), &mount.target, missing);
     match &mount.what {
         What::FileSystem { .. } => here(mount, target(Missing::Directory)?.as_fd()),
-        What::Bind { source, recursive, set, clear, recursive_attributes, recursive_propagation } => {
-            let source = resolve::inside(old_root.as_fd(), source)?;
-            let is_directory = fstat(&source)?.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits();
+        What::Bind { recursive, set, clear, recursive_attributes, recursive_propagation, .. } => {
+            let source = source.ok_or(Errno::EBADF)?;
+            let is_directory = fstat(source)?.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits();
             let tree = copy_tree(source.as_fd(), *recursive)?;
             let flags = Attributes { set: *set, clear: *clear, propagation: 0 };
             let propagation = Attributes { propagation: mount.propagation, ..Attributes::default() };

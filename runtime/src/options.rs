@@ -36,7 +36,9 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+// Only the subcommand that is asked for is built: building all takes longer than any other step here.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum Command {
     /// Start a container, from options (--rootfs) or from a bundle
     Run(Box<RunOptions>),

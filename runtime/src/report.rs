@@ -64,6 +64,14 @@ impl Message {
         bytes
     }
 
+    fn outcome(self) -> Outcome {
+        match self {
+            Self::AboutToExec => Outcome::Executed,
+            Self::Waiting => Outcome::Waiting,
+            Self::Failed { step, fault } => Outcome::Failed { step, fault },
+        }
+    }
+
     fn decode(bytes: [u8; SIZE]) -> Self {
         let [a, b, c, d, e, f, g, h] = bytes;
         match u16::from_ne_bytes([a, b]) {
@@ -134,13 +142,25 @@ pub(crate) fn receive(reader: impl AsFd) -> Result<Outcome, Errno> {
         match read(&reader, &mut bytes) {
             Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno),
-            Ok(SIZE) => match Message::decode(bytes) {
-                Message::AboutToExec => outcome = Outcome::Executed,
-                Message::Waiting => outcome = Outcome::Waiting,
-                Message::Failed { step, fault } => outcome = Outcome::Failed { step, fault },
-            },
+            Ok(SIZE) => outcome = Message::decode(bytes).outcome(),
             Ok(_) => return Ok(outcome),
         }
+    }
+}
+
+/// The same, but only for the first message: the sender stays.
+///
+/// # Errors
+/// What read(2) reports.
+pub(crate) fn receive_one(reader: impl AsFd) -> Result<Outcome, Errno> {
+    let mut bytes = [0; SIZE];
+    loop {
+        return match read(&reader, &mut bytes) {
+            Err(Errno::EINTR) => continue,
+            Err(errno) => Err(errno),
+            Ok(SIZE) => Ok(Message::decode(bytes).outcome()),
+            Ok(_) => Ok(Outcome::Silent),
+        };
     }
 }
 

@@ -84,7 +84,8 @@ pub struct MilliCpus(pub u32);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// Bytes of memory, swap not counted.
+    /// Bytes of memory. Nothing goes to the swap space instead, where the host counts swap: in version 1
+    /// that is a boot parameter of some kernels (`swapaccount=1`), and without it the limit holds for memory alone.
     pub memory: Option<u64>,
     /// Processes and threads.
     pub pids: Option<u64>,

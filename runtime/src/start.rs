@@ -11,9 +11,11 @@ use nix::errno::Errno;
 use nix::sched::CloneFlags;
 
 use crate::blueprint::{Blueprint, c_string};
-use crate::cgroup::{self, Group, Layout};
+use crate::cgroup::{self, Group, Layout, Version};
 use crate::container::{Act, Child, Plan, RECIPE, Step};
 use crate::error::{Error, Result};
+use crate::mounts::What;
+use crate::pool::Door;
 use crate::report::{self, Outcome, Pipe};
 use crate::runtime::{Container, Runtime, reap};
 use crate::state::{self, Directory, Process, State};
@@ -29,6 +31,8 @@ pub(crate) struct Start<'a> {
     console: Option<BorrowedFd<'a>>,
     /// Whether to stop before the command, for `start` to go on.
     create: bool,
+    /// Whether to stop right before the exec, for a command to come through a socket.
+    stock: bool,
     config: Option<String>,
     directory: Directory,
     claimed: bool,
@@ -56,6 +60,7 @@ impl<'a> Start<'a> {
             stdio,
             console,
             create,
+            stock: false,
             config: None,
             claimed: false,
             layout,
@@ -73,6 +78,19 @@ impl<'a> Start<'a> {
 
     /// Runs the recipe. On failure everything that was made is taken back.
     pub(crate) fn run(mut self) -> Result<Container> {
+        self.or_undo().map(|(container, _)| container)
+    }
+
+    /// Runs it up to the exec. Returns also the socket for the command, and the pipe of reports.
+    pub(crate) fn stock(mut self) -> Result<(Container, OwnedFd, OwnedFd)> {
+        self.stock = true;
+        let (container, reports) = self.or_undo()?;
+        let door = self.plan.take().and_then(|plan| plan.door);
+        let door = door.ok_or_else(|| Error::at("prepare", "socket pair", Errno::EINVAL))?;
+        Ok((container, door.into_outer(), reports))
+    }
+
+    fn or_undo(&mut self) -> Result<(Container, OwnedFd)> {
         let started = self.outer_half().and_then(|()| self.fork());
         if started.is_err() {
             self.undo();
@@ -113,7 +131,8 @@ impl<'a> Start<'a> {
     }
 
     pub(crate) fn make_cgroup(&mut self) -> Result<()> {
-        self.group.create(&self.places, &self.blueprint.cgroup, self.layout)
+        let Blueprint { cgroup, namespaces, .. } = &self.blueprint;
+        self.group.create(&self.places, cgroup, self.layout, namespaces.fresh)
     }
 
     pub(crate) fn prepare(&mut self) -> Result<()> {
@@ -123,6 +142,12 @@ impl<'a> Start<'a> {
         };
         let mut blueprint = self.blueprint.clone();
         blueprint.namespaces.fresh = ladder::namespaces(blueprint.until, blueprint.namespaces.fresh);
+        // In the other trees the box is where the caller is, and would see the host's cgroups.
+        for mount in &mut blueprint.mounts {
+            if let What::Cgroup { controllers } = &mut mount.what {
+                controllers.retain(|names| self.has_own_cgroup(&names.to_string_lossy()));
+            }
+        }
         let in_user_namespace = blueprint.namespaces.fresh.contains(CloneFlags::CLONE_NEWUSER);
         let root = overlay::prepare(&blueprint.root, &self.directory, in_user_namespace)
             .map_err(fault("overlay options"))?;
@@ -139,6 +164,7 @@ impl<'a> Start<'a> {
             exec: exec::prepare(&blueprint, &self.directory, self.stdio)
                 .map_err(fault("command, environment and descriptors"))?,
             terminal: terminal::prepare(blueprint.process.terminal, self.console)?,
+            door: if self.stock { Some(Door::make()?) } else { None },
             wait: if self.create { Some(wait::Gate::make(&self.directory)?) } else { None },
             root,
             blueprint,
@@ -146,12 +172,20 @@ impl<'a> Start<'a> {
         Ok(())
     }
 
-    fn fork(&mut self) -> Result<Container> {
+    /// Whether the box has a cgroup of its own in the version 1 tree of these controllers.
+    fn has_own_cgroup(&self, tree: &str) -> bool {
+        let mut own = self.places.iter().filter(|place| place.version == Version::V1);
+        own.any(|place| place.controllers.iter().any(|own| tree.split(',').any(|name| name == own.name())))
+    }
+
+    fn fork(&mut self) -> Result<(Container, OwnedFd)> {
         let Some(plan) = self.plan.as_ref() else { return Err(Error::at("prepare", "plan", Errno::EINVAL)) };
         let Pipe { reader, writer } =
             report::pipe().map_err(|errno| Error::at("clone", "error pipe", errno))?;
         // Borrowed memory means that we sleep until the exec; who has to do something meanwhile needs a copy.
-        let asleep = plan.wait.is_none() && !matches!(plan.idmap, Some(idmap::Plan::ByParent { .. }));
+        let asleep = plan.wait.is_none()
+            && plan.door.is_none()
+            && !matches!(plan.idmap, Some(idmap::Plan::ByParent { .. }));
         let memory = if asleep { Memory::Borrowed } else { Memory::Copied };
         let namespaces = plan.blueprint.namespaces.fresh.difference(CloneFlags::CLONE_NEWCGROUP);
         let forked = sys::fork(namespaces, plan.entry.unified(), memory, || {
@@ -162,7 +196,7 @@ impl<'a> Start<'a> {
             forked.map_err(|errno| Error::at("clone", "the new process with its namespaces", errno))?;
         drop(writer);
         let mapped = plan.idmap.as_ref().map_or(Ok(()), |idmap| idmap::write_for(pid, idmap));
-        let set_up = mapped.and_then(|()| self.await_child(plan, reader, &pidfd)).and_then(|()| {
+        let set_up = mapped.and_then(|()| self.await_child(plan, &reader, &pidfd)).and_then(|()| {
             let (started, _) = state::observe(pid).unwrap_or_default();
             self.state(Some(Process { pid, started })).publish(&self.directory)
         });
@@ -173,11 +207,13 @@ impl<'a> Start<'a> {
             return Err(error);
         }
         let (id, not_applied) = (self.blueprint.id.clone(), self.group.not_applied.clone());
-        Ok(Container { id, pid, pidfd, not_applied, cgroups: self.group.directories.clone() })
+        let container = Container { id, pid, pidfd, not_applied, cgroups: self.group.directories.clone() };
+        Ok((container, reader))
     }
 
-    fn await_child(&self, plan: &Plan, reader: OwnedFd, pidfd: &OwnedFd) -> Result<()> {
-        let outcome = report::receive(reader).map_err(|errno| Error::at("clone", "error pipe", errno))?;
+    fn await_child(&self, plan: &Plan, reader: &OwnedFd, pidfd: &OwnedFd) -> Result<()> {
+        let received = if self.stock { report::receive_one(reader) } else { report::receive(reader) };
+        let outcome = received.map_err(|errno| Error::at("clone", "error pipe", errno))?;
         match outcome {
             Outcome::Executed | Outcome::Waiting => Ok(()),
             Outcome::Silent => Err(Error::Died(reap(pidfd)?.to_string())),

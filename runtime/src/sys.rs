@@ -14,7 +14,9 @@
 //! `strace -f tare-runtime run -d --rootfs DIR box -- /bin/true`
 #![allow(unsafe_code)]
 
+pub mod bpf;
 mod fork;
+pub mod handover;
 pub mod mount;
 pub mod terminal;
 

@@ -4,6 +4,8 @@ mod common;
 
 use std::fs;
 use std::os::fd::AsFd;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Stdio};
 
 use common::{Lab, skip, stderr};
 use tare_runtime::{Limits, MilliCpus, MissingLimits};
@@ -38,6 +40,82 @@ fn a_box_cannot_have_more_processes_than_its_limit() {
     assert!(stderr(&bound).contains("can't fork"), "{bound:?}");
 }
 
+/// Takes more than 16 MiB in a child, and ends with 0 itself.
+const EATEN: &str = "exec 2>/dev/null; dd if=/dev/zero of=/dev/null bs=64M count=1; exit 0";
+/// Forks more than three in a shell that ends of it, and ends with 0 itself.
+const CROWD: &str = "exec 2>/dev/null; (for i in 1 2 3 4 5 6; do sleep 1 & done); exit 0";
+
+#[test]
+fn who_survives_a_child_killed_for_memory_does_not_hide_it() {
+    let Some(lab) = Lab::new() else { return };
+    let survivor = lab.run_with(&["--memory", "16MiB"], "survivor", &["sh", "-c", EATEN]);
+    let said =
+        "tare-runtime: container survivor: 1 process was killed because the memory limit was reached\n";
+    assert_eq!((survivor.status.code(), stderr(&survivor).as_str()), (Some(0), said));
+    let content = lab.run_with(&["--memory", "128MiB"], "content", &["sh", "-c", EATEN]);
+    assert_eq!((content.status.code(), stderr(&content).as_str()), (Some(0), ""));
+}
+
+#[test]
+fn who_survives_a_refused_fork_does_not_hide_it() {
+    let Some(lab) = Lab::new() else { return };
+    let crowd = lab.run_with(&["--pids", "4"], "crowd", &["sh", "-c", CROWD]);
+    let said = stderr(&crowd);
+    assert_eq!((crowd.status.code(), said.lines().count()), (Some(0), 1), "{crowd:?}");
+    assert!(said.starts_with("tare-runtime: container crowd: "), "{said}");
+    assert!(said.ends_with("refused because the limit of processes was reached\n"), "{said}");
+    let calm = lab.run_with(&["--pids", "20"], "calm", &["sh", "-c", CROWD]);
+    assert_eq!((calm.status.code(), stderr(&calm).as_str()), (Some(0), ""));
+}
+
+#[test]
+fn state_shows_what_the_limits_did() {
+    let Some(lab) = Lab::new() else { return };
+    let events = |id: &str| {
+        let output = lab.command(&["state", id]).output().expect("state");
+        let state: serde_json::Value = serde_json::from_slice(&output.stdout).expect("json");
+        (state["events"]["oom_kills"].as_u64(), state["events"]["pids_limit_hits"].as_u64())
+    };
+    for (id, memory, pids) in [("both", "16MiB", "4"), ("none", "128MiB", "20")] {
+        // The box says when it is done: its standard output ends.
+        let script =
+            format!("(exec 2>/dev/null; {}); ({CROWD}); exec sleep 1000 >&-", EATEN.replace("exit", ":"));
+        let mut run = lab.command(&["run", "-d", "--memory", memory, "--pids", pids]);
+        run.args(["--cgroup-parent", &lab.parent, "--rootfs"]).arg(lab.image());
+        let output = run.args([id, "--", "sh", "-c", &script]).stderr(Stdio::null()).output().expect("run");
+        assert!(output.status.success(), "{output:?}");
+    }
+    let (killed, refused) = events("both");
+    assert_eq!(killed, Some(1));
+    assert!(refused.is_some_and(|count| count >= 1), "{refused:?}");
+    assert_eq!(events("none"), (Some(0), Some(0)));
+}
+
+#[test]
+fn delete_by_force_takes_cgroups_below_with_what_is_in_them() {
+    let Some(lab) = Lab::new() else { return };
+    let file = fs::OpenOptions::new().read(true).write(true).open("/dev/null").expect("/dev/null");
+    let spec = lab.spec("nest", &["sleep", "1000"]);
+    let container = lab.runtime().run(&spec, [file.as_fd(), file.as_fd(), file.as_fd()]).expect("run");
+    let mut strangers = Vec::new();
+    for directory in &container.cgroups {
+        let innermost = directory.join("a/b");
+        fs::create_dir_all(&innermost).expect("mkdir");
+        fs::create_dir(directory.join("c")).expect("mkdir");
+        let mut stranger = Command::new("sleep");
+        let stranger = stranger.arg("1000").spawn().expect("sleep");
+        fs::write(innermost.join("cgroup.procs"), stranger.id().to_string()).expect("moved in");
+        strangers.push(stranger);
+    }
+    assert!(!strangers.is_empty());
+    lab.runtime().delete(&spec.id, true).expect("delete");
+    container.wait().expect("wait");
+    assert!(lab.leftovers().is_empty(), "{:?}", lab.leftovers());
+    for mut stranger in strangers {
+        assert_eq!(stranger.wait().expect("wait").signal(), Some(9));
+    }
+}
+
 #[test]
 fn limits_stand_in_the_kernels_files_and_the_process_is_in_the_cgroup() {
     let Some(lab) = Lab::new() else { return };
@@ -61,6 +139,11 @@ fn limits_stand_in_the_kernels_files_and_the_process_is_in_the_cgroup() {
         assert_eq!(found.trim(), value, "{name}");
         let procs = fs::read_to_string(format!("{directory}/cgroup.procs")).expect("procs");
         assert_eq!(procs.trim(), container.pid.to_string(), "{tree}");
+    }
+    // What the limit forbids does not go to the swap space instead, where this kernel counts that.
+    match fs::read_to_string(format!("/sys/fs/cgroup/memory{}/set/memory.memsw.limit_in_bytes", lab.parent)) {
+        Ok(both) => assert_eq!(both.trim(), "67108864"),
+        Err(error) => skip("swap-accounting", &format!("no memory.memsw.limit_in_bytes: {error}")),
     }
     lab.runtime().delete(&spec.id, true).expect("delete");
     container.wait().expect("wait");

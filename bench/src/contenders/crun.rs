@@ -98,6 +98,10 @@ impl Contender for Crun {
         self.wrapped = !wrapper.is_empty();
         self.oci.found(program, wrapper);
         let mut not_expressed = Oci::not_expressed();
+        not_expressed.push(
+            "mounts: its root is not nodev, its masks are the host's /dev/null, and /dev has a link `core`"
+                .into(),
+        );
         if self.wrapped {
             not_expressed.push(format!(
                 "it refuses hosts whose v2 cgroup tree has controllers beside v1 trees: it is started without \

@@ -1,9 +1,10 @@
 //! `fake`: contenders that answer from a script. They exist to test the whole pipeline with exact numbers,
 //! without root and without time passing; `TARE_FAKE` names the script.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use tare_reports::document::{Accel, Class};
 
@@ -25,13 +26,28 @@ struct Role {
     skipped: Option<String>,
     /// One per visit; after the last one the script begins again.
     visits: Vec<Script>,
+    /// For rungs of the ladder, in the same way; rungs that are not named answer with `visits`. Without any,
+    /// it cannot climb.
+    #[serde(default)]
+    rungs: BTreeMap<String, Vec<Script>>,
 }
 
 /// A contender that answers from a script.
 #[derive(Debug)]
 pub struct Fake {
     role: Role,
-    next: usize,
+    /// How often each rung, and the whole box under the empty name, was asked for.
+    asked: BTreeMap<String, usize>,
+}
+
+impl Fake {
+    fn answer(&mut self, rung: &str) -> Launch {
+        let script = self.role.rungs.get(rung).unwrap_or(&self.role.visits);
+        let asked = self.asked.entry(rung.to_owned()).or_default();
+        let answer = script[*asked % script.len()].clone();
+        *asked += 1;
+        Launch::Scripted(answer)
+    }
 }
 
 /// The scripted contenders that `TARE_FAKE` names; none when it is not set.
@@ -50,8 +66,12 @@ fn from_file(path: &Path) -> Result<Vec<Box<dyn Contender>>> {
         serde_json::from_str(&text).with_context(|| format!("{} is not a script", path.display()))?;
     for role in &play.contenders {
         ensure!(!role.visits.is_empty(), "{}: the visits of {} are empty", path.display(), role.name);
+        let silent = role.rungs.iter().find(|(_, script)| script.is_empty());
+        if let Some((rung, _)) = silent {
+            bail!("{}: the visits of {}'s rung {rung} are empty", path.display(), role.name);
+        }
     }
-    Ok(play.contenders.into_iter().map(|role| Box::new(Fake { role, next: 0 }) as _).collect())
+    Ok(play.contenders.into_iter().map(|role| Box::new(Fake { role, asked: BTreeMap::new() }) as _).collect())
 }
 
 impl Contender for Fake {
@@ -66,6 +86,10 @@ impl Contender for Fake {
         }
     }
 
+    fn is_scripted(&self) -> bool {
+        true
+    }
+
     fn probe(&mut self, _: &Surroundings) -> Result<Found, Missing> {
         match &self.role.skipped {
             Some(reason) => Err(Missing { reason: reason.clone(), fix: None }),
@@ -74,9 +98,15 @@ impl Contender for Fake {
     }
 
     fn launch(&mut self, _: &Site, _: &Start) -> Result<Launch> {
-        let script = self.role.visits[self.next % self.role.visits.len()].clone();
-        self.next += 1;
-        Ok(Launch::Scripted(script))
+        Ok(self.answer(""))
+    }
+
+    fn climbs(&self) -> bool {
+        !self.role.rungs.is_empty()
+    }
+
+    fn launch_until(&mut self, _: &Site, _: &Start, rung: &str) -> Result<Launch> {
+        Ok(self.answer(rung))
     }
 
     fn command(&mut self, _: &Site) -> Vec<String> {

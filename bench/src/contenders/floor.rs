@@ -21,9 +21,10 @@ use anyhow::{Context, Result};
 use nix::sched::CloneFlags;
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
+use tare_runtime::confinement::DEVICE_RULES;
 use tare_runtime::sys::{CStringArray, Forked, Memory, fork};
 
-use super::{CPUS, MEMORY, Missing, PIDS, Surroundings};
+use super::{CPUS, MEMORY, Missing, PIDS, Surroundings, search_path};
 use crate::host::cgroups;
 use crate::site::{Site, Start};
 use crate::spawner::protocol::{FloorCgroup, FloorSpec};
@@ -34,12 +35,15 @@ use steps::{Fault, Prepared};
 
 /// The period in which a CPU quota is counted, microseconds; the kernel's default.
 const PERIOD: u32 = 100_000;
+/// The controller that says which device nodes may be used.
+const DEVICES: &str = "devices";
 
-/// A controller, and the file and the value of its limit on cgroup v1 and on v2.
+/// A controller, and the files and the values of its limits on cgroup v1 and on v2.
 struct Limit {
     controller: &'static str,
-    v1: (&'static str, String),
-    v2: (&'static str, String),
+    v1: Vec<(&'static str, String)>,
+    /// `None` where v2 has no such controller, and the box does without.
+    v2: Option<(&'static str, String)>,
 }
 
 /// The common box's limits of these controllers.
@@ -48,16 +52,26 @@ fn limits(controllers: &[&'static str]) -> Vec<Limit> {
     let limit = |&controller: &&'static str| match controller {
         "memory" => Limit {
             controller,
-            v1: ("memory.limit_in_bytes", MEMORY.to_string()),
-            v2: ("memory.max", MEMORY.to_string()),
+            v1: vec![("memory.limit_in_bytes", MEMORY.to_string())],
+            v2: Some(("memory.max", MEMORY.to_string())),
         },
-        "pids" => {
-            Limit { controller, v1: ("pids.max", PIDS.to_string()), v2: ("pids.max", PIDS.to_string()) }
-        }
+        "pids" => Limit {
+            controller,
+            v1: vec![("pids.max", PIDS.to_string())],
+            v2: Some(("pids.max", PIDS.to_string())),
+        },
+        DEVICES => Limit {
+            controller,
+            v1: DEVICE_RULES
+                .iter()
+                .map(|rule| (if rule.allow { "devices.allow" } else { "devices.deny" }, rule.line()))
+                .collect(),
+            v2: None,
+        },
         _ => Limit {
             controller,
-            v1: ("cpu.cfs_quota_us", quota.to_string()),
-            v2: ("cpu.max", format!("{quota} {PERIOD}")),
+            v1: vec![("cpu.cfs_quota_us", quota.to_string())],
+            v2: Some(("cpu.max", format!("{quota} {PERIOD}"))),
         },
     };
     controllers.iter().map(limit).collect()
@@ -80,17 +94,32 @@ impl Ground {
         for Limit { controller, v1, v2 } in limits(controllers) {
             let missing =
                 || Missing { reason: format!("this host has no {controller} controller"), fix: None };
-            let root = cgroups::root_of(controller).ok_or_else(missing)?;
+            let root = match cgroups::root_of(controller) {
+                Some(root) => root,
+                None if v2.is_none() => continue,
+                None => return Err(missing()),
+            };
             let unified = root.join("cgroup.controllers").exists();
-            let (file, value) = if unified { v2 } else { v1 };
-            let limit = (file.to_owned(), value);
+            let limits = match (unified, v2) {
+                (false, _) => v1,
+                (true, Some(limit)) => vec![limit],
+                // As in the runtime: this tree knows no such controller.
+                (true, None) => continue,
+            };
+            let limits = limits.into_iter().map(|(file, value)| (file.to_owned(), value));
+            let devices = controller == DEVICES;
             // On v2 all limits are files of one directory.
             match trees.iter_mut().find(|tree| tree.dir == root) {
-                Some(tree) => tree.limits.push(limit),
-                None => trees.push(FloorCgroup { dir: root, unified, limits: vec![limit] }),
+                Some(tree) => {
+                    tree.limits.extend(limits);
+                    tree.devices |= devices;
+                }
+                None => trees.push(FloorCgroup { dir: root, unified, devices, limits: limits.collect() }),
             }
         }
-        Ok(Self { trees, controllers: controllers.to_vec() })
+        // On v2 only what is a controller there can be passed on.
+        let controllers = controllers.iter().copied().filter(|name| *name != DEVICES).collect();
+        Ok(Self { trees, controllers })
     }
 
     /// Makes the parent of the run's cgroups; on v2 it must be told to pass its controllers on.
@@ -123,6 +152,7 @@ impl Ground {
             confined,
             cgroups: cgroups.collect(),
             argv: vec!["/payload".into(), start.nonce.clone()],
+            env: vec![search_path()],
         }
     }
 }
@@ -169,19 +199,28 @@ fn prepare(spec: &FloorSpec) -> Result<Prepared, String> {
     for dir in [&spec.dir, &upper, &work, &merged] {
         fs::create_dir(dir).map_err(|e| format!("make directory {}: {e}", dir.display()))?;
     }
-    let (mut members, mut birthplace) = (Vec::new(), None);
-    for FloorCgroup { dir, unified, limits } in &spec.cgroups {
+    let (mut members, mut birthplace, mut devices) = (Vec::new(), None, None);
+    for FloorCgroup { dir, unified, devices: locks_devices, limits } in &spec.cgroups {
         fs::create_dir(dir).map_err(|e| format!("make cgroup {}: {e}", dir.display()))?;
-        for (file, limit) in limits {
-            let written = open(OpenOptions::new().write(true), &dir.join(file))?.write_all(limit.as_bytes());
-            written.map_err(|e| format!("write {limit} to {} in {}: {e}", file, dir.display()))?;
+        for values in limits.chunk_by(|(file, _), (next, _)| file == next) {
+            let file = dir.join(&values[0].0);
+            let mut opened = open(OpenOptions::new().write(true), &file)?;
+            for (_, value) in values {
+                let written = opened.write_all(value.as_bytes());
+                written.map_err(|e| format!("write {value} to {}: {e}", file.display()))?;
+            }
         }
         if *unified {
             birthplace = Some(open(OpenOptions::new().read(true), dir)?);
+            continue;
+        }
+        // `tasks`, not `cgroup.procs`: moving a thread group waits for an RCU grace period, some
+        // milliseconds, moving the only thread of a new process does not.
+        let tasks = open(OpenOptions::new().write(true), &dir.join("tasks"))?;
+        if *locks_devices {
+            devices = Some(tasks);
         } else {
-            // `tasks`, not `cgroup.procs`: moving a thread group waits for an RCU grace period, some
-            // milliseconds, moving the only thread of a new process does not.
-            members.push(open(OpenOptions::new().write(true), &dir.join("tasks"))?);
+            members.push(tasks);
         }
     }
     let overlay = format!(
@@ -191,16 +230,20 @@ fn prepare(spec: &FloorSpec) -> Result<Prepared, String> {
         work.display()
     );
     let zero = |e: NulError| format!("a path or an argument of the box: {e}");
-    let argv: Result<Vec<CString>, NulError> =
-        spec.argv.iter().map(|word| CString::new(word.as_str())).collect();
+    let strings = |words: &[String]| -> Result<CStringArray, String> {
+        let words: Result<Vec<CString>, NulError> =
+            words.iter().map(|word| CString::new(word.as_str())).collect();
+        Ok(CStringArray::new(words.map_err(zero)?))
+    };
     Ok(Prepared {
         overlay: CString::new(overlay).map_err(zero)?,
         merged: CString::new(merged.as_os_str().as_bytes()).map_err(zero)?,
         program: CString::new(spec.argv[0].as_str()).map_err(zero)?,
-        argv: CStringArray::new(argv.map_err(zero)?),
-        env: CStringArray::new(Vec::new()),
+        argv: strings(&spec.argv)?,
+        env: strings(&spec.env)?,
         members,
         birthplace,
+        devices,
     })
 }
 

@@ -43,6 +43,7 @@ impl Contender for Qemu {
             ],
             channel: "ttyS0 (the kernel's console is ttyS1)",
             noisy_channel: true,
+            ..Description::default()
         }
     }
 

@@ -48,6 +48,15 @@ impl Contender for TareLib {
         Ok(Launch::Library { root: site.runtime_root(), spec: Box::new(runtime_spec(site, start)?) })
     }
 
+    fn climbs(&self) -> bool {
+        true
+    }
+
+    fn launch_until(&mut self, site: &Site, start: &Start, rung: &str) -> Result<Launch> {
+        let spec = tare_runtime::Spec { until: Some(rung.into()), ..runtime_spec(site, start)? };
+        Ok(Launch::Library { root: site.runtime_root(), spec: Box::new(spec) })
+    }
+
     fn command(&mut self, _: &Site) -> Vec<String> {
         vec!["tare_runtime::Runtime::run".into(), "(library call, in the spawner)".into()]
     }

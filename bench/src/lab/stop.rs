@@ -7,11 +7,11 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use tare_reports::document::Failure;
 
-use super::{Failed, Instance, Lab};
+use super::{Failed, Instance, Lab, Scripted};
 use crate::clock::{self, Deadline};
 use crate::contenders::{Contender, Undo};
 use crate::site::{Site, Start};
-use crate::spawner::protocol::{Event, How, Launch, Request};
+use crate::spawner::protocol::{Event, Exit, How, Launch, Request};
 
 /// How long a box may take to end after it was asked to.
 const ENDS_WITHIN: Duration = Duration::from_secs(10);
@@ -31,8 +31,8 @@ pub struct Stopped {
 impl Lab {
     /// Asks the box to exit, waits for its end, has the tool remove it, and checks that nothing is left.
     pub fn stop(&mut self, contender: &mut dyn Contender, site: &Site, mut instance: Instance) -> Stopped {
-        if let Some((teardown, cpu_ns)) = instance.scripted {
-            return Stopped { teardown_ns: Ok(teardown), cpu_ns };
+        if let Some(Scripted { teardown_ns, cpu_ns, .. }) = instance.scripted {
+            return Stopped { teardown_ns: Ok(teardown_ns), cpu_ns };
         }
         let start = instance.start.clone();
         let mut teardown_ns = self.stop_timed(contender, site, &mut instance);
@@ -56,13 +56,21 @@ impl Lab {
         site: &Site,
         instance: &mut Instance,
     ) -> Result<u64, Failed> {
+        let asked = clock::now_ns();
+        instance.ask_to_exit();
+        let exit = self.ended(instance)?;
+        let mut end = exit.at_ns;
+        for undo in contender.teardown(site, &instance.start) {
+            self.undo(undo)?;
+            end = clock::now_ns();
+        }
+        Ok(end.saturating_sub(asked))
+    }
+
+    /// Waits for the end of a box that was asked to exit; it must end by itself and without a complaint.
+    pub(super) fn ended(&mut self, instance: &Instance) -> Result<Exit, Failed> {
         let main =
             instance.main.ok_or_else(|| Failed::new(Failure::Start, "the box has no process to wait for"))?;
-        let asked = clock::now_ns();
-        if let Some(channel) = &mut instance.channel {
-            // A box that is gone already cannot be written to; its exit tells below.
-            let _ = channel.send("exit");
-        }
         let exit =
             self.exit_of(main, Deadline::after(ENDS_WITHIN)).map_err(|failed| match failed.failure {
                 Failure::Timeout => Failed::new(
@@ -71,15 +79,10 @@ impl Lab {
                 ),
                 _ => failed,
             })?;
-        if exit.how != How::Code(0) {
-            return Err(Failed::new(Failure::Crash, format!("ended with {}", exit.how)));
+        match exit.how {
+            How::Code(0) => Ok(exit),
+            how => Err(Failed::new(Failure::Crash, format!("ended with {how}"))),
         }
-        let mut end = exit.at_ns;
-        for undo in contender.teardown(site, &instance.start) {
-            self.undo(undo)?;
-            end = clock::now_ns();
-        }
-        Ok(end.saturating_sub(asked))
     }
 
     /// Takes away whatever is left of an instance, without looking at the time.
@@ -114,7 +117,7 @@ impl Lab {
         }
     }
 
-    fn undo(&mut self, undo: Undo) -> Result<(), Failed> {
+    pub(super) fn undo(&mut self, undo: Undo) -> Result<(), Failed> {
         let leak = |detail: String| Failed::new(Failure::Leak, detail);
         match undo {
             Undo::Command(argv) => self.undo_by(argv),
@@ -166,7 +169,7 @@ impl Lab {
     }
 
     /// The sample's own census: processes below the spawner, the box's directory and its cgroups.
-    fn nothing_left(
+    pub(super) fn nothing_left(
         &mut self,
         contender: &mut dyn Contender,
         site: &Site,
@@ -180,6 +183,15 @@ impl Lab {
         }
         self.rescue(contender, site, start);
         Err(Failed::new(Failure::Leak, format!("left behind: {}", left.join(", "))))
+    }
+}
+
+impl Instance {
+    pub(super) fn ask_to_exit(&mut self) {
+        if let Some(channel) = &mut self.channel {
+            // A box that is gone already cannot be written to; its exit tells.
+            let _ = channel.send("exit");
+        }
     }
 }
 

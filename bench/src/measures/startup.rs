@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use tare_reports::document::{Failure, Unit};
 
-use super::Measure;
+use super::{Measure, Pass};
 use crate::contenders::Contender;
 use crate::lab::Lab;
 use crate::record::Visit;
@@ -53,6 +53,12 @@ impl Measure for Startup {
         &[("ready", Unit::Ns), ("teardown", Unit::Ns), ("cpu", Unit::Ns)]
     }
 
+    fn passes(&self) -> Vec<&dyn Pass> {
+        vec![self]
+    }
+}
+
+impl Pass for Startup {
     fn visit(&self, lab: &mut Lab, site: &Site, contender: &mut dyn Contender, visit: &mut Visit<'_>) {
         let fault = self.faults.get(contender.name()).map(String::as_str);
         let started = lab.start(contender, site).and_then(|mut instance| {
@@ -74,7 +80,7 @@ impl Measure for Startup {
                 return;
             }
         };
-        let ready = instance.ready_ns;
+        let (ready, prepared) = (instance.ready_ns, instance.prepared_ns);
         visit.not_applied(&instance.not_applied);
         let stopped = lab.stop(contender, site, instance);
         // A leak fails the whole sample: what was left behind may have been what made it fast.
@@ -82,6 +88,9 @@ impl Measure for Startup {
             Err(failed) if failed.failure == Failure::Leak => Err(failed.clone()),
             _ => Ok(ready),
         };
+        if let Some(prepared) = prepared {
+            visit.outcome("prepare", Unit::Ns, Ok(prepared));
+        }
         visit.outcome("ready", Unit::Ns, ready);
         visit.outcome("teardown", Unit::Ns, stopped.teardown_ns.clone());
         visit.outcome("cpu", Unit::Ns, stopped.teardown_ns.map(|_| stopped.cpu_ns));

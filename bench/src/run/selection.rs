@@ -2,8 +2,14 @@
 
 use anyhow::Result;
 
+use super::Profile;
 use crate::contenders::{self, Contender};
 use crate::measures::{self, Measure};
+
+/// Whom the quick profile compares, unless names are given: those of the design, and the hand-written loop
+/// that shows the lab's own share. qemu-microvm is skipped where its kernel was not built.
+const QUICK: [&str; 8] =
+    ["hand-loop", "process", "floor", "tare", "tare-lib", "runc", "qemu", "qemu-microvm"];
 
 /// A name that nothing has: a usage error.
 #[derive(Debug, thiserror::Error)]
@@ -29,34 +35,63 @@ pub struct Selection {
 pub(super) type Resolved = (Vec<Box<dyn Measure>>, Vec<Box<dyn Contender>>);
 
 impl Selection {
-    /// Looks the names up.
+    /// Looks the names up. Without names the profile decides on the measures, and contenders that none of the
+    /// measures has a question for are left away.
     ///
     /// # Errors
     /// [`UnknownName`], or a broken script of scripted contenders.
-    pub fn resolve(&self) -> Result<Resolved> {
+    pub fn resolve(&self, profile: Profile) -> Result<Resolved> {
         let (mut measures, mut contenders) = (measures::all()?, contenders::all()?);
         let names: Vec<String> = contenders.iter().map(|c| c.name().to_owned()).collect();
         check("contender", self.only.iter().chain(&self.skip), &names)?;
         let known: Vec<String> = measures.iter().map(|m| m.name().to_owned()).collect();
         check("measure", self.measures.iter(), &known)?;
-        measures.retain(|m| self.measures.is_empty() || self.measures.iter().any(|name| name == m.name()));
-        contenders.retain(|c| self.wants(c.name()));
+        measures.retain(|m| self.asks(m.as_ref(), profile));
+        contenders.retain(|c| {
+            let named = self.only.iter().any(|name| name == c.name());
+            self.wants(c.as_ref(), profile) && (named || is_asked(&measures, c.as_ref()))
+        });
         Ok((measures, contenders))
     }
 
-    fn wants(&self, name: &str) -> bool {
-        (self.only.is_empty() || self.only.iter().any(|n| n == name)) && !self.skip.iter().any(|n| n == name)
+    fn asks(&self, measure: &dyn Measure, profile: Profile) -> bool {
+        match self.measures.is_empty() {
+            true => measure.in_quick() || profile != Profile::Quick,
+            false => self.measures.iter().any(|name| name == measure.name()),
+        }
     }
 
-    /// What was left out by name, with the flag that adds it.
-    pub fn left_out(&self) -> Vec<String> {
-        let Ok(all) = contenders::all() else { return Vec::new() };
-        all.iter()
-            .map(|c| c.name())
-            .filter(|name| !self.wants(name))
-            .map(|name| format!("contender {name}: tare run --only {name}"))
-            .collect()
+    /// Scripted contenders are always wanted, for they exist only where somebody gave a script.
+    fn wants(&self, contender: &dyn Contender, profile: Profile) -> bool {
+        let name = contender.name();
+        let asked = match self.only.is_empty() {
+            true => profile != Profile::Quick || QUICK.contains(&name) || contender.is_scripted(),
+            false => self.only.iter().any(|n| n == name),
+        };
+        asked && !self.skip.iter().any(|n| n == name)
     }
+
+    /// What was left out, by name or by the profile, with the command that adds it.
+    pub fn left_out(&self, profile: Profile) -> Vec<String> {
+        let (Ok(measures), Ok(contenders)) = (measures::all(), contenders::all()) else { return Vec::new() };
+        let mut left: Vec<String> = contenders
+            .iter()
+            .filter(|c| !self.wants(c.as_ref(), profile))
+            .map(|c| format!("contender {name}: tare run --only {name}", name = c.name()))
+            .collect();
+        // Who names measures has left out nothing that needs saying.
+        if self.measures.is_empty() {
+            let others = measures.iter().filter(|m| !self.asks(m.as_ref(), profile)).map(|m| m.name());
+            left.extend(others.map(|name| format!("measure {name}: tare run {name}")));
+        }
+        left
+    }
+}
+
+/// Whether a measure has a question for this contender.
+pub(super) fn is_asked(measures: &[Box<dyn Measure>], contender: &dyn Contender) -> bool {
+    let mut passes = measures.iter().flat_map(|m| m.passes());
+    passes.any(|pass| !pass.settings(contender).is_empty())
 }
 
 fn check<'a>(
@@ -70,4 +105,40 @@ fn check<'a>(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(selection: &Selection, profile: Profile) -> Vec<String> {
+        let (_, contenders) = selection.resolve(profile).unwrap();
+        contenders.iter().map(|c| c.name().to_owned()).collect()
+    }
+
+    #[test]
+    fn the_quick_profile_compares_those_of_the_design_and_names_the_others() {
+        let all = Selection::default();
+        let (found, everybody) = (names(&all, Profile::Quick), names(&all, Profile::Standard));
+        for name in &found {
+            assert!(QUICK.contains(&name.as_str()), "{name}");
+        }
+        for name in ["hand-loop", "process", "floor", "tare", "tare-lib", "runc", "qemu"] {
+            assert!(found.iter().any(|n| n == name), "{name} is missing");
+        }
+        assert!(found.len() < everybody.len());
+        let left_out = all.left_out(Profile::Quick);
+        assert!(left_out.contains(&"contender crun: tare run --only crun".to_owned()), "{left_out:?}");
+        assert!(left_out.contains(&"measure ladder: tare run ladder".to_owned()), "{left_out:?}");
+        assert!(all.left_out(Profile::Standard).is_empty());
+    }
+
+    #[test]
+    fn names_count_more_than_the_profile() {
+        let only = vec!["crun".to_owned(), "process".to_owned()];
+        let asked = Selection { only, ..Selection::default() };
+        assert_eq!(names(&asked, Profile::Quick), ["process", "crun"]);
+        let skip = Selection { skip: vec!["runc".into()], ..Selection::default() };
+        assert!(!names(&skip, Profile::Quick).contains(&"runc".to_owned()));
+    }
 }

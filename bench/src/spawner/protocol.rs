@@ -84,6 +84,20 @@ pub enum Launch {
         /// The box.
         spec: Box<tare_runtime::Spec>,
     },
+    /// Make a box in stock by the runtime's library; its command comes later.
+    Stock {
+        /// State directory of the runtime.
+        root: PathBuf,
+        /// The box.
+        spec: Box<tare_runtime::Spec>,
+    },
+    /// Give a box in stock its command.
+    FromStock {
+        /// The box.
+        id: String,
+        /// Program and arguments.
+        argv: Vec<String>,
+    },
     /// Issue the floor's kernel calls.
     Floor(FloorSpec),
     /// Time the hand-written loop: pipes, posix_spawn, a blocking read, no lab.
@@ -108,6 +122,9 @@ pub enum Script {
         teardown: u64,
         /// CPU time.
         cpu: u64,
+        /// Host memory of one such box, bytes; none where nobody asks for it.
+        #[serde(default)]
+        memory: Option<u64>,
     },
     /// It failed.
     Failed {
@@ -140,16 +157,20 @@ pub struct FloorSpec {
     pub cgroups: Vec<FloorCgroup>,
     /// Program inside the box, and arguments.
     pub argv: Vec<String>,
+    /// Its environment, `NAME=value`.
+    pub env: Vec<String>,
 }
 
-/// One cgroup directory of the floor and the limit in it.
+/// One cgroup directory of the floor and what is set in it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct FloorCgroup {
     /// The directory to make.
     pub dir: PathBuf,
     /// Whether its tree is cgroup v2.
     pub unified: bool,
-    /// Limit files in it and what is written there.
+    /// Whether it locks devices: then it is entered once the box's own nodes are made.
+    pub devices: bool,
+    /// Files in it and what is written there, in this order.
     pub limits: Vec<(String, String)>,
 }
 

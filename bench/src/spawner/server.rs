@@ -1,11 +1,12 @@
 //! The spawner's own side: a loop over two descriptors, the lab's socket and SIGCHLD.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -153,6 +154,19 @@ fn start(tag: u64, launch: Launch, fds: Vec<OwnedFd>) -> Result<Event, String> {
                     let container = runtime(root).run(&spec, stdio).map_err(|e| e.to_string())?;
                     Ok(started(container.pid as u32, container.not_applied))
                 }
+                Launch::Stock { root, spec } => {
+                    let stdio = [input.as_fd(), output.as_fd(), error.as_fd()];
+                    let pooled = runtime(root).prepare(&spec, stdio).map_err(|e| e.to_string())?;
+                    let (pid, missing) = (pooled.container().pid, pooled.container().not_applied.clone());
+                    lock(&STOCK).insert(spec.id.to_string(), pooled);
+                    Ok(started(pid as u32, missing))
+                }
+                Launch::FromStock { id, argv } => {
+                    let pooled = lock(&STOCK).remove(&id).ok_or_else(|| format!("no box {id} in stock"))?;
+                    let stdio = [input.as_fd(), output.as_fd(), error.as_fd()];
+                    let container = pooled.start(&argv, stdio).map_err(|e| e.to_string())?;
+                    Ok(started(container.pid as u32, container.not_applied))
+                }
                 Launch::Floor(spec) => {
                     let pid = floor::start(&spec, [input.as_fd(), output.as_fd(), error.as_fd()])?;
                     Ok(started(pid, Vec::new()))
@@ -176,6 +190,14 @@ fn start(tag: u64, launch: Launch, fds: Vec<OwnedFd>) -> Result<Event, String> {
     }
 }
 
+/// Boxes that wait for their command.
+static STOCK: Mutex<BTreeMap<String, tare_runtime::Pooled>> = Mutex::new(BTreeMap::new());
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing panics while it is held; and if it did, the map would still be one.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// The runtime, kept from one start to the next as a program that embeds it would.
 fn runtime(root: PathBuf) -> &'static tare_runtime::Runtime {
     static RUNTIME: OnceLock<tare_runtime::Runtime> = OnceLock::new();
@@ -185,8 +207,10 @@ fn runtime(root: PathBuf) -> &'static tare_runtime::Runtime {
 fn delete(made: Made) -> Result<(), String> {
     match made {
         Made::Library { root, id } => {
+            // A box that was never given its command ends with its stock.
+            let unused = lock(&STOCK).remove(&id).is_some();
             let id = id.parse().map_err(|e: tare_runtime::Error| e.to_string())?;
-            runtime(root).delete(&id, false).map_err(|e| e.to_string())
+            runtime(root).delete(&id, unused).map_err(|e| e.to_string())
         }
         Made::Floor(spec) => floor::delete(&spec),
     }

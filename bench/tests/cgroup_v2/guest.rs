@@ -100,6 +100,8 @@ impl Parts {
             ("guest/setup", PROGRAM, include_bytes!("setup").to_vec()),
             ("guest/words", PROGRAM, include_bytes!("words").to_vec()),
             ("guest/cases", PROGRAM, include_bytes!("cases").to_vec()),
+            ("guest/events", PROGRAM, include_bytes!("events").to_vec()),
+            ("guest/devices", PROGRAM, include_bytes!("devices").to_vec()),
             ("guest/user", PROGRAM, include_bytes!("user").to_vec()),
             ("init", PROGRAM, include_bytes!("init").to_vec()),
         ];

@@ -1,9 +1,11 @@
 //! Our runtime on cgroup version 2 alone, for real: in a guest of Debian's kernel that is told
-//! `cgroup_no_v1=all`. It boots once; `cases` and `user` beside this file are what it runs, and the tests
+//! `cgroup_no_v1=all`. It boots once; `cases`, `events`, `devices` and `user` beside this file are what it runs, and the tests
 //! here judge what it said. Skipped aloud without QEMU, kernel or static busybox.
 
 #[path = "../common/mod.rs"]
 mod common;
+mod devices;
+mod events;
 mod guest;
 
 use guest::{Report, report};
@@ -34,7 +36,7 @@ fn recorded(report: &Report, case: &str, limits: &[&str], reason: &str) {
     expect(report, case, &[("status", "0"), ("error", "")]);
     let state = report.get(case, "state");
     assert!(state.contains(r#""status": "running""#), "{state}\n{report}");
-    let (_, list) = state.split_once(r#""not_applied": ["#).unwrap_or_else(|| panic!("{state}\n{report}"));
+    let (_, list) = state.split_once(r#""notApplied": ["#).unwrap_or_else(|| panic!("{state}\n{report}"));
     named(report, list, limits, reason);
 }
 
@@ -60,6 +62,8 @@ fn limits_stand_in_the_kernels_files_and_the_process_is_in_the_cgroup() {
     let pid = report.number("limits", "pid").to_string();
     let facts = [
         ("memory.max", "67108864"),
+        // What the limit forbids does not go to the swap space instead.
+        ("memory.swap.max", "0"),
         ("pids.max", "17"),
         ("cpu.max", "150000 100000"),
         ("cgroup.procs", pid.as_str()),

@@ -27,7 +27,7 @@ const WRITE: &str = "TARE_WRITE_STRACE";
 const FLOORS: [&str; 2] = ["floor", "floor-confined"];
 
 /// The calls that make a box, of which the confined floor must leave out none.
-const MAKING: [&str; 21] = [
+const MAKING: [&str; 25] = [
     "capset",
     "chdir",
     "clone3",
@@ -36,6 +36,9 @@ const MAKING: [&str; 21] = [
     "ioctl",
     "mknodat",
     "mount",
+    "mount_setattr",
+    "move_mount",
+    "open_tree",
     "pivot_root",
     "prctl",
     "rt_sigaction",
@@ -49,6 +52,7 @@ const MAKING: [&str; 21] = [
     "symlinkat",
     "umask",
     "umount2",
+    "unshare",
 ];
 
 fn fixture(contender: &str) -> PathBuf {

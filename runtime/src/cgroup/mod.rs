@@ -5,207 +5,35 @@
 //! ids and all CPU time of the host, and nobody could say what a box costs.
 //!
 //! Version 1 has one tree per controller, version 2 one tree for all; a hybrid host has some controllers
-//! here and some there. This file finds out which is where; `v1.rs` and `v2.rs` know the files.
+//! here and some there. `layout.rs` finds out which is where; `v1.rs` and `v2.rs` know the files.
 //!
 //! Man page: cgroups(7). Look at it: `cat /proc/self/cgroup; ls /sys/fs/cgroup`
 
+mod bpf;
 pub(crate) mod devices;
 pub mod events;
+mod layout;
+mod refusal;
 pub(crate) mod remove;
 mod v1;
 mod v2;
 
 use std::ffi::CString;
-use std::fmt;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use serde::{Deserialize, Serialize};
+use nix::sched::CloneFlags;
 
 use crate::blueprint;
-use crate::error::{Error, Result, describe};
+use crate::error::{Error, Result};
 use crate::report::Fault;
-use crate::spec::{Limits, MissingLimits};
-
-/// Where every distribution mounts the cgroup file systems.
-pub const ROOT: &str = "/sys/fs/cgroup";
-
-/// What counts and limits one resource.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Controller {
-    /// Bytes.
-    Memory,
-    /// Processes and threads.
-    Pids,
-    /// CPU time.
-    Cpu,
-    /// Device nodes. Version 2 has no such controller; there a small program does it, see `devices.rs`.
-    Devices,
-}
-
-/// All that we use.
-pub const CONTROLLERS: [Controller; 4] =
-    [Controller::Memory, Controller::Pids, Controller::Cpu, Controller::Devices];
-
-impl Controller {
-    /// The kernel's name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Memory => "memory",
-            Self::Pids => "pids",
-            Self::Cpu => "cpu",
-            Self::Devices => "devices",
-        }
-    }
-
-    /// Whether `limits` says anything about it.
-    fn is_limited(self, limits: &Limits) -> bool {
-        match self {
-            Self::Memory => limits.memory.is_some(),
-            Self::Pids => limits.pids.is_some(),
-            Self::Cpu => limits.cpus.is_some(),
-            // Not a limit of the box's use: nothing is missing where a user namespace forbids nodes.
-            Self::Devices => false,
-        }
-    }
-}
-
-/// The two interfaces.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Version {
-    /// A tree per controller.
-    V1,
-    /// One tree.
-    V2,
-}
-
-/// The tree in which a controller lives on this host.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hierarchy {
-    /// Which interface it has.
-    pub version: Version,
-    /// Its root directory.
-    pub mount: PathBuf,
-}
-
-/// Where each controller lives.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Layout {
-    found: Vec<(Controller, Hierarchy)>,
-}
-
-impl Layout {
-    /// Looks below `root`, normally [`ROOT`]; a few looks, no search through the table of mounts.
-    pub fn detect(root: &Path) -> Self {
-        let unified = |mount: &Path| {
-            let list = fs::read_to_string(mount.join("cgroup.controllers")).ok()?;
-            Some(list.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
-        };
-        let v2 = |controller: Controller, mount: &Path| {
-            (controller, Hierarchy { version: Version::V2, mount: mount.into() })
-        };
-        if let Some(list) = unified(root) {
-            let has = |c: &Controller| list.iter().any(|name| name == c.name());
-            return Self { found: CONTROLLERS.into_iter().filter(has).map(|c| v2(c, root)).collect() };
-        }
-        let mut second: Option<Vec<String>> = None;
-        let hybrid = root.join("unified");
-        let mut found = Vec::with_capacity(CONTROLLERS.len());
-        for controller in CONTROLLERS {
-            let mount = root.join(controller.name());
-            if mount.join("tasks").exists() {
-                found.push((controller, Hierarchy { version: Version::V1, mount }));
-                continue;
-            }
-            let list = second.get_or_insert_with(|| unified(&hybrid).unwrap_or_default());
-            if list.iter().any(|name| name == controller.name()) {
-                found.push(v2(controller, &hybrid));
-            }
-        }
-        Self { found }
-    }
-
-    /// Where `controller` lives, if anywhere.
-    pub fn of(&self, controller: Controller) -> Option<&Hierarchy> {
-        self.found.iter().find(|(c, _)| *c == controller).map(|(_, h)| h)
-    }
-
-    /// The directories of the cgroup `path`: one per tree. Memory and pids are always entered,
-    /// to be counted and to be found again; cpu only if it is limited, since being in a cgroup of its own
-    /// changes how the scheduler shares time.
-    pub fn places(&self, path: &str, limits: &Limits) -> Vec<Place> {
-        let below = Path::new(path.trim_start_matches('/'));
-        let parent = below.parent().unwrap_or(Path::new(""));
-        let mut places: Vec<Place> = Vec::with_capacity(self.found.len());
-        for (controller, hierarchy) in &self.found {
-            if *controller == Controller::Cpu && !controller.is_limited(limits) {
-                continue;
-            }
-            match places.iter_mut().find(|place| place.mount == hierarchy.mount) {
-                Some(place) => place.controllers.push(*controller),
-                None => places.push(Place {
-                    version: hierarchy.version,
-                    mount: hierarchy.mount.clone(),
-                    parent: hierarchy.mount.join(parent),
-                    directory: hierarchy.mount.join(below),
-                    controllers: vec![*controller],
-                }),
-            }
-        }
-        places
-    }
-}
-
-/// The box's directory in one tree.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// Which interface.
-    pub version: Version,
-    /// The tree's root.
-    pub mount: PathBuf,
-    /// The parent directory.
-    pub parent: PathBuf,
-    /// The directory.
-    pub directory: PathBuf,
-    /// The controllers of ours that live in this tree.
-    pub controllers: Vec<Controller>,
-}
-
-/// An operation on one file or directory that failed.
-#[derive(Debug)]
-pub(crate) struct Refusal {
-    path: PathBuf,
-    error: io::Error,
-    /// What it means here; empty where the error says it.
-    why: &'static str,
-}
-
-impl Refusal {
-    fn new(path: &Path) -> impl Fn(io::Error) -> Refusal {
-        move |error| Refusal { path: path.into(), error, why: "" }
-    }
-
-    /// Whether this host does not offer it to us (rather than that we did something wrong).
-    fn is_unavailable(&self) -> bool {
-        use Errno::{EACCES, EBUSY, ENOENT, EOPNOTSUPP, EPERM, EROFS};
-        matches!(self.errno(), ENOENT | EACCES | EPERM | EROFS | EBUSY | EOPNOTSUPP)
-    }
-
-    fn errno(&self) -> Errno {
-        self.error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
-    }
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let colon = if self.why.is_empty() { "" } else { ": " };
-        write!(f, "{}: {}{colon}{}", self.path.display(), describe(self.errno()), self.why)
-    }
-}
+use crate::spec::MissingLimits;
+use crate::sys::bpf::attach_device_program;
+pub use layout::{CONTROLLERS, Controller, Hierarchy, Layout, Place, ROOT, Version};
+use refusal::Refusal;
 
 /// The cgroup of one box that is being started.
 #[derive(Debug, Default)]
@@ -226,6 +54,8 @@ pub struct Entry {
     tasks: Vec<OwnedFd>,
     /// Version 1: the way into the devices cgroup, which is taken last: in it no node can be made.
     devices: Option<OwnedFd>,
+    /// Version 2: the program that decides about devices, attached last for the same reason.
+    program: Option<OwnedFd>,
 }
 
 impl Entry {
@@ -236,7 +66,18 @@ impl Entry {
 
     /// In the child, once the box's own nodes are made: from here on only the known devices can be used.
     pub(crate) fn lock_devices(&self) -> std::result::Result<(), Fault> {
+        if let (Some(program), Some(cgroup)) = (&self.program, &self.unified) {
+            attach_device_program(program.as_fd(), cgroup.as_fd()).map_err(Fault::of(0))?;
+        }
         self.devices.as_ref().map_or(Ok(()), |tasks| v1::enter(tasks).map_err(Fault::of(0)))
+    }
+
+    /// What [`Entry::lock_devices`] works on, in words.
+    pub(crate) fn lock(&self) -> &'static str {
+        match self.program {
+            Some(_) => "the program that decides about devices (BPF_PROG_ATTACH)",
+            None => "devices controller",
+        }
     }
 
     /// In the child: enters the version 1 cgroups.
@@ -260,21 +101,26 @@ impl Group {
         places: &[Place],
         asked: &blueprint::Cgroup,
         layout: &Layout,
+        fresh: CloneFlags,
     ) -> Result<()> {
-        let limits = &asked.limits;
-        for controller in CONTROLLERS.into_iter().filter(|c| c.is_limited(limits) && layout.of(*c).is_none())
-        {
+        let is_missing = |c: &Controller| c.is_limited(&asked.limits) && layout.of(*c).is_none();
+        for controller in CONTROLLERS.into_iter().filter(is_missing) {
             self.not_applied.push(format!("{}: this host has no such cgroup controller", controller.name()));
         }
         for place in places {
             match self.create_place(place, asked) {
                 Ok(refused) => {
                     for (controller, refusal) in refused {
-                        self.miss(&[controller], limits, &refusal)?;
+                        self.miss(&[controller], asked, &refusal)?;
                     }
                 }
-                Err(refusal) => self.miss(&place.controllers, limits, &refusal)?,
+                Err(refusal) => self.miss(&place.controllers, asked, &refusal)?,
             }
+        }
+        if Controller::Devices.is_asked_for(asked) && layout.of(Controller::Devices).is_none() {
+            let unified = places.iter().find(|place| place.version == Version::V2);
+            let loaded = self.load_program(unified, asked, fresh);
+            self.not_applied.extend(loaded.err().map(|why| format!("devices: {why}")));
         }
         if self.not_applied.is_empty() || asked.missing == MissingLimits::Record {
             return Ok(());
@@ -282,13 +128,44 @@ impl Group {
         Err(Error::Limits(std::mem::take(&mut self.not_applied)))
     }
 
-    /// Notes that the limits of these controllers are not in force, if that is the host's doing.
-    fn miss(&mut self, controllers: &[Controller], limits: &Limits, refusal: &Refusal) -> Result<()> {
+    /// Notes that what was asked of these controllers is not in force, if that is the host's doing.
+    fn miss(
+        &mut self,
+        controllers: &[Controller],
+        asked: &blueprint::Cgroup,
+        refusal: &Refusal,
+    ) -> Result<()> {
         if !refusal.is_unavailable() {
             return Err(Error::at("cgroup", refusal.path.display().to_string(), refusal.errno()));
         }
-        let limited = controllers.iter().filter(|c| c.is_limited(limits));
-        self.not_applied.extend(limited.map(|c| format!("{}: {refusal}", c.name())));
+        let missed = controllers.iter().filter(|c| c.is_asked_for(asked));
+        self.not_applied.extend(missed.map(|c| format!("{}: {refusal}", c.name())));
+        Ok(())
+    }
+
+    /// Version 2: loads the program that takes the place of the devices controller.
+    fn load_program(
+        &mut self,
+        unified: Option<&Place>,
+        asked: &blueprint::Cgroup,
+        fresh: CloneFlags,
+    ) -> std::result::Result<(), String> {
+        let (Some(Place { directory, .. }), Some(cgroup)) = (unified, &self.entry.unified) else {
+            return Err("this host has no such cgroup controller, and the container no cgroup of version 2 \
+                        for a program instead"
+                .into());
+        };
+        let words = |refusal: Refusal| refusal.to_string();
+        let program = bpf::load_rules(directory, &asked.devices).map_err(words)?;
+        if fresh.contains(CloneFlags::CLONE_NEWUSER) {
+            // No node can be made inside anyway, and from inside older kernels would let nobody attach it.
+            return bpf::attach(directory, &program, cgroup).map_err(words);
+        }
+        if asked.missing == MissingLimits::Record {
+            // What fails in the new process ends the start, and this is to go on.
+            bpf::try_out(directory, &program, cgroup).map_err(words)?;
+        }
+        self.entry.program = Some(program);
         Ok(())
     }
 
@@ -361,7 +238,15 @@ fn set(directory: &Path, file: &str, value: &str) -> std::result::Result<(), Ref
     fs::OpenOptions::new().write(true).open(&path).and_then(write).map_err(Refusal::new(&path))
 }
 
-/// The trees of version 1 that every box is in, each as the kernel names it: `memory`, `cpu,cpuacct`.
+/// The same for a file that not every kernel has, or that says there that it does nothing.
+fn set_if_there(directory: &Path, file: &str, value: &str) -> std::result::Result<(), Refusal> {
+    match set(directory, file, value) {
+        Err(refusal) if matches!(refusal.errno(), Errno::ENOENT | Errno::EOPNOTSUPP) => Ok(()),
+        other => other,
+    }
+}
+
+/// The trees of version 1 that this host has, each as the kernel names it: `memory`, `cpu,cpuacct`.
 ///
 /// # Errors
 /// [`Error::Step`].
@@ -369,9 +254,7 @@ pub(crate) fn version_1_controllers() -> Result<Vec<CString>> {
     let path = "/proc/self/cgroup";
     let lines = fs::read_to_string(path).map_err(|e| Error::io("cgroup", path, &e))?;
     let names = lines.lines().filter_map(|line| line.split(':').nth(1));
-    // Only where the box always has a cgroup of its own: elsewhere it would see that of its caller.
-    let own = [Controller::Memory, Controller::Pids, Controller::Devices].map(Controller::name);
-    let real = names.filter(|names| names.split(',').any(|name| own.contains(&name)));
+    let real = names.filter(|name| !name.is_empty() && !name.starts_with("name="));
     Ok(real.filter_map(|name| CString::new(name).ok()).collect())
 }
 

@@ -7,7 +7,7 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -45,18 +45,43 @@ fn stuck(path: &Path) -> Error {
         Ok(pids) if !pids.trim().is_empty() => {
             format!("processes {} are in it", pids.trim().replace('\n', ", "))
         }
-        _ => format!("{}, cgroups below it perhaps", describe(Errno::EBUSY)),
+        _ if !children(path).is_empty() => {
+            "cgroups that the container did not get from us are below it (delete --force removes them)".into()
+        }
+        _ => describe(Errno::EBUSY),
     };
     Error::Stuck { object: path.display().to_string(), seconds: PATIENCE.as_secs(), why }
 }
 
-/// Kills everything in the directory: with one write where the kernel offers it, else one by one.
+/// The same with all cgroups below it, the innermost first: a box whose cgroup is lent to it may have made
+/// some, and so may anybody outside.
+///
+/// # Errors
+/// As [`directory`].
+pub(crate) fn tree(path: &Path) -> Result<()> {
+    for child in children(path) {
+        tree(&child)?;
+    }
+    directory(path)
+}
+
+/// The cgroups right below.
+fn children(path: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    entries
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| entry.path())
+        .collect()
+}
+
+/// Kills everything in the directory and below it: with one write where the kernel offers it, else one by one.
 pub(crate) fn kill_all(path: &Path) -> io::Result<()> {
     match fs::OpenOptions::new().write(true).open(path.join("cgroup.kill")) {
         Ok(mut file) => return io::Write::write_all(&mut file, b"1"),
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Err(_) => {}
     }
+    children(path).iter().try_for_each(|child| kill_all(child))?;
     let pids = match fs::read_to_string(path.join("cgroup.procs")) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         other => other?,

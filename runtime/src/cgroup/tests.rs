@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::*;
-use crate::spec::MilliCpus;
+use crate::spec::{Limits, MilliCpus};
 
 fn limits() -> Limits {
     Limits { memory: Some(1 << 28), pids: Some(64), cpus: Some(MilliCpus(1500)) }
@@ -124,12 +124,15 @@ fn without_controllers_every_limit_is_named_or_recorded() {
     let root = tempfile::tempdir().expect("tempdir");
     let layout = Layout::detect(root.path());
     let refuse = asked(limits(), MissingLimits::Refuse);
-    let error = Group::default().create(&[], &refuse, &layout).expect_err("refused").to_string();
+    let error =
+        Group::default().create(&[], &refuse, &layout, CloneFlags::empty()).expect_err("refused").to_string();
     for name in ["memory", "pids", "cpu"] {
         assert!(error.contains(&format!("{name}: this host has no such")), "{error}");
     }
     let mut group = Group::default();
-    group.create(&[], &asked(limits(), MissingLimits::Record), &layout).expect("recorded");
+    group
+        .create(&[], &asked(limits(), MissingLimits::Record), &layout, CloneFlags::empty())
+        .expect("recorded");
     assert_eq!(group.not_applied.len(), 3);
 }
 
@@ -140,8 +143,68 @@ fn a_limit_file_that_is_missing_is_recorded_and_undo_leaves_nothing() {
     let layout = Layout::detect(root.path());
     let asked = asked(Limits { memory: Some(1), pids: None, cpus: None }, MissingLimits::Record);
     let mut group = Group::default();
-    group.create(&layout.places(&asked.path, &asked.limits), &asked, &layout).expect("recorded");
+    group
+        .create(&layout.places(&asked.path, &asked.limits), &asked, &layout, CloneFlags::empty())
+        .expect("recorded");
     assert!(group.not_applied[0].starts_with("memory: "), "{:?}", group.not_applied);
     group.undo();
     assert!(!root.path().join("memory/tare").exists());
+}
+
+#[test]
+fn a_kernel_that_does_not_count_swap_is_no_error() {
+    let root = tempfile::tempdir().expect("tempdir");
+    fake_v1(root.path(), &["memory"]);
+    let asked = asked(Limits { memory: Some(1 << 20), pids: None, cpus: None }, MissingLimits::Refuse);
+    let place = Layout::detect(root.path()).places(&asked.path, &asked.limits).remove(0);
+    fs::create_dir_all(&place.directory).expect("mkdir");
+    let file = |name: &str| place.directory.join(name);
+    fs::write(file("memory.limit_in_bytes"), "").expect("write");
+    v1::limit(&place, &asked).expect("without the file");
+    assert!(!file("memory.memsw.limit_in_bytes").exists());
+    fs::write(file("memory.memsw.limit_in_bytes"), "").expect("write");
+    v1::limit(&place, &asked).expect("with the file");
+    assert_eq!(fs::read_to_string(file("memory.memsw.limit_in_bytes")).expect("read"), "1048576");
+}
+
+/// What `create` says of devices on a host whose tree of version 2 takes no programs (it is none).
+fn devices_refused(missing: MissingLimits, fresh: CloneFlags) -> Result<Vec<String>> {
+    let root = tempfile::tempdir().expect("tempdir");
+    fake_v2(root.path(), "memory pids cpu");
+    let layout = Layout::detect(root.path());
+    let none = Limits { memory: None, pids: None, cpus: None };
+    let asked =
+        blueprint::Cgroup { devices: crate::confinement::DEVICE_RULES.to_vec(), ..asked(none, missing) };
+    let mut group = Group::default();
+    let created = group.create(&layout.places(&asked.path, &asked.limits), &asked, &layout, fresh);
+    created.map(|()| group.not_applied)
+}
+
+#[test]
+fn a_program_that_cannot_be_attached_is_an_error_or_recorded() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: without root no program is asked for");
+        return;
+    }
+    let noted = devices_refused(MissingLimits::Record, CloneFlags::empty()).expect("recorded");
+    assert!(
+        noted.len() == 1 && noted[0].starts_with("devices: ") && noted[0].contains("BPF_PROG"),
+        "{noted:?}"
+    );
+    let error = devices_refused(MissingLimits::Refuse, CloneFlags::CLONE_NEWUSER).expect_err("refused");
+    assert!(error.to_string().starts_with("limits not applied: devices: "), "{error}");
+}
+
+#[test]
+fn without_any_cgroup_devices_are_named_too() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: without root no program is asked for");
+        return;
+    }
+    let root = tempfile::tempdir().expect("tempdir");
+    let devices = crate::confinement::DEVICE_RULES.to_vec();
+    let asked = blueprint::Cgroup { devices, ..asked(limits(), MissingLimits::Record) };
+    let mut group = Group::default();
+    group.create(&[], &asked, &Layout::detect(root.path()), CloneFlags::empty()).expect("recorded");
+    assert!(group.not_applied[3].starts_with("devices: this host has no such"), "{:?}", group.not_applied);
 }

@@ -15,7 +15,7 @@ use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
 
-use super::{Controller, Place, Refusal, devices, set};
+use super::{Controller, Place, Refusal, devices, set, set_if_there};
 use crate::blueprint::Cgroup;
 use crate::spec::Limits;
 
@@ -38,6 +38,11 @@ pub(super) fn values(controllers: &[Controller], limits: &Limits) -> Vec<(&'stat
 pub(super) fn limit(place: &Place, asked: &Cgroup) -> Result<(), Refusal> {
     let values = values(&place.controllers, &asked.limits);
     values.iter().try_for_each(|(file, value)| set(&place.directory, file, value))?;
+    if let (true, Some(bytes)) = (place.controllers.contains(&Controller::Memory), asked.limits.memory) {
+        // Memory and swap together: what the limit forbids is not to go to the swap space instead. After
+        // the other, which must not be more. A kernel that does not count swap has no such file.
+        set_if_there(&place.directory, "memory.memsw.limit_in_bytes", &bytes.to_string())?;
+    }
     match place.controllers.contains(&Controller::Devices) {
         true => devices::write(&place.directory, &asked.devices),
         false => Ok(()),

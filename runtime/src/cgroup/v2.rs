@@ -15,7 +15,7 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::unistd::geteuid;
 
-use super::{Controller, Place, Refusal, set, v1::PERIOD_MICROSECONDS};
+use super::{Controller, Place, Refusal, set, set_if_there, v1::PERIOD_MICROSECONDS};
 use crate::spec::Limits;
 
 /// The control files and values for what lives in the tree.
@@ -32,6 +32,22 @@ pub(super) fn values(controllers: &[Controller], limits: &Limits) -> Vec<(&'stat
     controllers.iter().filter_map(value).collect()
 }
 
+/// Memory that the limit forbids is not to go to the swap space instead. Not on every host: a kernel that
+/// does not count swap has no such file.
+fn no_swap(controller: Controller, limits: &Limits) -> Option<(&'static str, String)> {
+    (controller == Controller::Memory && limits.memory.is_some()).then(|| ("memory.swap.max", "0".to_owned()))
+}
+
+/// Whether the box would not be counted here, though nothing about this controller is limited.
+fn is_uncounted(place: &Place, controller: Controller, limits: &Limits) -> bool {
+    let file = match controller {
+        Controller::Memory => "memory.current",
+        Controller::Pids => "pids.current",
+        Controller::Cpu | Controller::Devices => return false,
+    };
+    !controller.is_limited(limits) && !place.directory.join(file).exists()
+}
+
 /// Sets the limits, and says which could not be set and why. A control file that is missing means that a
 /// directory above does not pass its controller on: let them, and try again. So a parent that is ready
 /// costs nothing.
@@ -43,10 +59,13 @@ pub(super) fn limit(place: &Place, limits: &Limits) -> Result<Refused, Refusal> 
         let refused = |refusal| Some((controller, refusal));
         let values = values(&[controller], limits);
         let result = values.iter().try_for_each(|(file, value)| set(&place.directory, file, value));
-        result.err().and_then(refused)
+        let swap =
+            || no_swap(controller, limits).map_or(Ok(()), |(f, v)| set_if_there(&place.directory, f, &v));
+        result.and_then(|()| swap()).err().and_then(refused)
     };
     let refused: Refused = place.controllers.iter().copied().filter_map(apply).collect();
-    if !refused.iter().any(|(_, refusal)| refusal.error.kind() == io::ErrorKind::NotFound) {
+    let is_missing = refused.iter().any(|(_, refusal)| refusal.error.kind() == io::ErrorKind::NotFound);
+    if !is_missing && !place.controllers.iter().any(|c| is_uncounted(place, *c, limits)) {
         return Ok(refused);
     }
     check_type(place)?;
@@ -150,13 +169,13 @@ fn check_entry(place: &Place) -> Result<(), Refusal> {
     OpenOptions::new().write(true).open(&path).map(drop).map_err(|error| Refusal { path, error, why })
 }
 
-/// The directory, to be born in.
+/// The directory, to be born in, and for the program that decides about devices, which does not take a
+/// descriptor opened with O_PATH.
 ///
 /// # Errors
 /// This user may not be.
 pub(super) fn open(place: &Place) -> Result<OwnedFd, Refusal> {
     check_entry(place)?;
-    let flags = nix::libc::O_PATH | nix::libc::O_DIRECTORY;
-    let open = OpenOptions::new().read(true).custom_flags(flags).open(&place.directory);
+    let open = OpenOptions::new().read(true).custom_flags(nix::libc::O_DIRECTORY).open(&place.directory);
     open.map(OwnedFd::from).map_err(Refusal::new(&place.directory))
 }

@@ -140,6 +140,7 @@ pub(crate) fn blueprint(request: &Request, spec: &oci::Spec) -> Result<Blueprint
         devices: linux::devices(linux)?,
         masked: linux::masked(linux)?,
         read_only: linux::paths(linux.readonly_paths().as_deref(), "linux.readonlyPaths")?,
+        ours_alone: false,
         sysctls: linux::sysctls(linux, &namespaces)?,
         process: self::process(process)?,
         filter: filter(Some(linux))?,

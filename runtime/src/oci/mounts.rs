@@ -11,7 +11,7 @@ use oci_spec::runtime as oci;
 use super::fault;
 use crate::blueprint::{Namespaces, c_string};
 use crate::error::Result;
-use crate::mounts::{Mount, What};
+use crate::mounts::{MOST_BINDS, Mount, What};
 use crate::sys::MsFlags;
 
 /// An option's word, the flag of mount(2), the attribute of mount_setattr(2), and whether it is set or
@@ -53,7 +53,19 @@ const ATIME: u64 = 0x70;
 
 /// All of them, in order.
 pub(super) fn mounts(mounts: &[oci::Mount], namespaces: &Namespaces) -> Result<Vec<Mount>> {
-    mounts.iter().enumerate().map(|(index, mount)| one(index, mount, namespaces)).collect()
+    let all: Vec<Mount> = mounts
+        .iter()
+        .enumerate()
+        .map(|(index, mount)| one(index, mount, namespaces))
+        .collect::<Result<_>>()?;
+    let binds = all.iter().filter(|mount| matches!(mount.what, What::Bind { .. })).count();
+    if binds > MOST_BINDS {
+        return Err(fault(
+            "mounts",
+            format!("{binds} binds are more than the {MOST_BINDS} that are possible"),
+        ));
+    }
+    Ok(all)
 }
 
 fn one(index: usize, mount: &oci::Mount, namespaces: &Namespaces) -> Result<Mount> {

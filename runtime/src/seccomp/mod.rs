@@ -90,8 +90,8 @@ fn ranges(number: fn(&rules::Rule) -> Option<u32>, extra: &[(&str, u32)], own: u
     joined
 }
 
-/// Installs it. It needs no_new_privs, or a filter could confuse a set-user-id program; and it comes
-/// last but for the exec, since it would forbid the steps before it. A bundle may ask for none.
+/// Installs it: with no-new-privileges anybody may, for then no set-user-id program can be confused by it;
+/// without, it takes CAP_SYS_ADMIN.
 pub(crate) fn install(program: &[FilterInstruction]) -> Result<(), Fault> {
     if program.is_empty() {
         return Ok(());

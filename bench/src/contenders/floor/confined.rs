@@ -1,11 +1,11 @@
 //! `floor-confined`: the floor of the very box that `tare` makes by default. To `floor` it adds exactly the
 //! mounts, devices, cgroups, capabilities and the filter of `tare_runtime::confinement`.
 //!
-//! The runtime mounts after pivot_root onto descriptors that it opened without following links, for it must
-//! not trust the image. The floor knows its image, so it mounts by path, relative to the new root. What else it
-//! leaves out makes no difference to the box: the state files, the pipe for errors, the look at the working
-//! directory, the copies of descriptors. `bench/tests/strace.rs` compares the two call by call, and
-//! `bench/tests/boxes.rs` the boxes that come out.
+//! The runtime mounts /proc, /sys and /dev after pivot_root onto descriptors that it opened without following
+//! links, for it must not trust the image. The floor knows its image, so it mounts by path, relative to the new
+//! root. What else it leaves out makes no difference to the box: the state files, the pipe for errors, the look
+//! at the working directory and at the program, the copies of descriptors. `bench/tests/strace/main.rs` compares the two call by call, and
+//! `bench/tests/same_box.rs` the boxes that come out.
 
 use std::convert::Infallible;
 use std::ffi::CStr;
@@ -61,7 +61,7 @@ impl Contender for FloorConfined {
     }
 
     fn probe(&mut self, surroundings: &Surroundings) -> Result<Found, Missing> {
-        self.ground = Ground::find(&["memory", "pids", "cpu"], surroundings)?;
+        self.ground = Ground::find(&["memory", "pids", "cpu", "devices"], surroundings)?;
         Ok(Found {
             version: env!("CARGO_PKG_VERSION").into(),
             accel: Accel::Native,
@@ -113,6 +113,8 @@ pub(super) fn inside(
     mount_here(&PROC)?;
     mount_here(&SYS)?;
     devices()?;
+    p.devices.as_ref().map_or(Ok(()), steps::enter)?;
+    steps::hide_cgroups()?;
     cover()?;
     freeze()?;
     steps::swap_roots()?;

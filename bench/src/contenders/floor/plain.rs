@@ -79,6 +79,7 @@ impl Contender for Floor {
 /// The child's part; comes back only with a fault.
 pub(super) fn inside(p: &Prepared, stdio: [BorrowedFd; 3]) -> Result<Infallible, Fault> {
     steps::enter_cgroups(p)?;
+    steps::hide_cgroups()?;
     steps::enter_overlay(p)?;
     steps::mount_here(&PROC)?;
     steps::swap_roots()?;

@@ -29,6 +29,8 @@ pub(super) struct Prepared {
     pub(super) members: Vec<File>,
     /// v2: the directory that the child is born in.
     pub(super) birthplace: Option<File>,
+    /// v1: the way into the devices cgroup, in which no node can be made.
+    pub(super) devices: Option<File>,
 }
 
 /// The step that failed, on what, and the kernel's answer.
@@ -48,11 +50,17 @@ pub(super) fn at(step: &'static str, object: &'static CStr) -> impl Fn(Errno) ->
 
 pub(super) const NONE: Option<&CStr> = None;
 
-/// Joins the cgroups, and then takes a cgroup namespace, whose root is the cgroup that the caller is in.
+/// Joins the cgroups with limits.
 pub(super) fn enter_cgroups(p: &Prepared) -> Done {
-    for tasks in &p.members {
-        write(tasks, b"0").map_err(at("join", c"the cgroup"))?;
-    }
+    p.members.iter().try_for_each(enter)
+}
+
+pub(super) fn enter(tasks: &File) -> Done {
+    write(tasks, b"0").map(drop).map_err(at("join", c"the cgroup"))
+}
+
+/// Takes a cgroup namespace, whose roots are the cgroups that the caller is in.
+pub(super) fn hide_cgroups() -> Done {
     unshare(CloneFlags::CLONE_NEWCGROUP).map_err(at("unshare", c"the cgroup namespace"))
 }
 

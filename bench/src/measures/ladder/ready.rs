@@ -1,0 +1,46 @@
+//! How long until the box works, rung by rung: one start for each rung and round.
+
+use tare_reports::document::{Failure, Parameters, Unit};
+
+use super::climber::Climber;
+use super::rungs;
+use crate::contenders::Contender;
+use crate::lab::Lab;
+use crate::measures::Pass;
+use crate::record::Visit;
+use crate::rounds::Plan;
+use crate::site::Site;
+
+/// The pass for `ready`.
+pub(super) struct Ready;
+
+impl Pass for Ready {
+    fn settings(&self, contender: &dyn Contender) -> Vec<Parameters> {
+        let network = Some("none".into());
+        let parameters =
+            Parameters { concurrency: Some(1), running: Some(0), network, ..Parameters::default() };
+        rungs(contender, &parameters)
+    }
+
+    fn plan(&self, run: Plan) -> Plan {
+        // An eighth: a quarter of a minute in the quick profile.
+        Plan { budget: run.budget.map(|it| it / 8), ..run }
+    }
+
+    fn visit(&self, lab: &mut Lab, site: &Site, contender: &mut dyn Contender, visit: &mut Visit<'_>) {
+        let Some(rung) = visit.parameters.rung.as_deref() else { return };
+        let mut climber = Climber { contender, rung };
+        let started = lab.start(&mut climber, site);
+        let ready = started.and_then(|instance| {
+            let ready = instance.ready_ns;
+            visit.not_applied(&instance.not_applied);
+            // What was left behind may have been what made it fast; a rung whose box does not end as it
+            // should is no box that works.
+            match lab.stop(&mut climber, site, instance).teardown_ns {
+                Err(failed) if matches!(failed.failure, Failure::Leak | Failure::Crash) => Err(failed),
+                _ => Ok(ready),
+            }
+        });
+        visit.outcome("ready", Unit::Ns, ready);
+    }
+}
