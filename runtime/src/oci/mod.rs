@@ -83,6 +83,15 @@ pub fn wants_terminal(request: &Request) -> Result<bool> {
     Ok(spec.process().as_ref().is_some_and(|process| process.terminal().unwrap_or(false)))
 }
 
+/// Reads the text of a configuration and makes nothing of it: whether it would be a box.
+///
+/// # Errors
+/// [`Error::Spec`] naming the place in the file.
+#[doc(hidden)]
+pub fn check(request: &Request, text: &str) -> Result<()> {
+    blueprint(request, &parse(text)?).map(drop)
+}
+
 /// Parses a configuration.
 ///
 /// # Errors

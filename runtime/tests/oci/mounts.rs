@@ -88,7 +88,7 @@ fn files_links_and_options_of_binds() {
     assert!(lines[1].starts_with("ro,nosuid,nodev,noexec"), "{printed}");
     assert!(lines[2].contains("noatime"), "{printed}");
     bundle.bind(&lab.path().join("nowhere"), "/x", &["bind"]);
-    bundle.run().refused("step volumes: /x: No such file or directory");
+    bundle.run().refused(&format!("step sources: {}/nowhere: No such file", lab.path().display()));
     bundle.config["mounts"].as_array_mut().expect("mounts").pop();
     bundle.bind(&file, "/x", &["bind", "size=5"]);
     bundle.run().refused("mounts[8].options: \"size=5\" has no meaning for a bind");
