@@ -335,7 +335,9 @@ impl<'a> Child<'a> {
     }
 
     fn pivot(&mut self) -> Result<(), Fault> {
-        self.old_root = Some(rootfs::enter(self.plan.root.mount_point())?);
+        let merged = self.plan.root.mount_point();
+        let ours_alone = self.plan.blueprint.ours_alone;
+        self.old_root = Some(if ours_alone { rootfs::pivot(merged) } else { rootfs::enter(merged) }?);
         match self.plan.idmap {
             // From here on files are made, and they are to be the box's root's. Before, its root could not
             // even reach the bundle.
@@ -371,6 +373,9 @@ impl<'a> Child<'a> {
     }
 
     fn detach(&mut self) -> Result<(), Fault> {
+        if !self.plan.blueprint.ours_alone {
+            rootfs::swap(self.old_root()?)?;
+        }
         rootfs::detach(self.old_root()?)?;
         self.old_root = None;
         Ok(())

@@ -27,13 +27,20 @@ pub(crate) fn make_private(propagation: MsFlags) -> Result<(), Fault> {
 
 const DIRECTORY: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
 
-/// Makes `merged` the root for path lookups. The host's stays where it is, reachable through the
-/// descriptor returned and by no path, until [`detach`]: in a user namespace /proc and /sys may be mounted
-/// only where another full one is in sight, and devices can only be bound.
-///
-/// Not with `pivot_root` yet: that would stack the host's root on top of ours, and there a lookup of `..`
-/// in the root climbs up into it, even under `RESOLVE_IN_ROOT`. A link `/data -> ../etc` in an image would
-/// lead out as long as we mount.
+/// Makes `merged` the root. The host's root is then stacked on top of ours, reachable through the
+/// descriptor returned and by no plain path; it stays until [`detach`], because in a user namespace /proc
+/// and /sys may be mounted only where another full one is in sight, and devices can only be bound.
+pub(crate) fn pivot(merged: &CStr) -> Result<OwnedFd, Fault> {
+    let old = open(c"/", DIRECTORY, Mode::empty()).map_err(Fault::of(1))?;
+    sys::chdir(merged).map_err(Fault::of(0))?;
+    sys::pivot_root(c".", c".").map_err(Fault::of(0))?;
+    Ok(old)
+}
+
+/// The same where somebody else's paths are going to be looked up: makes `merged` the root of lookups only,
+/// and [`swap`] makes it the root once they are done. For with the host's root on top of ours, a lookup of
+/// `..` in our root climbs up into it, even under `RESOLVE_IN_ROOT`: a link `/data -> ../etc` in an image
+/// would lead a volume out.
 pub(crate) fn enter(merged: &CStr) -> Result<OwnedFd, Fault> {
     let old = open(c"/", DIRECTORY, Mode::empty()).map_err(Fault::of(1))?;
     sys::chdir(merged).map_err(Fault::of(0))?;
@@ -41,14 +48,17 @@ pub(crate) fn enter(merged: &CStr) -> Result<OwnedFd, Fault> {
     Ok(old)
 }
 
-/// Swaps the roots, and takes the host's away. `MNT_DETACH`, for the host itself still uses its files.
-pub(crate) fn detach(old: &OwnedFd) -> Result<(), Fault> {
+/// Swaps the roots after [`enter`]. Who was sent below the root may not, so we go back up for it.
+pub(crate) fn swap(old: &OwnedFd) -> Result<(), Fault> {
     let own = open(c"/", DIRECTORY, Mode::empty()).map_err(Fault::of(0))?;
-    // A process that was sent below its root may not swap roots.
     sys::fchdir(old).map_err(Fault::of(1))?;
     chroot(c".").map_err(Fault::of(1))?;
     sys::fchdir(&own).map_err(Fault::of(0))?;
-    sys::pivot_root(c".", c".").map_err(Fault::of(0))?;
+    sys::pivot_root(c".", c".").map_err(Fault::of(0))
+}
+
+/// Takes the host's root away. `MNT_DETACH`, for the host itself still uses its files.
+pub(crate) fn detach(old: &OwnedFd) -> Result<(), Fault> {
     sys::fchdir(old).map_err(Fault::of(1))?;
     sys::umount2(c".", MntFlags::MNT_DETACH).map_err(Fault::of(1))?;
     sys::chdir(c"/").map_err(Fault::of(0))
