@@ -206,6 +206,11 @@ pub trait Contender: std::fmt::Debug {
         None
     }
 
+    /// Whether its boxes can be kept running while others are started.
+    fn can_be_held(&self) -> bool {
+        true
+    }
+
     /// After this time a start is given up.
     fn deadline(&self) -> Duration {
         Duration::from_secs(10)

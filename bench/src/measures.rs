@@ -3,7 +3,9 @@
 //! To add one: a file with a type that implements [`Measure`] and [`Pass`], and a line in [`all`]. Nothing
 //! else.
 
+mod climb;
 pub mod ladder;
+pub mod memory;
 pub mod startup;
 
 use anyhow::Result;
@@ -13,6 +15,7 @@ use crate::contenders::Contender;
 use crate::lab::Lab;
 use crate::record::Visit;
 use crate::rounds::Plan;
+use crate::run::Profile;
 use crate::site::Site;
 
 /// One question.
@@ -26,8 +29,8 @@ pub trait Measure {
     /// What it brings, with units.
     fn quantities(&self) -> &'static [(&'static str, Unit)];
 
-    /// Whether the quick profile measures it although nobody named it.
-    fn in_quick(&self) -> bool {
+    /// Whether a run of this profile measures it although nobody named it.
+    fn in_profile(&self, _profile: Profile) -> bool {
         true
     }
 
@@ -86,5 +89,5 @@ pub trait Pass {
 /// # Errors
 /// When `TARE_FAULT` has a form that nobody understands.
 pub fn all() -> Result<Vec<Box<dyn Measure>>> {
-    Ok(vec![Box::new(startup::Startup::new()?), Box::new(ladder::Ladder)])
+    Ok(vec![Box::new(startup::Startup::new()?), Box::new(memory::Memory), Box::new(ladder::Ladder)])
 }

@@ -35,6 +35,10 @@ impl Contender for HandLoop {
         Ok(Launch::HandLoop { argv: argv(site, start), expect: format!("READY {}", start.nonce) })
     }
 
+    fn can_be_held(&self) -> bool {
+        false
+    }
+
     fn command(&mut self, site: &Site) -> Vec<String> {
         argv(site, &example())
     }

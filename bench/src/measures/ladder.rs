@@ -13,6 +13,7 @@ use tare_runtime::ladder::RUNGS;
 
 use super::{Measure, Pass};
 use crate::contenders::Contender;
+use crate::run::Profile;
 
 /// See the file's head.
 #[derive(Debug)]
@@ -31,8 +32,8 @@ impl Measure for Ladder {
         &[("ready", Unit::Ns), ("memory", Unit::Bytes)]
     }
 
-    fn in_quick(&self) -> bool {
-        false
+    fn in_profile(&self, profile: Profile) -> bool {
+        profile != Profile::Quick
     }
 
     fn passes(&self) -> Vec<&dyn Pass> {

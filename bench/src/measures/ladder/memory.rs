@@ -1,16 +1,13 @@
-//! Host memory of one idle box, rung by rung: what the host uses with many of them, less what it uses with
-//! one, divided by how many more there are. The first box stays in the difference's base, so that what is
-//! paid once and shared by all is not charged to the others.
+//! Host memory of one idle box, rung by rung: a climb each.
 
-use anyhow::Result;
-use tare_reports::document::{Failure, Parameters, Unit};
+use tare_reports::document::{Parameters, Unit};
 use tare_runtime::ladder::RUNGS;
 
 use super::climber::Climber;
 use super::rungs;
 use crate::contenders::Contender;
-use crate::host::memory;
-use crate::lab::{Failed, Lab};
+use crate::lab::Lab;
+use crate::measures::climb::climb;
 use crate::measures::{Order, Pass};
 use crate::record::Visit;
 use crate::rounds::Plan;
@@ -52,36 +49,12 @@ impl Pass for Memory {
     fn warm_up(&self, lab: &mut Lab, site: &Site, contender: &mut dyn Contender) {
         let Some(rung) = RUNGS.last() else { return };
         // What goes wrong here goes wrong again where it is recorded.
-        let _ = climb(lab, site, &mut Climber { contender, rung });
+        let _ = climb(lab, site, &mut Climber { contender, rung }, BOXES);
     }
 
     fn visit(&self, lab: &mut Lab, site: &Site, contender: &mut dyn Contender, visit: &mut Visit<'_>) {
         let Some(rung) = visit.parameters.rung.as_deref() else { return };
-        let memory = climb(lab, site, &mut Climber { contender, rung });
+        let memory = climb(lab, site, &mut Climber { contender, rung }, BOXES);
         visit.outcome("memory", Unit::Bytes, memory);
     }
-}
-
-fn climb(lab: &mut Lab, site: &Site, contender: &mut dyn Contender) -> Result<u64, Failed> {
-    let mut herd = Vec::new();
-    lab.hold(contender, site, &mut herd, 1)?;
-    if let Some(scripted) = herd.first().and_then(|first| first.scripted_memory()) {
-        return Ok(scripted);
-    }
-    let one = host();
-    lab.hold(contender, site, &mut herd, BOXES)?;
-    let many = host();
-    lab.release(contender, site, herd)?;
-    let (one, many) = (one?, many?);
-    many.checked_sub(one).map(|bytes| bytes / u64::from(BOXES)).ok_or_else(|| {
-        let why = format!(
-            "the host used {} bytes less with {BOXES} boxes more: others let go of memory",
-            one - many
-        );
-        Failed::new(Failure::NotMeasured, why)
-    })
-}
-
-fn host() -> Result<u64, Failed> {
-    memory::settled().map_err(|error| Failed::new(Failure::NotMeasured, format!("{error:#}")))
 }
