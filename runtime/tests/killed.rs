@@ -209,3 +209,41 @@ fn nothing_is_left_of_a_runtime_that_was_killed_at_fifty_points() {
     // Some points lie behind the last thing it does; if many did, this would say nothing.
     assert!(killed >= 30, "only {killed} of 50 were killed before their end");
 }
+
+/// Between its birth and its id map a box waits for its parent; without one it must not wait for ever.
+#[test]
+fn a_box_whose_ids_nobody_writes_any_more_ends_by_itself() {
+    let Some(lab) = Lab::new() else { return };
+    if Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_err() {
+        skip("root", "there is no strace (apt-get install strace)");
+        return;
+    }
+    let mark = format!("{MARK}=ids-{}", std::process::id());
+    let mut bundle = Bundle::new(&lab, "k", "exec sleep 1000");
+    bundle.config["process"]["env"] = serde_json::json!(["PATH=/bin", mark]);
+    bundle.config["linux"]["namespaces"]
+        .as_array_mut()
+        .expect("list")
+        .push(serde_json::json!({"type": "user"}));
+    for map in ["uidMappings", "gidMappings"] {
+        bundle.config["linux"][map] =
+            serde_json::json!([{"containerID": 0, "hostID": 100_000, "size": 65_536}]);
+    }
+    bundle.write();
+    let scene = Scene { lab: &lab, bundle, mark };
+    let trace = lab.path().join("trace");
+    for work in [Work::Create, Work::Run] {
+        let wrapper = strings(&["strace", "-o", trace.to_str().expect("utf-8")]);
+        call(&lab, scene.command(&wrapper, &scene.words(work))).ok();
+        scene.ends_clean("traced");
+        let text = fs::read_to_string(&trace).expect("trace");
+        let until = text.find("/uid_map").expect("the map is written");
+        let (name, nth) = calls(&text[..until]).pop().expect("calls");
+        let wrapper =
+            strings(&["strace", "-o", "/dev/null", "-e", &format!("inject={name}:signal=KILL:when={nth}")]);
+        let called = call(&lab, scene.command(&wrapper, &scene.words(work)));
+        assert_ne!(called.code, Some(0));
+        eventually(&format!("{work:?}: the end of {:?}", scene.alive()), || scene.alive().is_empty());
+        scene.ends_clean("killed before the map");
+    }
+}

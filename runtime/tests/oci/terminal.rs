@@ -156,6 +156,30 @@ fn a_console_socket_receives_the_other_end() {
     assert_eq!(lab.leftovers(), NOTHING);
 }
 
+#[test]
+fn it_belongs_to_whom_it_is_for() {
+    let Some(lab) = Lab::new() else { return };
+    let mut bundle = Bundle::new(&lab, "own", "id -u; : < /dev/stdin && : > /dev/pts/0 && echo opened");
+    bundle.config["process"]["terminal"] = json!(true);
+    bundle.config["process"]["user"] = json!({"uid": 1000, "gid": 1000});
+    bundle.write();
+    let mut command = lab.command(&["run", "--bundle"]);
+    command.arg(&bundle.directory).arg("own");
+    let mut person = Person::new();
+    let child = person.spawn(in_session(&command));
+    person.sees("1000\r\n");
+    person.sees("opened");
+    assert_eq!(crate::common::wait(child), Some(0));
+    bundle.config["process"]["terminal"] = json!(false);
+    bundle.config["process"]["args"] = json!(["sleep", "1000"]);
+    bundle.up();
+    let exec = lab.command(&["exec", "-t", "own", "sh", "-c", ": < /dev/stdin && echo opened"]);
+    let child = person.spawn(in_session(&exec));
+    person.sees("opened");
+    assert_eq!(crate::common::wait(child), Some(0));
+    bundle.force();
+}
+
 /// Without a terminal of one's own it can be that of the caller, and what is pushed into that (TIOCSTI) is
 /// executed by the caller's shell.
 #[test]
