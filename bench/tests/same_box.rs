@@ -8,6 +8,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use ::tare_runtime::DEFAULT_PATH;
 use nix::sched::{CloneFlags, setns};
@@ -21,8 +22,10 @@ use tare::vm::kvm::Kvm;
 type View = BTreeMap<String, String>;
 
 /// Files with limits, of both versions of cgroups.
-const LIMITS: [&str; 8] = [
+const LIMITS: [&str; 10] = [
     "devices.list",
+    "memory.memsw.limit_in_bytes",
+    "memory.swap.max",
     "memory.limit_in_bytes",
     "memory.max",
     "pids.max",
@@ -134,7 +137,10 @@ fn seen(contender: &mut dyn Contender) -> Option<View> {
         return None;
     }
     let dir = tempfile::tempdir().unwrap();
-    let run = format!("same-box-{}-{}", contender.name(), std::process::id());
+    // Tests look at boxes of the same contender at the same time.
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let run = format!("same-box-{}-{number}-{}", contender.name(), std::process::id());
     let site = Site::create_in(&dir.path().join("sites"), &run).unwrap();
     let mut lab = Lab::open(env!("CARGO_BIN_EXE_tare").as_ref(), &dir.path().join("stderr"), 1).unwrap();
     contender.prepare(&site).unwrap();

@@ -4,7 +4,7 @@
 //! everything itself. Both end here, so that there is one recipe and not two. What stands here was
 //! checked: a step of the recipe may rely on it.
 //!
-//! Man page: the steps' own. Look at it: `tare-runtime spec` prints the default as a bundle's config.json
+//! Man page: the steps' own. Look at it: `tare-runtime spec` writes the default as a bundle's config.json
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -4,11 +4,18 @@
 //! (bind low ports, change owners and users); what it loses would reach the host: mounting, loading
 //! modules, setting the clock, tracing. Without this step root in the box could mount the host's disk.
 //!
+//! A process has five sets of them: *effective* is what counts when the kernel asks, *permitted* what may be
+//! made effective, *bounding* the most that exec may ever give, *inheritable* and *ambient* what is carried
+//! over exec by a user who is not root.
+//!
 //! The bounding set comes first: exec gives a root process all of it, so what is missing there can
 //! never come back. Inheritable and ambient sets are empty unless a bundle asks for them, for they
 //! survive a change of user (CVE-2022-24769).
 //!
-//! Man page: capabilities(7). Look at it: `grep Cap /proc/self/status` inside, `capsh --decode=...`
+//! Steps: `bounding-set`, `identity`, `capabilities`.
+//!
+//! Man page: capabilities(7). Look at it: `grep Cap /proc/self/status` inside; outside
+//! `capsh --decode=00000000a00425fb` names the bits (Debian: libcap2-bin)
 
 use nix::errno::Errno;
 

@@ -3,26 +3,19 @@
 //! A container is an ordinary process that went through [`RECIPE`]. The first steps run in the caller
 //! and make what can fail and what takes memory; then the process is forked into its new namespaces;
 //! the other steps run in it, one after another, until the last turns it into the command. Read the
-//! list from top to bottom and open the file of each mechanism as you come to it.
+//! list from top to bottom; the head of each mechanism's file names its steps.
 //!
 //! Man pages: namespaces(7), cgroups(7), pivot_root(2), execve(2). Look at it:
 //! `strace -f tare-runtime run -d --rootfs DIR box -- /bin/true`
 
-use std::ffi::CString;
-use std::os::fd::{BorrowedFd, OwnedFd};
-
-use nix::errno::Errno;
-use nix::sched::CloneFlags;
-
-use crate::blueprint::{Blueprint, RootKind};
-use crate::mounts::{MOST_BINDS, Sources, Stage};
-use crate::pool::Door;
+use crate::blueprint::Blueprint;
+use crate::child::{Child, Plan};
+use crate::mounts::Stage;
 use crate::report::Fault;
 use crate::start::Start;
 use crate::terminal::Console;
 use crate::{
-    by_path, capabilities, cgroup, devices, exec, idmap, ladder, mounts, namespaces, network, overlay,
-    report, rlimits, rootfs, seccomp, sys, sysctl, terminal, wait,
+    capabilities, devices, exec, idmap, mounts, namespaces, network, rlimits, rootfs, sysctl, terminal,
 };
 
 /// One step of a start.
@@ -222,7 +215,7 @@ pub const RECIPE: &[Step] = &[
     ),
     inside(
         "seccomp-by-right",
-        "the filter, where it takes the right to install one: without no-new-privileges",
+        "without no-new-privileges: the filter already here, where we still have the right",
         |c| c.filter(false),
         |p, _| format!("filter of {} instructions", p.blueprint.filter.len()),
     ),
@@ -291,138 +284,4 @@ fn name(path: &std::ffi::CStr) -> String {
 /// The words for a fault of a step that mounts.
 fn mounted(plan: &Plan, index: u16) -> String {
     plan.blueprint.mounts.get(usize::from(index)).map_or_else(String::new, |mount| name(&mount.target))
-}
-
-/// All that the new process needs, built before the fork.
-pub(crate) struct Plan {
-    pub(crate) blueprint: Blueprint,
-    pub(crate) entry: cgroup::Entry,
-    pub(crate) joined: Vec<(CloneFlags, OwnedFd)>,
-    pub(crate) idmap: Option<idmap::Plan>,
-    pub(crate) root: overlay::Plan,
-    pub(crate) hostname: Option<CString>,
-    pub(crate) domainname: Option<CString>,
-    pub(crate) cwd: CString,
-    pub(crate) exec: exec::Plan,
-    pub(crate) terminal: Option<terminal::Plan>,
-    pub(crate) wait: Option<wait::Gate>,
-    pub(crate) door: Option<Door>,
-}
-
-impl Plan {
-    /// Nodes cannot be made and overlays keep other notes there.
-    fn in_user_namespace(&self) -> bool {
-        self.blueprint.namespaces.fresh.contains(CloneFlags::CLONE_NEWUSER)
-    }
-
-    /// A map without a helper's right costs the right to change groups.
-    fn groups_denied(&self) -> bool {
-        matches!(self.idmap, Some(idmap::Plan::Own { .. }))
-    }
-}
-
-/// The new process between fork and exec.
-pub(crate) struct Child<'a> {
-    plan: &'a Plan,
-    writer: BorrowedFd<'a>,
-    old_root: Option<OwnedFd>,
-    sources: Sources,
-}
-
-impl<'a> Child<'a> {
-    pub(crate) fn new(plan: &'a Plan, writer: BorrowedFd<'a>) -> Self {
-        Self { plan, writer, old_root: None, sources: [const { None }; MOST_BINDS] }
-    }
-
-    fn pivot(&mut self) -> Result<(), Fault> {
-        let merged = self.plan.root.mount_point();
-        let ours_alone = self.plan.blueprint.ours_alone;
-        self.old_root = Some(if ours_alone { rootfs::pivot(merged) } else { rootfs::enter(merged) }?);
-        match self.plan.idmap {
-            // From here on files are made, and they are to be the box's root's. Before, its root could not
-            // even reach the bundle.
-            Some(idmap::Plan::ByParent { .. }) => sys::become_user(0, 0).map_err(Fault::of(1)),
-            _ => Ok(()),
-        }
-    }
-
-    fn old_root(&self) -> Result<&OwnedFd, Fault> {
-        self.old_root.as_ref().ok_or(Fault { object: 0, errno: Errno::EBADF })
-    }
-
-    fn mask(&mut self) -> Result<(), Fault> {
-        let Blueprint { masked, ours_alone, .. } = &self.plan.blueprint;
-        if *ours_alone { by_path::cover(masked) } else { mounts::cover(masked) }
-    }
-
-    fn volumes(&self) -> Result<(), Fault> {
-        // On the ladder below "pivot" there is no root to mount them in.
-        if !ladder::reaches(self.plan.blueprint.until, "pivot") {
-            return Ok(());
-        }
-        mounts::volumes(&self.plan.blueprint.mounts, &self.sources)
-    }
-
-    fn freeze(&mut self) -> Result<(), Fault> {
-        let Blueprint { read_only, ours_alone, .. } = &self.plan.blueprint;
-        if *ours_alone { by_path::freeze(read_only) } else { mounts::freeze(read_only) }?;
-        match self.plan.blueprint.root.kind {
-            RootKind::Direct { read_only: true } => mounts::freeze_root(),
-            _ => Ok(()),
-        }
-    }
-
-    fn detach(&mut self) -> Result<(), Fault> {
-        if !self.plan.blueprint.ours_alone {
-            rootfs::swap(self.old_root()?)?;
-        }
-        rootfs::detach(self.old_root()?)?;
-        self.old_root = None;
-        Ok(())
-    }
-
-    /// Tells `create` that all is ready; from here on `start` is the one who listens.
-    fn wait_for_start(&mut self) -> Result<(), Fault> {
-        let Some(gate) = &self.plan.wait else { return Ok(()) };
-        // It may wait for long, and somebody may `exec` into the box meanwhile.
-        sys::hide_from_tracers().map_err(Fault::of(0))?;
-        report::send(self.writer, report::Message::Waiting).map_err(Fault::of(0))?;
-        sys::close_copy(self.writer);
-        self.writer = gate.report();
-        gate.wait().map_err(Fault::of(0))
-    }
-
-    /// Installs the filter as late as can be: after no-new-privileges where that is asked for, else as long
-    /// as we have CAP_SYS_ADMIN. The filter must then let the rest of the recipe through, as with runc.
-    fn filter(&mut self, last: bool) -> Result<(), Fault> {
-        match self.plan.blueprint.process.no_new_privileges == last {
-            true => seccomp::install(&self.plan.blueprint.filter),
-            false => Ok(()),
-        }
-    }
-
-    fn exec(&mut self) -> Result<(), Fault> {
-        if let Some(door) = &self.plan.door {
-            return Err(door.wait(self.writer, &self.plan.exec));
-        }
-        report::send(self.writer, report::Message::AboutToExec).map_err(Fault::of(0))?;
-        Err(exec::run(&self.plan.exec))
-    }
-
-    /// Runs the inner half of the recipe; comes back, with the status to end with, only if a step failed.
-    /// Nothing here allocates: a step is a function pointer in constant memory, a fault is two numbers.
-    pub(crate) fn run(mut self) -> i32 {
-        for (index, step) in RECIPE.iter().enumerate() {
-            let Act::Inside(act, _) = step.act else { continue };
-            if !ladder::reaches(self.plan.blueprint.until, step.name) {
-                continue;
-            }
-            if let Err(fault) = act(&mut self) {
-                // If the parent is gone there is nobody left to tell.
-                let _ = report::send(self.writer, report::Message::Failed { step: index as u16, fault });
-                break;
-            }
-        }
-        1
-    }
 }

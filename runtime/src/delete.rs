@@ -2,7 +2,8 @@
 //!
 //! Killing the first process of a pid namespace makes the kernel kill all others in it. Its pidfd turns
 //! readable when it has ended, so nobody has to poll. Namespaces and the mounts in them go with the last
-//! process by themselves; that is why they are made inside.
+//! process by themselves; that is why they are made inside. Without a pid namespace we would chase processes
+//! that fork faster than we kill them.
 //!
 //! Man pages: pidfd_send_signal(2), pid_namespaces(7). Look at it: `tare-runtime delete --force box`
 
@@ -54,7 +55,11 @@ impl Runtime {
             }
             (Status::Running | Status::Created, Some(process)) => kill(process)?,
             // A killed `create` may have left one that nobody knows by number.
-            (Status::Creating, _) => wait::dismiss(&directory)?,
+            // Its cgroups are the surer way, where it has any: it may not have come to the gate.
+            (Status::Creating, _) => {
+                kill_all(&state)?;
+                wait::dismiss(&directory)?;
+            }
             _ => {}
         }
         remove_cgroups(&state, force)?;
@@ -99,11 +104,20 @@ pub(crate) fn await_end(pidfd: &OwnedFd, object: impl Fn() -> String) -> Result<
     }
 }
 
+fn kill_all(state: &State) -> Result<()> {
+    let one = |path: &std::path::PathBuf| {
+        remove::kill_all(path).map_err(|e| Error::io("kill", path.display().to_string(), &e))
+    };
+    state.cgroups.iter().try_for_each(one)
+}
+
 fn remove_cgroups(state: &State, force: bool) -> Result<()> {
+    if force {
+        // Somebody may have put a process in from outside, or the start died between fork and exec.
+        kill_all(state)?;
+    }
     for path in &state.cgroups {
         if force {
-            // Somebody may have put a process in from outside, or the start died between fork and exec.
-            remove::kill_all(path).map_err(|e| Error::io("kill", path.display().to_string(), &e))?;
             remove::tree(path)?;
         } else {
             remove::directory(path)?;

@@ -7,6 +7,8 @@
 //!
 //! In a user namespace making nodes is not allowed, so the host's six are bound, one by one.
 //!
+//! Step: `dev`.
+//!
 //! Man pages: mknod(2), null(4), pts(4), tmpfs(5). Look at it: `ls -l /dev` inside
 
 use std::os::fd::{AsFd, OwnedFd};

@@ -2,6 +2,7 @@
 //!
 //! Most failures happen inside the half-made box, after the fork, where nothing can be printed or
 //! even formatted. They travel to the parent as a few bytes (see `report.rs`) and become words here.
+//! Without them you would read "operation not permitted", and not what, where and why.
 //!
 //! Man page: errno(3). Look at it: `tare-runtime run --rootfs /nowhere box -- /bin/true`
 

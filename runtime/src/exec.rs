@@ -3,9 +3,11 @@
 //! exec keeps descriptors, so a directory of the host that stays open is a way out of the box
 //! (CVE-2024-21626). Everything from 3 upwards is marked close-on-exec; the program sees 0, 1 and 2.
 //! exec also ends the set-up: it closes the error pipe, which is how the parent learns that the
-//! command runs.
+//! command runs. Without it you would have a part of the runtime in a box, with files of the host open.
 //!
 //! The command is searched in the box's root with the box's PATH, never on the host.
+//!
+//! Steps: `oom-score`, `command`, `stdio`, `no-new-privileges`, `descriptors`, `exec`.
 //!
 //! Man pages: execve(2), close_range(2). Look at it: `ls -l /proc/self/fd` inside
 

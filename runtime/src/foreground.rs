@@ -4,8 +4,9 @@
 //! descriptor, beside the pidfd that tells of the end, so there is one place to wait and no handler. With
 //! `-t` the same place passes on what is typed and what is printed.
 //!
-//! Man page: signalfd(2), termios(3). Look at it: `tare-runtime run --rootfs DIR box -- sleep 100`, then
-//! Ctrl-C
+//! Man page: signalfd(2), termios(3). Look at it, and press Ctrl-C:
+//! `tare-runtime run --rootfs DIR box -- sh -c 'trap "echo bye; exit" INT; sleep 100 & wait'`; without the
+//! handler process 1 would not even notice (`namespaces.rs`)
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 

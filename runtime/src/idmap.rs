@@ -4,12 +4,17 @@
 //! nothing else. The map says which ids inside stand for which outside. Without one every file belongs
 //! to `nobody` and creating one fails with EOVERFLOW.
 //!
+//! That root can still not do what reaches beyond its namespace: make device nodes, give a file to an id that
+//! is not mapped, set limits in cgroups that are not its user's.
+//!
 //! We map the one id that needs nobody's help: 0 inside is the caller outside. `setgroups` must be
 //! denied first, or a group that takes rights away could be left by entering a namespace
 //! (CVE-2014-8989).
 //!
 //! A bundle may ask for a whole range of ids. That takes a right outside, so the parent writes those maps
 //! (it must be root), and the child waits at a pipe until they are written.
+//!
+//! Step: `idmap`.
 //!
 //! Man page: user_namespaces(7). Look at it: `cat /proc/self/uid_map` inside
 

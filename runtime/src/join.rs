@@ -1,9 +1,10 @@
 //! `exec`: one more process in a box that runs.
 //!
-//! A namespace is entered by its descriptor (setns). A process can enter all of a box's at once through
-//! the pidfd of its first process, but a pid namespace counts only for children: so we enter it, fork, and
-//! the child enters the others. Between its entry and its exec the box's processes can see it in /proc;
-//! therefore it hides from tracers first, and it must not borrow our memory.
+//! A namespace is entered by its descriptor (setns). A process can enter all of a box's at once through the
+//! pidfd of its first process, but a pid namespace counts only for children: so we enter it, fork, and the
+//! child enters the others. Between its entry and its exec the box's processes can see it in /proc; therefore
+//! it hides from tracers first, and it must not borrow our memory. A start needs neither: in a new box there
+//! is nobody yet.
 //!
 //! It gets the box's confinement, every piece of it: a door that is shut for the box would otherwise open
 //! for whoever comes later.
@@ -221,8 +222,8 @@ fn differing(pid: i32) -> Result<CloneFlags> {
 }
 
 fn fork(plan: &Plan, unified: Option<&OwnedFd>, reader: &OwnedFd, writer: &OwnedFd) -> Result<Forked> {
-    // Who enters the user namespace may enter the others; the caller itself must not, so a first child
-    // enters user and pid namespaces and the second one is born in them.
+    // The user namespace first, for who is in it may enter the others. The pid namespace is entered for
+    // children only, so the fork comes next; the child itself enters the rest.
     let fault = |errno| Error::at("join", "the container's pid namespace", errno);
     let own = fs::File::open("/proc/self/ns/pid").map_err(|e| Error::io("join", "/proc/self/ns/pid", &e))?;
     let user = plan.namespaces.intersection(CloneFlags::CLONE_NEWUSER);

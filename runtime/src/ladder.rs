@@ -1,10 +1,12 @@
 //! The ladder: a box that has only the first mechanisms, to see what each costs.
 //!
 //! `run --until STEP` climbs that far. Each rung is a box that works: below "pivot" the command still sees
-//! the host's files, below "capabilities" it has all of root's power. So this is for measuring and for
-//! teaching, never for running anything you did not write.
+//! the host's files, below "bounding-set" it has all of root's power. So this is for measuring and for
+//! teaching, never for running anything you did not write. Without it you would have to believe that each
+//! mechanism does something, and what.
 //!
-//! Look at it: `tare-runtime run --until mount --rootfs DIR box -- /bin/sh -c 'ls -l /proc/self/ns'`
+//! Man page: that of the rung's mechanism. Look at it:
+//! `tare-runtime run --until mount --rootfs DIR box -- /bin/sh -c 'ls -l /proc/self/ns'`
 
 use nix::sched::CloneFlags;
 

@@ -22,6 +22,7 @@ mod blueprint;
 mod by_path;
 mod capabilities;
 pub mod cgroup;
+mod child;
 pub mod confinement;
 pub mod container;
 mod delete;
@@ -62,6 +63,14 @@ pub use pool::Pooled;
 pub use runtime::{Container, Exit, Runtime};
 pub use spec::{DEFAULT_PATH, DEFAULT_PIDS, Id, Limits, MilliCpus, MissingLimits, Spec};
 pub use state::{Directory, Process, State, Status, default_root};
+
+/// The program that decides about devices on cgroup version 2, loaded, for whoever builds the same box by hand.
+///
+/// # Errors
+/// Those of bpf(2).
+pub fn load_device_program() -> std::result::Result<std::os::fd::OwnedFd, sys::Errno> {
+    cgroup::load_default_program()
+}
 
 /// The seccomp filter as the kernel takes it, for whoever builds the same box by hand.
 ///

@@ -1,4 +1,9 @@
 //! `--log`: errors in a file, in the form that engines read.
+//!
+//! An engine starts us with nobody at our standard error. Without the file it could not say why a box failed.
+//!
+//! Man page: runc(8), `--log`. Look at it:
+//! `tare-runtime --log /tmp/log run --rootfs /nowhere box -- /bin/true; cat /tmp/log`
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};

@@ -5,7 +5,21 @@
 //! are not yours. Without them the box would see and signal your processes, change your mounts, and
 //! listen on your ports.
 //!
-//! Man page: namespaces(7). Look at it: `ls -l /proc/self/ns` on the host and inside
+//! A namespace hides names and takes nothing away: the box runs on the same kernel, and the host sees its
+//! processes among all others. It is also not the whole of the illusion: `ps` reads /proc, so a box that saw
+//! the host's /proc would still show the host's processes. `mounts.rs` mounts a new one.
+//!
+//! The first process of a pid namespace is process 1 there, and the kernel keeps it as it keeps the host's: a
+//! signal for which it has no handler is dropped, and from inside KILL is too, for which nobody can have one;
+//! and when it ends, all others of its namespace are killed. So `kill -9 1` inside does nothing. Outside it
+//! is a process with an ordinary number, KILL works, and ends the whole box.
+//!
+//! The cgroup namespace is made last, by a process that is in its cgroup already: it shows the cgroup in
+//! which its maker is at that moment as `/`.
+//!
+//! Steps: `join`, `session`, `cgroup-namespace`, `hostname`.
+//!
+//! Man pages: namespaces(7), pid_namespaces(7). Look at it: `ls -l /proc/self/ns` on the host and inside
 
 use std::ffi::CStr;
 use std::fs::File;

@@ -2,7 +2,9 @@
 //!
 //! A new network namespace has one interface, `lo`, and it is down. Without this step a server in the
 //! box could not even talk to itself: connecting to 127.0.0.1 fails with "network is unreachable".
-//! Nothing leads out of the box; that is a later chapter.
+//! Nothing leads out of the box: to connect it is an engine's work, between `create` and `start`.
+//!
+//! Step: `loopback`.
 //!
 //! Man pages: network_namespaces(7), netdevice(7). Look at it: `ip addr` inside
 

@@ -1,6 +1,6 @@
 //! The command line's words and units: those of runc(8), where it has them.
 //!
-//! Look at it: `tare-runtime run --help`
+//! Man page: runc(8). Look at it: `tare-runtime run --help`
 
 use std::path::PathBuf;
 use std::str::FromStr;

@@ -1,14 +1,19 @@
 //! The overlay: one read-only root shared by all boxes, and a thin writable layer for each.
 //!
 //! overlayfs shows `lower` and `upper` as one tree. Reading comes from whichever has the file; the
-//! first write copies the file up; deleting leaves a marker in `upper`. Without it every start would
-//! copy the image, or all boxes would write into one another's files.
+//! first write copies the file up; deleting leaves a marker in `upper` (a "whiteout", a device node 0:0) that
+//! hides the file below. The image itself never changes. So other boxes do not miss what one has deleted, and
+//! the next box, whose upper layer is new and empty, has it again. Without it every start would copy the
+//! image, or all boxes would write into one another's files.
 //!
 //! The overlay is mounted inside the box's own mount namespace only, so the host has no mount that
 //! could be left behind. `volatile` skips the syncing of a layer that dies with the box anyway; since
 //! such an upper refuses a second mount, each start gets fresh directories.
 //!
-//! Man page: mount(8), "Mount options for overlay". Look at it: `head -1 /proc/self/mountinfo` inside
+//! Step: `overlay`.
+//!
+//! Man page: mount(8), "Mount options for overlay". Look at it: `head -1 /proc/self/mountinfo` inside, and
+//! outside `ls -l /run/tare/box/upper/bin` after `rm /bin/head` in the box
 
 use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;

@@ -1,9 +1,10 @@
 //! A box in stock: made beforehand, complete and confined, so that a start only has to exec.
 //!
-//! Everything that a start takes, from cgroups to the filter, happened when the box was made. What is left
-//! is to hand it the command and three descriptors, through a socket that the waiting process holds, and its
-//! exec. Services that start functions on request keep such boxes; what they save in time they pay in
-//! memory, and in boxes that are a little older than they look.
+//! Everything that a start takes, from cgroups to the filter, happened when the box was made. What is left is
+//! to hand it the command and three descriptors, through a socket that the waiting process holds, and its
+//! exec. Without it every request would pay for the whole recipe. Services that start functions on request
+//! keep such boxes; what they save in time they pay in memory, and in boxes that are a little older than they
+//! look.
 //!
 //! Man page: unix(7). Look at it: `cargo bench --bench startup`, the row tare-pool
 

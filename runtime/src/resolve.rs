@@ -7,7 +7,7 @@
 //!
 //! Where openat2 is missing (before Linux 5.6, or under a filter) links are not followed at all.
 //!
-//! Man page: openat2(2). Look at it: `strace -e openat2 tare-runtime run --bundle DIR box`
+//! Man page: openat2(2). Look at it: `strace -f -e openat2 tare-runtime run --bundle DIR box`
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

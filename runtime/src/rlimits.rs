@@ -3,6 +3,8 @@
 //! Older than cgroups and of another kind: each process has its own copy, inherited by its children, and
 //! nobody adds them up. Without this step the box would inherit the caller's.
 //!
+//! Step: `rlimits`.
+//!
 //! Man page: getrlimit(2). Look at it: `ulimit -a` inside
 
 use nix::errno::Errno;

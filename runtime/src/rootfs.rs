@@ -1,8 +1,15 @@
 //! The root: from "a directory somewhere" to "/", with nothing of the host behind it.
 //!
-//! `chroot` only changes where a path lookup starts; a process with CAP_SYS_CHROOT walks out of it.
-//! `pivot_root` swaps the root mount of the whole mount namespace, and then the old one is unmounted:
-//! there is nothing left to walk out to.
+//! `chroot` only changes where the lookup of a path begins. The host's files are still mounted, and root
+//! walks out to them: it opens `/`, calls chroot for a directory below, and now stands above its root, where
+//! `..` leads on upwards. `pivot_root` swaps the root mount of the whole mount namespace, and then the old
+//! one is unmounted: there is nothing left to walk out to, and a chroot inside leads nowhere but inside.
+//!
+//! The host loses nothing by that. A new mount namespace begins as a copy of the caller's table of mounts;
+//! what is unmounted here, with all that is mounted below it, is the copy. First the two tables are made
+//! independent ("private"), for otherwise what happens in one would be repeated in the other.
+//!
+//! Steps: `private`, `pivot`, `detach`, `working-directory`.
 //!
 //! Man page: pivot_root(2), the section "pivot_root(".", ".")". Look at it: `cat /proc/self/mountinfo`
 //! inside shows no mount of the host
@@ -57,7 +64,7 @@ pub(crate) fn swap(old: &OwnedFd) -> Result<(), Fault> {
     sys::pivot_root(c".", c".").map_err(Fault::of(0))
 }
 
-/// Takes the host's root away. `MNT_DETACH`, for the host itself still uses its files.
+/// Takes the host's root away. `MNT_DETACH`: with all that is mounted below, and although we stand in it.
 pub(crate) fn detach(old: &OwnedFd) -> Result<(), Fault> {
     sys::fchdir(old).map_err(Fault::of(1))?;
     sys::umount2(c".", MntFlags::MNT_DETACH).map_err(Fault::of(1))?;

@@ -1,7 +1,8 @@
 //! The library's face: start, find, list, delete.
 //!
 //! No process stays beside a container and no daemon behind it: what must be remembered is in the state
-//! directory, everything else is in the kernel.
+//! directory, everything else is in the kernel. Without that a daemon would have
+//! to run, and all boxes would hang on it.
 //!
 //! Man page: waitid(2), pidfd_open(2). Look at it: `tare-runtime list`
 

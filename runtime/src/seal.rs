@@ -6,7 +6,7 @@
 //! about a millisecond, so a fresh box without anything of somebody else's goes without: there
 //! `own_program.rs` is enough.
 //!
-//! Man page: memfd_create(2), fcntl(2) "File Sealing". Look at it:
+//! Man page: memfd_create(2), fcntl(2) "File Sealing". Look at it, between `create` and `start`:
 //! `ls -l /proc/$(pgrep -f 'tare-runtime create')/exe`
 
 use std::fs::File;

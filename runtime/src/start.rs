@@ -1,7 +1,10 @@
 //! The outer half of a start: what happens in the caller, before the fork and after it.
 //!
 //! Everything is written down before it is made, made before the fork where it can be, and taken back if
-//! any step fails: a failed start leaves nothing.
+//! any step fails: a failed start leaves nothing. Without that every error would cost a cgroup
+//! and a directory.
+//!
+//! Step: `prepare`.
 //!
 //! Man page: clone(2), "clone3". Look at it: `strace -f tare-runtime run -d --rootfs DIR box -- /bin/true`
 
@@ -12,7 +15,8 @@ use nix::sched::CloneFlags;
 
 use crate::blueprint::{Blueprint, c_string};
 use crate::cgroup::{self, Group, Layout, Version};
-use crate::container::{Act, Child, Plan, RECIPE, Step};
+use crate::child::{Child, Plan};
+use crate::container::{Act, RECIPE, Step};
 use crate::error::{Error, Result};
 use crate::mounts::What;
 use crate::pool::Door;

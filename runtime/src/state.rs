@@ -2,10 +2,13 @@
 //!
 //! The kernel knows processes, not containers. That a process, two cgroup directories and an overlay
 //! belong together under a name is written here, *before* they are made, so that even after a killed
-//! start `delete --force` knows what to look for.
+//! start `delete --force` knows what to look for. Without it a start that was killed would leave cgroups and
+//! directories that are nobody's.
 //!
 //! A process id alone is not enough to find a process again, for the kernel reuses them; the time at
 //! which it started, which the kernel tells too, makes it certain.
+//!
+//! Step: `state`.
 //!
 //! Man page: proc_pid_stat(5), field 22. Look at it: `cat /run/tare/*/state.json`
 

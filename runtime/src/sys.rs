@@ -1,6 +1,7 @@
-//! Safe wrappers of the system calls that no library wraps for us: the only file with `unsafe`.
+//! Safe wrappers of the system calls that no library wraps for us. `unsafe` stands here and in the files
+//! below `sys/`, and nowhere else.
 //!
-//! **Rule after a fork.** Between [`fork`] and [`execve`] the child is one thread of a program that may
+//! **Rule after a fork.** Between `fork` and `execve` the child is one thread of a program that may
 //! have many. In copied memory a lock that another thread held, the allocator's among them, stays locked
 //! for ever; in borrowed memory what the child allocates is never freed, and what it writes is written in
 //! its parent. So the child allocates nothing, takes no lock and calls no function of the C library that

@@ -7,7 +7,9 @@
 //! into a file of the bundle's choosing (CVE-2025-52881). We open a procfs of our own that is mounted
 //! nowhere, follow no link and leave no mount on the way.
 //!
-//! Man pages: proc_sys(5), namespaces(7). Look at it: `sysctl -a` inside and outside
+//! Step: `sysctl`.
+//!
+//! Man pages: proc_sys(5), namespaces(7). Look at it: `sysctl kernel.hostname` inside and outside
 
 use std::ffi::CString;
 use std::os::fd::OwnedFd;

@@ -5,6 +5,8 @@
 //! (TIOCSTI). So the box opens a new pseudo-terminal in its own devpts, keeps one end as its controlling
 //! terminal and standard descriptors, and sends the other end out through a socket.
 //!
+//! Step: `terminal`.
+//!
 //! Man page: pty(7), devpts(5), unix(7) "SCM_RIGHTS". Look at it: `tty` inside `run -t`
 
 use std::ffi::CStr;

@@ -4,6 +4,9 @@
 //! of the box exists already and must wait for somebody who does not exist yet. The two meet at a pipe
 //! with a name, in the state directory: the box reads, `start` writes one byte. A second such pipe takes
 //! the box's last report, for `create`, who had an ear for it, is gone.
+//! Without them `create` would have to stay until somebody starts the box.
+//!
+//! Step: `wait-for-start`.
 //!
 //! Man page: fifo(7). Look at it: `tare-runtime create --bundle DIR box; ls -l /run/tare/box`
 

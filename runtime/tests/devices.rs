@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use common::{Lab, skip, stdout};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use serde_json::{Value, json};
+use tare_runtime::oci::default_config;
 
 /// Opens what there is and says how it went, a line each. A shell ends when a redirection of its own fails,
 /// hence the inner ones.
@@ -36,7 +37,7 @@ const REFUSED: &str = "Operation not permitted";
 
 /// A bundle that lends the box a directory with nodes and gives it CAP_MKNOD; `None`, said aloud, where no
 /// node can be made.
-fn bundle(lab: &Lab, rules: &[Value]) -> Option<PathBuf> {
+fn bundle(lab: &Lab, mut config: Value, rules: &[Value]) -> Option<PathBuf> {
     let lent = lab.path().join("lent");
     if !lent.exists() {
         fs::create_dir(&lent).expect("mkdir");
@@ -56,7 +57,6 @@ fn bundle(lab: &Lab, rules: &[Value]) -> Option<PathBuf> {
             return None;
         }
     }
-    let mut config = tare_runtime::oci::default_config(None);
     config["root"]["path"] = json!(lab.image());
     config["process"]["args"] = json!(["sh", "-c", PROBE]);
     for set in ["bounding", "effective", "permitted"] {
@@ -73,7 +73,11 @@ fn bundle(lab: &Lab, rules: &[Value]) -> Option<PathBuf> {
 
 /// What the probe said in a box made of the bundle.
 fn probe(lab: &Lab, rules: &[Value]) -> Option<BTreeMap<String, String>> {
-    let bundle = bundle(lab, rules)?;
+    probe_of(lab, default_config(None), rules)
+}
+
+fn probe_of(lab: &Lab, config: Value, rules: &[Value]) -> Option<BTreeMap<String, String>> {
+    let bundle = bundle(lab, config, rules)?;
     let mut run = lab.command(&["run", "--cgroup-parent", &lab.parent, "--bundle"]);
     let output = run.arg(bundle).arg("probe").output().expect("tare-runtime starts");
     assert!(output.status.success(), "{output:?}");
@@ -132,6 +136,14 @@ fn what_the_bundle_allows_can_be_used_and_made_and_nothing_more() {
 }
 
 #[test]
+fn a_user_namespace_does_not_open_what_is_locked() {
+    let Some(lab) = Lab::new() else { return };
+    let Some(said) = probe_of(&lab, default_config(Some((0, 0))), &[]) else { return };
+    expect(&said, KNOWN);
+    expect(&said, &[("kmsg", REFUSED), ("loop", REFUSED)]);
+}
+
+#[test]
 fn a_later_denial_wins_over_what_was_allowed() {
     let Some(lab) = Lab::new() else { return };
     let allowed = json!({"allow": true, "type": "c", "major": 1, "minor": 11, "access": "w"});
@@ -157,7 +169,7 @@ fn a_box_with_a_terminal_can_open_it() {
 #[test]
 fn who_comes_later_by_exec_is_locked_too() {
     let Some(lab) = Lab::new() else { return };
-    let Some(bundle) = bundle(&lab, &[]) else { return };
+    let Some(bundle) = bundle(&lab, default_config(None), &[]) else { return };
     let config = bundle.join("config.json");
     let mut value: Value = serde_json::from_slice(&fs::read(&config).expect("read")).expect("json");
     value["process"]["args"] = json!(["sleep", "1000"]);

@@ -38,12 +38,16 @@ const PERIOD: u32 = 100_000;
 /// The controller that says which device nodes may be used.
 const DEVICES: &str = "devices";
 
+/// What the memory limit forbids is not to go to the swap space instead. A kernel that does not count swap has
+/// no such file.
+const SWAP: [&str; 2] = ["memory.memsw.limit_in_bytes", "memory.swap.max"];
+
 /// A controller, and the files and the values of its limits on cgroup v1 and on v2.
 struct Limit {
     controller: &'static str,
     v1: Vec<(&'static str, String)>,
-    /// `None` where v2 has no such controller, and the box does without.
-    v2: Option<(&'static str, String)>,
+    /// None where v2 has no such controller.
+    v2: Vec<(&'static str, String)>,
 }
 
 /// The common box's limits of these controllers.
@@ -52,13 +56,13 @@ fn limits(controllers: &[&'static str]) -> Vec<Limit> {
     let limit = |&controller: &&'static str| match controller {
         "memory" => Limit {
             controller,
-            v1: vec![("memory.limit_in_bytes", MEMORY.to_string())],
-            v2: Some(("memory.max", MEMORY.to_string())),
+            v1: vec![("memory.limit_in_bytes", MEMORY.to_string()), (SWAP[0], MEMORY.to_string())],
+            v2: vec![("memory.max", MEMORY.to_string()), (SWAP[1], "0".into())],
         },
         "pids" => Limit {
             controller,
             v1: vec![("pids.max", PIDS.to_string())],
-            v2: Some(("pids.max", PIDS.to_string())),
+            v2: vec![("pids.max", PIDS.to_string())],
         },
         DEVICES => Limit {
             controller,
@@ -66,12 +70,12 @@ fn limits(controllers: &[&'static str]) -> Vec<Limit> {
                 .iter()
                 .map(|rule| (if rule.allow { "devices.allow" } else { "devices.deny" }, rule.line()))
                 .collect(),
-            v2: None,
+            v2: Vec::new(),
         },
         _ => Limit {
             controller,
             v1: vec![("cpu.cfs_quota_us", quota.to_string())],
-            v2: Some(("cpu.max", format!("{quota} {PERIOD}"))),
+            v2: vec![("cpu.max", format!("{quota} {PERIOD}"))],
         },
     };
     controllers.iter().map(limit).collect()
@@ -96,18 +100,17 @@ impl Ground {
                 || Missing { reason: format!("this host has no {controller} controller"), fix: None };
             let root = match cgroups::root_of(controller) {
                 Some(root) => root,
-                None if v2.is_none() => continue,
+                // As in the runtime: where this is no controller, a program does its work.
+                None if controller == DEVICES => continue,
                 None => return Err(missing()),
             };
             let unified = root.join("cgroup.controllers").exists();
-            let limits = match (unified, v2) {
-                (false, _) => v1,
-                (true, Some(limit)) => vec![limit],
-                // As in the runtime: this tree knows no such controller.
-                (true, None) => continue,
-            };
-            let limits = limits.into_iter().map(|(file, value)| (file.to_owned(), value));
             let devices = controller == DEVICES;
+            if unified && devices {
+                continue;
+            }
+            let limits = if unified { v2 } else { v1 };
+            let limits = limits.into_iter().map(|(file, value)| (file.to_owned(), value));
             // On v2 all limits are files of one directory.
             match trees.iter_mut().find(|tree| tree.dir == root) {
                 Some(tree) => {
@@ -204,7 +207,10 @@ fn prepare(spec: &FloorSpec) -> Result<Prepared, String> {
         fs::create_dir(dir).map_err(|e| format!("make cgroup {}: {e}", dir.display()))?;
         for values in limits.chunk_by(|(file, _), (next, _)| file == next) {
             let file = dir.join(&values[0].0);
-            let mut opened = open(OpenOptions::new().write(true), &file)?;
+            let mut opened = match OpenOptions::new().write(true).open(&file) {
+                Err(e) if e.kind() == ErrorKind::NotFound && SWAP.contains(&values[0].0.as_str()) => continue,
+                other => other.map_err(|e| format!("open {}: {e}", file.display()))?,
+            };
             for (_, value) in values {
                 let written = opened.write_all(value.as_bytes());
                 written.map_err(|e| format!("write {value} to {}: {e}", file.display()))?;
@@ -223,6 +229,8 @@ fn prepare(spec: &FloorSpec) -> Result<Prepared, String> {
             members.push(tasks);
         }
     }
+    let without_controller = spec.confined && devices.is_none() && birthplace.is_some();
+    let device_program = without_controller.then(tare_runtime::load_device_program).transpose();
     let overlay = format!(
         "lowerdir={},upperdir={},workdir={},volatile",
         spec.lower.display(),
@@ -244,6 +252,8 @@ fn prepare(spec: &FloorSpec) -> Result<Prepared, String> {
         members,
         birthplace,
         devices,
+        device_program: device_program
+            .map_err(|e| format!("load the program that decides about devices: {e}"))?,
     })
 }
 

@@ -36,6 +36,14 @@ fn what_the_bundle_allows_can_be_used_and_made_and_nothing_more() {
 }
 
 #[test]
+fn a_user_namespace_does_not_open_what_is_locked() {
+    let Some(report) = report() else { return };
+    let case = "devices-user";
+    known(report, case);
+    expect(report, case, &[("status", "0"), ("error", ""), ("kmsg", REFUSED), ("loop", REFUSED)]);
+}
+
+#[test]
 fn who_comes_later_by_exec_is_locked_too() {
     let Some(report) = report() else { return };
     let case = "devices-exec";

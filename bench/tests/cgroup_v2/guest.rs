@@ -81,8 +81,8 @@ impl Parts {
         let busybox = static_busybox().map_err(missing).ok()?;
         let overlay = overlay(&kernel).map_err(missing).ok()?;
         let mut qemu = Qemu::new(&tool.path, Accel::Tcg);
-        // Two copies of an unoptimised runtime, for a moment.
-        qemu.memory_mib = 512;
+        // Two copies of an unoptimised suite and its runtime, for a moment.
+        qemu.memory_mib = 768;
         Some(Self { qemu, kernel, busybox, overlay })
     }
 
@@ -93,6 +93,7 @@ impl Parts {
             ("bin", DIRECTORY, Vec::new()),
             ("bin/busybox", PROGRAM, read(&self.busybox)),
             ("bin/tare-runtime", PROGRAM, read(&binaries().join("tare-runtime"))),
+            ("bin/tare", PROGRAM, read(Path::new(env!("CARGO_BIN_EXE_tare")))),
             ("dev", DIRECTORY, Vec::new()),
             // The kernel opens it as descriptors 0, 1 and 2 of /init.
             ("dev/console", CONSOLE, Vec::new()),
@@ -102,6 +103,7 @@ impl Parts {
             ("guest/cases", PROGRAM, include_bytes!("cases").to_vec()),
             ("guest/events", PROGRAM, include_bytes!("events").to_vec()),
             ("guest/devices", PROGRAM, include_bytes!("devices").to_vec()),
+            ("guest/floors", PROGRAM, include_bytes!("floors").to_vec()),
             ("guest/user", PROGRAM, include_bytes!("user").to_vec()),
             ("init", PROGRAM, include_bytes!("init").to_vec()),
         ];

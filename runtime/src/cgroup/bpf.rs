@@ -19,7 +19,7 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use super::Refusal;
-use crate::confinement::DeviceRule;
+use crate::confinement::{DEVICE_RULES, DeviceRule};
 use crate::sys::bpf::{self, BpfInstruction};
 
 /// The kernel gives some of its helpers only to programs under the GPL. We use no helper.
@@ -41,6 +41,7 @@ const SET: u8 = 0xb7;
 const AND: u8 = 0x57;
 const SHIFT_RIGHT: u8 = 0x77;
 const JUMP: u8 = 0x05;
+const JUMP_IF_EQUAL: u8 = 0x15;
 const JUMP_IF_NOT_EQUAL: u8 = 0x55;
 const JUMP_IF_ANY_BIT: u8 = 0x45;
 const EXIT: u8 = 0x95;
@@ -49,6 +50,9 @@ const EXIT: u8 = 0x95;
 const BLOCK: i32 = 1;
 const CHARACTER: i32 = 2;
 
+/// A jump in a program of this length leads over all of it.
+const LONGEST: usize = i16::MAX as usize;
+
 const ALL: u32 = DeviceRule::MAKE | DeviceRule::READ | DeviceRule::WRITE;
 
 fn plain(code: u8, register: u8, immediate: i32) -> BpfInstruction {
@@ -56,7 +60,7 @@ fn plain(code: u8, register: u8, immediate: i32) -> BpfInstruction {
 }
 
 fn jump(code: u8, register: u8, immediate: i32, offset: usize) -> BpfInstruction {
-    // Nothing here jumps farther than over one rule.
+    // Whoever loads it looks that no program is too long for its jumps: see `LONGEST`.
     BpfInstruction { code, registers: register, offset: offset as i16, immediate }
 }
 
@@ -73,6 +77,10 @@ fn end(allow: bool) -> [BpfInstruction; 2] {
 /// Later rules win, so it asks the last one first. A rule that allows takes its bits off what is wanted, and
 /// when nothing is left the answer is yes; a rule that denies says no if one of its bits is still wanted.
 /// What no rule speaks of is allowed, as in version 1; our rules begin with one that denies everything.
+///
+/// The kernel's checker walks through every path of a program, so rules that stand together and differ in
+/// numbers only share what they have in common. Loading the default profile's 25 instructions takes 0.06 ms
+/// on Linux 6.18; without that it was 70 and 0.26 ms. Attaching takes 3 us.
 pub(super) fn assemble(rules: &[DeviceRule]) -> Vec<BpfInstruction> {
     // struct bpf_cgroup_dev_ctx: what is wanted in the high half of the first word and the kind in its low
     // half, major, minor.
@@ -84,16 +92,25 @@ pub(super) fn assemble(rules: &[DeviceRule]) -> Vec<BpfInstruction> {
         load(MAJOR, 4),
         load(MINOR, 8),
     ];
-    for rule in rules.iter().rev() {
+    let alike = |a: &DeviceRule, b: &DeviceRule| (a.allow, a.kind, a.access) == (b.allow, b.kind, b.access);
+    for run in rules.chunk_by(alike).rev() {
+        let Some(rule) = run.first() else { continue };
+        let mut part = numbers(run);
         let action = action(rule);
-        let conditions = conditions(rule);
-        // The kernel's checker refuses a program with instructions that nothing leads to.
-        let is_last = conditions.is_empty() && rule.access & ALL == ALL;
-        for (index, (register, value)) in conditions.iter().enumerate() {
-            let skip = conditions.len() - index - 1 + action.len();
-            program.push(jump(JUMP_IF_NOT_EQUAL, *register, *value, skip));
+        // Past the jumps to the action, which end here.
+        if !part.is_empty() {
+            part.push(jump(JUMP, 0, 0, action.len()));
         }
-        program.extend(action);
+        part.extend(action);
+        let kind = match rule.kind {
+            'b' => Some(BLOCK),
+            'c' => Some(CHARACTER),
+            _ => None,
+        };
+        // The kernel's checker refuses a program with instructions that nothing leads to.
+        let is_last = kind.is_none() && part.len() == 2;
+        program.extend(kind.map(|kind| jump(JUMP_IF_NOT_EQUAL, KIND, kind, part.len())));
+        program.extend(part);
         if is_last {
             return program;
         }
@@ -102,17 +119,38 @@ pub(super) fn assemble(rules: &[DeviceRule]) -> Vec<BpfInstruction> {
     program
 }
 
-/// What must hold for the rule to speak of the node.
-fn conditions(rule: &DeviceRule) -> Vec<(u8, i32)> {
-    let kind = match rule.kind {
-        'b' => Some(BLOCK),
-        'c' => Some(CHARACTER),
-        _ => None,
+/// Jumps past the instruction behind the last of them if one of the rules speaks of the node's numbers.
+/// Empty where one speaks of all.
+fn numbers(run: &[DeviceRule]) -> Vec<BpfInstruction> {
+    /// A jump whose distance is not known yet; all others lead forward.
+    const TO_THE_ACTION: i16 = -1;
+    let equal = |register: u8, number: u32| BpfInstruction {
+        code: JUMP_IF_EQUAL,
+        registers: register,
+        offset: TO_THE_ACTION,
+        // Device numbers have 12 and 20 bits: one beyond 31, whose sign would be carried on, names no node.
+        immediate: number as i32,
     };
-    // Device numbers have 12 and 20 bits: one beyond 31, whose sign would be carried on, names no node.
-    let number = |number: Option<u32>| number.map(|number| number as i32);
-    let all = [(KIND, kind), (MAJOR, number(rule.major)), (MINOR, number(rule.minor))];
-    all.into_iter().filter_map(|(register, value)| Some((register, value?))).collect()
+    if run.iter().any(|rule| rule.major.is_none() && rule.minor.is_none()) {
+        return Vec::new();
+    }
+    let mut jumps = Vec::new();
+    for same in run.chunk_by(|a, b| a.major == b.major) {
+        let minors = same.iter().filter_map(|rule| Some(equal(MINOR, rule.minor?)));
+        match same.first().and_then(|rule| rule.major) {
+            Some(major) if same.iter().any(|rule| rule.minor.is_none()) => jumps.push(equal(MAJOR, major)),
+            Some(major) => {
+                jumps.push(jump(JUMP_IF_NOT_EQUAL, MAJOR, major as i32, same.len()));
+                jumps.extend(minors);
+            }
+            None => jumps.extend(minors),
+        }
+    }
+    let count = jumps.len();
+    for (index, jump) in jumps.iter_mut().enumerate().filter(|(_, jump)| jump.offset == TO_THE_ACTION) {
+        jump.offset = (count - index) as i16;
+    }
+    jumps
 }
 
 /// What to do then.
@@ -133,15 +171,22 @@ pub(super) fn load_rules(directory: &Path, rules: &[DeviceRule]) -> Result<Owned
         Errno::EPERM | Errno::EACCES => {
             "the kernel refused our program that decides about devices (BPF_PROG_LOAD)"
         }
+        Errno::E2BIG => "too many rules for a program that decides about devices",
         Errno::ENOSYS => "this kernel has no bpf(2), which decides about devices in version 2",
         Errno::EINVAL => "this kernel takes no programs that decide about devices (CONFIG_CGROUP_BPF)",
         _ => "the program that decides about devices could not be loaded (BPF_PROG_LOAD)",
     };
-    bpf::load_device_program(&assemble(rules), LICENSE).map_err(|errno| Refusal {
-        path: directory.into(),
-        error: errno.into(),
-        why: why(errno),
-    })
+    let program = assemble(rules);
+    let loaded = match program.len() <= LONGEST {
+        true => bpf::load_device_program(&program, LICENSE),
+        false => Err(Errno::E2BIG),
+    };
+    loaded.map_err(|errno| Refusal { path: directory.into(), error: errno.into(), why: why(errno) })
+}
+
+/// Loads the program for the profile's rules.
+pub(super) fn load_default() -> Result<OwnedFd, Errno> {
+    bpf::load_device_program(&assemble(DEVICE_RULES), LICENSE)
 }
 
 /// Attaches the program now.

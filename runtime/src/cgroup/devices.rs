@@ -3,6 +3,9 @@
 //! A node can come from elsewhere than /dev: from a volume, from an image, through a descriptor. This
 //! controller is asked at every open and every mknod, wherever the node lies. Version 1 has files for the
 //! rules. Version 2 has none: there a program is attached to the cgroup, see `bpf.rs`.
+//! Without it a node of the host's disk that comes from elsewhere is the disk.
+//!
+//! Step: `devices`.
 //!
 //! Man page: `Documentation/admin-guide/cgroup-v1/devices.rst` in the kernel. Look at it:
 //! `cat /sys/fs/cgroup/devices/tare/*/devices.list`

@@ -1,5 +1,8 @@
 //! Which controllers this host has, in which tree each lives, and where a box's directories are.
 //!
+//! Distributions have mounted the trees in three ways: all of version 1, all of version 2, or both beside one
+//! another. Who expects one and meets another finds no file to write a limit into.
+//!
 //! Man page: cgroups(7). Look at it: `cat /proc/cgroups; ls /sys/fs/cgroup`
 
 use std::fs;

@@ -1,11 +1,18 @@
 //! Cgroups: how much a box may use, and which processes are counted as the box.
 //!
 //! A cgroup is a directory of the kernel's cgroup file system with a set of processes in it; controllers
-//! count what the set uses and stop it at a limit. Without it one box could take all memory, all process
-//! ids and all CPU time of the host, and nobody could say what a box costs.
+//! count what the set uses and stop it at a limit. A limit is a number in a file of that directory: it lives
+//! in the kernel, which enforces it at every allocation and every fork, and it stays though this program
+//! ends. Without it one box could take all memory, all process ids and all CPU time of the host, and nobody
+//! could say what a box costs.
+//!
+//! A process is in the cgroup of its parent until it is moved, and so are its children: whoever enters first,
+//! and then starts, has all of the box counted.
 //!
 //! Version 1 has one tree per controller, version 2 one tree for all; a hybrid host has some controllers
 //! here and some there. `layout.rs` finds out which is where; `v1.rs` and `v2.rs` know the files.
+//!
+//! Steps: `cgroup`, `enter-cgroup`.
 //!
 //! Man page: cgroups(7). Look at it: `cat /proc/self/cgroup; ls /sys/fs/cgroup`
 
@@ -45,6 +52,11 @@ pub struct Group {
     /// Parents that this start made, outermost first: a failed start removes them again.
     parents: Vec<PathBuf>,
     entry: Entry,
+}
+
+/// For [`crate::load_device_program`].
+pub(crate) fn load_default_program() -> std::result::Result<OwnedFd, nix::errno::Errno> {
+    bpf::load_default()
 }
 
 /// What the new process needs to get in, opened before the fork.

@@ -1,14 +1,15 @@
 //! Cgroup version 1: one tree per controller, limits in the controller's own files.
 //!
-//! The new process enters by writing "0", meaning itself, into files that were opened before the fork;
-//! so nobody has to wait for anybody. It writes to `tasks`, not to `cgroup.procs`: moving a whole process
-//! makes the kernel hold up every fork and exit of the machine, and getting there waits for an RCU grace
-//! period; moving the one calling thread does not, and a freshly forked process is one thread. Measured on
-//! Linux 6.18 with two CPUs, moves 50 ms apart: 0.03 ms against 4.9 ms (medians of 150). Moves without a
-//! pause show no difference, 0.015 ms each, since the kernel is still prepared from the one before: a
-//! benchmark that starts boxes back to back does not see this cost.
+//! The new process enters by writing "0", meaning itself, into files that were opened before the fork; so
+//! nobody has to wait for anybody. It writes to `tasks`, not to `cgroup.procs`: moving a whole process makes
+//! the kernel hold up every fork and exit of the machine, and getting there waits for an RCU grace period
+//! (until every CPU has let go of what it read before); moving the one calling thread does not, and a freshly
+//! forked process is one thread. Measured on Linux 6.18 with two CPUs, moves 50 ms apart: 0.03 ms against 4.9
+//! ms (medians of 150). Moves without a pause show no difference, 0.015 ms each, since the kernel is still
+//! prepared from the one before: a benchmark that starts boxes back to back does not see this cost.
 //!
-//! Man page: cgroups(7), "Cgroups version 1". Look at it: `cat /sys/fs/cgroup/memory/tare/*/tasks`
+//! Man page: cgroups(7), "Cgroups version 1". Look at it:
+//! `cat /sys/fs/cgroup/memory/tare/*/tasks /sys/fs/cgroup/memory/tare/*/memory.limit_in_bytes`
 
 use std::fs::OpenOptions;
 use std::os::fd::OwnedFd;

@@ -1,10 +1,11 @@
 //! Cgroup version 2: one tree, and a controller works in a directory only if every directory above it
 //! passes the controller on.
 //!
-//! The new process is born inside (`CLONE_INTO_CGROUP`), so nothing is moved at all.
+//! The new process is born inside (`CLONE_INTO_CGROUP`), so nothing is moved at all. Without the
+//! passing on, the limit's file is not there to be written.
 //!
 //! Man page: cgroups(7), "Cgroups version 2"; clone(2), CLONE_INTO_CGROUP. Look at it:
-//! `cat /sys/fs/cgroup/cgroup.subtree_control`
+//! `cat /sys/fs/cgroup/cgroup.subtree_control /sys/fs/cgroup/tare/*/memory.max` (hybrid: below `unified`)
 
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -82,8 +83,8 @@ pub(super) fn limit(place: &Place, limits: &Limits) -> Result<Refused, Refusal> 
 /// Controllers whose limits are not in force, each with what the kernel said.
 type Refused = Vec<(Controller, Refusal)>;
 
-/// A new directory below a threaded one is of no use until it is threaded too, and then takes no process
-/// from outside.
+/// A threaded cgroup holds single threads and not whole processes. A new directory below one is of no use
+/// until it is threaded too, and then takes no process from outside.
 fn check_type(place: &Place) -> Result<(), Refusal> {
     let path = place.directory.join("cgroup.type");
     match fs::read_to_string(&path) {
@@ -169,13 +170,13 @@ fn check_entry(place: &Place) -> Result<(), Refusal> {
     OpenOptions::new().write(true).open(&path).map(drop).map_err(|error| Refusal { path, error, why })
 }
 
-/// The directory, to be born in, and for the program that decides about devices, which does not take a
-/// descriptor opened with O_PATH.
+/// The directory, to be born in, and for the program that decides about devices.
 ///
 /// # Errors
 /// This user may not be.
 pub(super) fn open(place: &Place) -> Result<OwnedFd, Refusal> {
     check_entry(place)?;
-    let open = OpenOptions::new().read(true).custom_flags(nix::libc::O_DIRECTORY).open(&place.directory);
+    let flags = nix::libc::O_PATH | nix::libc::O_DIRECTORY;
+    let open = OpenOptions::new().read(true).custom_flags(flags).open(&place.directory);
     open.map(OwnedFd::from).map_err(Refusal::new(&place.directory))
 }

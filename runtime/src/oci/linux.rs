@@ -1,4 +1,9 @@
 //! The `linux` object of a bundle: namespaces, cgroup, devices, covered paths, settings.
+//!
+//! Without this object a bundle would be a process with a root of its own: all that is Linux stands in it.
+//!
+//! Man page: config-linux.md of the specification. Look at it:
+//! `tare-runtime spec; grep -A40 '"linux"' config.json`
 
 use std::borrow::Cow;
 use std::ffi::CStr;

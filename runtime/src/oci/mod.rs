@@ -1,12 +1,12 @@
 //! OCI bundles: the box as the standard describes it, a directory with a root file system and a
 //! `config.json`.
 //!
-//! The [OCI runtime specification](https://github.com/opencontainers/runtime-spec) is what engines such
-//! as Docker and Podman write, and what runc reads. Reading it makes our runtime one of theirs. What it
-//! says is checked here, all of it, before anything is made, and becomes a [`Blueprint`]; what we do not
-//! know how to do is refused with its place in the file, and never passed over.
+//! The [OCI runtime specification](https://github.com/opencontainers/runtime-spec) is what engines such as
+//! Docker and Podman write, and what runc reads. Without it none of their boxes could be ours. What it says
+//! is checked here, all of it, before anything is made, and becomes a [`Blueprint`]; what we do not know how
+//! to do is refused with its place in the file, and never passed over.
 //!
-//! Look at it: `tare-runtime spec`
+//! Man page: config.md of the specification. Look at it: `tare-runtime spec; cat config.json`
 
 mod linux;
 mod mounts;

@@ -1,4 +1,11 @@
 //! The mounts of a bundle: option words become flags.
+//!
+//! The words are those of mount(8), and some of them say the same of all that is mounted below ("rro"). A
+//! word that is passed over would be a protection that is not there, so an unknown one is an option of the
+//! file system's, whose kernel code refuses what it does not know.
+//!
+//! Man page: mount(8), and config.md of the specification, "Mounts". Look at it:
+//! `tare-runtime spec; grep -B1 -A8 destination config.json`
 
 use std::borrow::Cow;
 use std::ffi::CString;

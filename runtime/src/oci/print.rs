@@ -1,5 +1,7 @@
-//! Our default profile as a bundle's configuration: what `spec` prints, and what the benchmark gives to
+//! Our default profile as a bundle's configuration: what `spec` writes, and what the benchmark gives to
 //! the runtimes that take bundles, so that all of them build the same box.
+//!
+//! Man page: config.md of the specification. Look at it: `tare-runtime spec; cat config.json`
 
 use std::ffi::CStr;
 

@@ -1,4 +1,11 @@
 //! The process of a bundle: command, identity, capabilities, resource limits.
+//!
+//! What is left out here is nothing, and not the default of
+//! `confinement.rs`: a bundle without capabilities has none, one without `noNewPrivileges` lets set-user-id
+//! programs work.
+//!
+//! Man page: config.md of the specification, "Process". Look at it:
+//! `tare-runtime spec; grep -A60 '"process"' config.json`
 
 use nix::sys::resource::Resource;
 use oci_spec::runtime as oci;

@@ -1,14 +1,20 @@
 //! The system call filter of a bundle.
+//!
+//! A bundle without one has none: every call of the kernel is within its reach then.
+//!
+//! Man page: config-linux.md of the specification, "Seccomp". Look at it:
+//! `tare-runtime spec; grep -A20 '"seccomp"' config.json`
 
 use std::str::FromStr;
 
 use nix::errno::Errno;
 use oci_spec::runtime as oci;
-use syscalls::Sysno;
+use syscalls::{x86, x86_64};
 
 use super::{fault, refuse};
 use crate::error::Result;
-use crate::seccomp::list::{Check, Comparison, Entry, program};
+use crate::seccomp::list::{Check, Comparison, Entry, Rules, program};
+use crate::seccomp::rules::X32_ONLY;
 use crate::sys::FilterInstruction;
 
 const PLACE: &str = "linux.seccomp";
@@ -27,7 +33,7 @@ pub(super) fn filter(seccomp: &oci::LinuxSeccomp) -> Result<Vec<FilterInstructio
     }
     let default =
         answer(&format!("{PLACE}.defaultAction"), seccomp.default_action(), seccomp.default_errno_ret())?;
-    let mut entries = Vec::new();
+    let (mut native, mut compat) = (Vec::new(), Vec::new());
     for (index, rule) in seccomp.syscalls().iter().flatten().enumerate() {
         let place = format!("{PLACE}.syscalls[{index}]");
         let answer = answer(&format!("{place}.action"), rule.action(), rule.errno_ret())?;
@@ -38,12 +44,22 @@ pub(super) fn filter(seccomp: &oci::LinuxSeccomp) -> Result<Vec<FilterInstructio
             .enumerate()
             .map(|(at, check)| self::check(&format!("{place}.args[{at}]"), check))
             .collect::<Result<_>>()?;
+        let entry = |number: u32| Entry { number, checks: checks.clone(), answer };
         for name in rule.names() {
-            let Ok(call) = Sysno::from_str(name) else { continue };
-            entries.push(Entry { number: call.id() as u32, checks: checks.clone(), answer });
+            native.extend(x86_64::Sysno::from_str(name).map(|call| entry(call.id() as u32)));
+            // Numbers of x32's own; the 64-bit table ends below them.
+            let own = X32_ONLY.iter().filter(|(known, _)| known == name);
+            native.extend(own.map(|(_, number)| entry(*number)));
+            compat.extend(x86::Sysno::from_str(name).map(|call| entry(call.id() as u32)));
         }
     }
-    program(&entries, default).map_err(|errno| match errno {
+    let named = |architecture| architectures.contains(&architecture);
+    let rules = Rules {
+        native,
+        x32: named(oci::Arch::ScmpArchX32),
+        compat: named(oci::Arch::ScmpArchX86).then_some(compat),
+    };
+    program(&rules, default).map_err(|errno| match errno {
         Errno::E2BIG => fault(PLACE, "is longer than the 4096 instructions that the kernel takes"),
         errno => fault(PLACE, errno.desc()),
     })

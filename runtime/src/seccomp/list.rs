@@ -2,12 +2,14 @@
 //!
 //! The same plan as for our own: a binary search for the number, then the rules of that number in their
 //! order, then the default. Here the comparisons are of all 64 bits, and the jumps are long ones, for
-//! nobody knows how long a list will be.
+//! nobody knows how long a list will be. Without it a bundle's profile would be passed over, or refused.
+//!
+//! Man page: seccomp(2). Look at it: `strace -f -v -e trace=seccomp tare-runtime run --bundle DIR box`
 
 use nix::errno::Errno;
 
 use super::assemble::{ARGUMENTS, AT_LEAST, Assembler, EQUAL, GREATER, Label, Target};
-use super::{ARCHITECTURE, NUMBER, X32_BIT, X86_64};
+use super::{ARCHITECTURE, I386, NUMBER, X32_BIT, X86_64};
 use crate::sys::FilterInstruction;
 
 /// How an argument is compared.
@@ -42,36 +44,73 @@ pub(crate) struct Entry {
     pub(crate) answer: u32,
 }
 
-/// Builds the filter for the 64-bit calls of x86; calls of any other convention end the process, as
+/// Which conventions of calling the kernel are filtered by the rules; any other ends the process, as
 /// libseccomp has it for architectures that are not named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Rules {
+    /// By number of the 64-bit table.
+    pub(crate) native: Vec<Entry>,
+    /// Whether the same rules hold for x32, which has its own bit and (below 512) the same numbers.
+    pub(crate) x32: bool,
+    /// By number of the 32-bit table, which `int 0x80` reaches.
+    pub(crate) compat: Option<Vec<Entry>>,
+}
+
+/// Builds the filter.
 ///
 /// # Errors
 /// E2BIG if it is longer than the 4,096 instructions that the kernel takes.
-pub(crate) fn program(entries: &[Entry], default: u32) -> Result<Vec<FilterInstruction>, Errno> {
-    let mut entries = entries.to_vec();
-    entries.sort_by_key(|entry| entry.number);
+pub(crate) fn program(rules: &Rules, default: u32) -> Result<Vec<FilterInstruction>, Errno> {
     let mut asm = Assembler::default();
-    let (native, other, search) = (asm.label(), asm.label(), asm.label());
+    let (native, not_native, other, compat) = (asm.label(), asm.label(), asm.label(), asm.label());
     asm.load(ARCHITECTURE);
-    asm.jump_if_equal(X86_64, Target::To(native), Target::To(other));
+    asm.jump_if_equal(X86_64, Target::To(native), Target::To(not_native));
+    asm.place(not_native);
+    if rules.compat.is_some() {
+        // Conditional jumps are short, so the far table is reached by a long one.
+        asm.jump_if_equal(I386, Target::Next, Target::To(other));
+        asm.jump(compat);
+    }
     asm.place(other);
     asm.kill();
+
     asm.place(native);
     asm.load(NUMBER);
-    let x32 = asm.label();
-    asm.compare(AT_LEAST, X32_BIT, Target::To(x32), Target::To(search));
-    asm.place(x32);
-    asm.kill();
-    asm.place(search);
+    if rules.x32 {
+        asm.and(!X32_BIT);
+    } else {
+        let (x32, search) = (asm.label(), asm.label());
+        asm.compare(AT_LEAST, X32_BIT, Target::To(x32), Target::To(search));
+        asm.place(x32);
+        asm.kill();
+        asm.place(search);
+    }
+    table(&mut asm, &rules.native, default);
+    if let Some(entries) = &rules.compat {
+        asm.place(compat);
+        asm.load(NUMBER);
+        table(&mut asm, entries, default);
+    } else {
+        asm.place(compat);
+    }
+    let program = asm.finish()?;
+    if program.len() > 4096 { Err(Errno::E2BIG) } else { Ok(program) }
+}
+
+/// The search for the number in the register, the rules of each, and the default.
+fn table(asm: &mut Assembler, entries: &[Entry], default: u32) {
+    let mut entries = entries.to_vec();
+    // Stable: rules of one number stay in their order.
+    entries.sort_by_key(|entry| entry.number);
     let groups: Vec<&[Entry]> = entries.chunk_by(|a, b| a.number == b.number).collect();
     let labels: Vec<Label> = groups.iter().map(|_| asm.label()).collect();
     let otherwise = asm.label();
-    find(&mut asm, &groups, &labels, otherwise);
+    find(asm, &groups, &labels, otherwise);
     for (group, label) in groups.iter().zip(&labels) {
         asm.place(*label);
         for entry in *group {
             let next = asm.label();
-            entry.checks.iter().for_each(|check| compare(&mut asm, *check, next));
+            entry.checks.iter().for_each(|check| compare(asm, *check, next));
             asm.answer(entry.answer);
             asm.place(next);
         }
@@ -79,8 +118,6 @@ pub(crate) fn program(entries: &[Entry], default: u32) -> Result<Vec<FilterInstr
     }
     asm.place(otherwise);
     asm.answer(default);
-    let program = asm.finish()?;
-    if program.len() > 4096 { Err(Errno::E2BIG) } else { Ok(program) }
 }
 
 fn find(asm: &mut Assembler, groups: &[&[Entry]], labels: &[Label], otherwise: Label) {

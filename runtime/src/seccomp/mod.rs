@@ -3,10 +3,12 @@
 //! Without it every call of the kernel, some 460, is within the box's reach, and a fault in any of them
 //! is a way out. The rules are in `rules.rs`; this file turns them into the kernel's filter language.
 //!
-//! The order matters more than the length. When a filter is installed, the kernel runs it once for
-//! every call number of both tables to learn which are always allowed, and remembers those. A straight
-//! list of n comparisons is run n times about 900 times, which costs more than all mounts of the box
-//! together; a binary search needs some seven comparisons.
+//! The order matters more than the length. When a filter is installed, the kernel runs it once for every call
+//! number of both tables (for 64-bit and 32-bit programs) to learn which are always allowed, and remembers
+//! those. A straight list of n comparisons is run n times about 900 times, which costs more than all mounts
+//! of the box together; a binary search needs some seven comparisons.
+//!
+//! Steps: `seccomp`, or earlier `seccomp-by-right`.
 //!
 //! Man page: seccomp(2), bpf(4). Look at it: `grep Seccomp /proc/self/status` inside
 

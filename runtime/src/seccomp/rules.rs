@@ -6,7 +6,8 @@
 //! exist in the box. Most of what is listed would need a capability that the box does not have; the
 //! list holds even if one was added, and keeps the attack surface of the kernel small.
 //!
-//! Man page: syscalls(2). Look at it: `ausyscall --dump`, `arch/x86/entry/syscalls/` in the kernel
+//! Man page: syscalls(2). Look at it: `tare-runtime spec; grep -A1 '"names"' config.json`, and for the
+//! numbers `arch/x86/entry/syscalls/` in the kernel
 
 /// What a refused call returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

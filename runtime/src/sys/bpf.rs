@@ -1,7 +1,7 @@
 //! bpf(2), as far as a program that decides about devices needs it.
 //!
-//! Man page: bpf(2); `linux/bpf.h` has the numbers. Look at it: `strace -e bpf tare-runtime run ...` on a
-//! host with cgroup version 2
+//! Man page: bpf(2); `linux/bpf.h` has the numbers. Look at it:
+//! `strace -f -e bpf tare-runtime run --rootfs DIR box -- /bin/true` on a host with cgroup version 2
 
 use std::ffi::{CStr, c_int, c_long};
 use std::mem::size_of;
@@ -74,8 +74,8 @@ pub fn load_device_program(instructions: &[BpfInstruction], license: &CStr) -> R
 /// are there already. Allocates nothing: for the child too.
 ///
 /// # Errors
-/// EPERM where a cgroup above allows no others, E2BIG for more than 64 programs, EBADF for a directory
-/// opened with O_PATH.
+/// EPERM where a cgroup above allows no others, E2BIG for more than 64 programs, EBADF for a directory that
+/// is no cgroup of version 2. One opened with O_PATH will do.
 pub fn attach_device_program(program: BorrowedFd<'_>, cgroup: BorrowedFd<'_>) -> Result<(), Errno> {
     attach(PROG_ATTACH, program, cgroup, ALLOW_MULTI)
 }

@@ -1,12 +1,15 @@
 //! A new process in new namespaces, on a stack of its own: clone3 as the kernel has it.
 //!
-//! fork copies the caller's page tables and then every page that either side writes; exec throws the
-//! copy away at once. So, like posix_spawn, we borrow the memory instead ([`Memory::Borrowed`], `CLONE_VM`)
-//! and sleep until the child has executed its program or ended (`CLONE_VFORK`). A process that stays
-//! between fork and exec for long, or that others can reach before its exec, gets a copy ([`Memory::Copied`]).
+//! fork copies the caller's page tables and then every page that either side writes; exec throws the copy
+//! away at once. So, like posix_spawn, we borrow the memory instead ([`Memory::Borrowed`], `CLONE_VM`) and
+//! sleep until the child has executed its program or ended (`CLONE_VFORK`). A process that stays between fork
+//! and exec for long, or that others can reach before its exec, gets a copy ([`Memory::Copied`]).
 //!
 //! The C library has no wrapper for clone3, and none could return twice on a borrowed stack: the child
 //! begins in [`enter`], at the top of a fresh stack.
+//!
+//! Man pages: clone(2), "clone3()"; vfork(2). Look at it:
+//! `strace -f -e clone3 tare-runtime run --rootfs DIR box -- /bin/true`
 
 use std::ffi::{c_int, c_void};
 use std::mem::ManuallyDrop;

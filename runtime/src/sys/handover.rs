@@ -1,6 +1,11 @@
 //! A command and its descriptors, received by a process that may not allocate.
 //!
-//! Man pages: recvmsg(2), unix(7) "SCM_RIGHTS", execve(2)
+//! A descriptor is a number in one process and means nothing in another; sent as `SCM_RIGHTS` through a
+//! socket, the kernel makes a new one for the receiver. Without it a box in stock could only use what it was
+//! born with.
+//!
+//! Man pages: recvmsg(2), unix(7) "SCM_RIGHTS", execve(2). Look at it: `strace -f -e sendmsg,recvmsg` of the
+//! test program `pool` (`cargo test -p tare-runtime --test pool`)
 
 use std::ffi::c_char;
 use std::mem::size_of;

@@ -3,7 +3,8 @@
 //! mount(2) takes paths, and between a check and the mount somebody may swap what a path leads to. These
 //! calls, in Linux since 5.2, take descriptors instead.
 //!
-//! Man pages: open_tree(2), move_mount(2), mount_setattr(2), fsopen(2) (in man-pages since 6.14)
+//! Man pages: open_tree(2), move_mount(2), mount_setattr(2), fsopen(2) (in man-pages since 6.14). Look at it:
+//! `strace -f -e open_tree,move_mount,mount_setattr tare-runtime run --bundle DIR box`
 
 use std::ffi::{CStr, c_int, c_uint};
 use std::mem::size_of;

@@ -1,6 +1,11 @@
 //! Pseudo-terminals, and descriptors sent through a socket.
 //!
-//! Man pages: ioctl_tty(2), pty(7), sendmsg(2), unix(7)
+//! A pseudo-terminal has two ends: what is written into the outer one the inner one's program reads as typed.
+//! A descriptor sent through a socket becomes one of the receiver's. Without the first `run -t` had no keys
+//! to pass on, without the second nobody outside had the outer end.
+//!
+//! Man pages: ioctl_tty(2), pty(7), sendmsg(2), unix(7). Look at it:
+//! `strace -f -e ioctl,sendmsg,recvmsg tare-runtime run -t --rootfs DIR box -- /bin/true`
 
 use std::io::IoSliceMut;
 use std::mem::size_of;

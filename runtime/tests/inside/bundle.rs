@@ -1,4 +1,4 @@
-//! The same checker in runc, with and without our profile.
+//! The same checker in a bundle: in runc with and without our profile, and in our own runtime.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -36,6 +36,19 @@ impl Bundle {
         Some(Self { directory, cgroup, config })
     }
 
+    /// A bundle with nothing but the checker's needs, to be confined and run by our own runtime.
+    pub(crate) fn empty(lab: &Lab, command: &[String]) -> Self {
+        let directory = lab.path().join("bundle");
+        fs::create_dir(&directory).expect("mkdir");
+        let cgroup = lab.parent.clone();
+        let config = json!({
+            "process": {"args": command},
+            "root": {"path": lab.image()},
+            "linux": {"cgroupsPath": format!("{cgroup}/checked")},
+        });
+        Self { directory, cgroup, config }
+    }
+
     /// Our own profile, as `tare-runtime spec` prints it, around the same command, image and cgroup.
     pub(crate) fn confine(&mut self, hostname: &str, env: &[&str], pids: u64) {
         let mut config = tare_runtime::oci::default_config(None);
@@ -48,9 +61,21 @@ impl Bundle {
         self.config = config;
     }
 
-    pub(crate) fn run(&self) -> Output {
+    fn write(&self) {
         let text = serde_json::to_vec(&self.config).expect("JSON");
         fs::write(self.directory.join("config.json"), text).expect("config.json");
+    }
+
+    /// In our own runtime.
+    pub(crate) fn run_in_ours(&self, lab: &Lab) -> Output {
+        self.write();
+        let mut run = lab.command(&["run", "--bundle"]);
+        run.arg(&self.directory).arg("checked").output().expect("tare-runtime starts")
+    }
+
+    /// In runc.
+    pub(crate) fn run(&self) -> Output {
+        self.write();
         let mut runc = self.runc();
         runc.args(["run", "--bundle"]).arg(&self.directory).arg("checked");
         runc.stdin(Stdio::null()).output().expect("runc")

@@ -1,4 +1,4 @@
-//! The checker checked: in runc it must find exactly what is known to be open there.
+//! The checker checked: in runc it must find exactly what is known to be open there. And our profile as a bundle.
 
 use std::fs;
 
@@ -99,6 +99,18 @@ const NOT_EXPRESSED: &[&str] = &[
     "x32:uselib",
 ];
 
+/// What our own runtime cannot be told by a bundle.
+const NOT_IN_THE_FORMAT: &[&str] = &[
+    "device-in-image",
+    "int80:personality:no-randomize",
+    "int80:personality:read-implies-exec",
+    "mount:/",
+    "native:personality:no-randomize",
+    "native:personality:read-implies-exec",
+    "x32:personality:no-randomize",
+    "x32:personality:read-implies-exec",
+];
+
 #[test]
 fn runc_with_our_profile_passes_but_for_what_it_cannot_express() {
     let Some(lab) = lab() else { return };
@@ -106,6 +118,17 @@ fn runc_with_our_profile_passes_but_for_what_it_cannot_express() {
     bundle.confine("sealed", &[&format!("PATH={DEFAULT_PATH}"), "TARE=1"], PIDS);
     let found = findings(&bundle.run());
     assert_eq!(sorted(found.bad.keys()), sorted(NOT_EXPRESSED), "{:#?}", found.bad);
+}
+
+/// The profile by way of a bundle is the same profile: but for what the format cannot say, and the root, which
+/// is a plain directory here and no overlay of ours.
+#[test]
+fn our_runtime_with_our_profile_as_a_bundle_passes_but_for_what_the_format_cannot_say() {
+    let Some(lab) = lab() else { return };
+    let mut bundle = Bundle::empty(&lab, &command("sealed", &PIDS.to_string(), false));
+    bundle.confine("sealed", &[&format!("PATH={DEFAULT_PATH}"), "TARE=1"], PIDS);
+    let found = findings(&bundle.run_in_ours(&lab));
+    assert_eq!(sorted(found.bad.keys()), sorted(NOT_IN_THE_FORMAT), "{:#?}", found.bad);
 }
 
 fn sorted<T: AsRef<str>>(names: impl IntoIterator<Item = T>) -> Vec<String> {

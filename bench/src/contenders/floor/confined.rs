@@ -113,7 +113,7 @@ pub(super) fn inside(
     mount_here(&PROC)?;
     mount_here(&SYS)?;
     devices()?;
-    p.devices.as_ref().map_or(Ok(()), steps::enter)?;
+    steps::lock_devices(p)?;
     steps::hide_cgroups()?;
     cover()?;
     freeze()?;

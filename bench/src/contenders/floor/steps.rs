@@ -4,11 +4,12 @@
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
 use std::fs::File;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, write};
 use tare_runtime::confinement::Mount;
+use tare_runtime::sys::bpf::attach_device_program;
 use tare_runtime::sys::{
     self, CStringArray, CloneFlags, MntFlags, MsFlags, chdir, execve, mount, pivot_root, sethostname,
     umount2, unshare,
@@ -31,6 +32,8 @@ pub(super) struct Prepared {
     pub(super) birthplace: Option<File>,
     /// v1: the way into the devices cgroup, in which no node can be made.
     pub(super) devices: Option<File>,
+    /// v2: the program that decides about devices, where there is no such cgroup.
+    pub(super) device_program: Option<OwnedFd>,
 }
 
 /// The step that failed, on what, and the kernel's answer.
@@ -55,7 +58,16 @@ pub(super) fn enter_cgroups(p: &Prepared) -> Done {
     p.members.iter().try_for_each(enter)
 }
 
-pub(super) fn enter(tasks: &File) -> Done {
+/// From here on no node can be made, and only the known ones can be used.
+pub(super) fn lock_devices(p: &Prepared) -> Done {
+    if let (Some(program), Some(cgroup)) = (&p.device_program, &p.birthplace) {
+        attach_device_program(program.as_fd(), cgroup.as_fd())
+            .map_err(at("attach", c"the program that decides about devices"))?;
+    }
+    p.devices.as_ref().map_or(Ok(()), enter)
+}
+
+fn enter(tasks: &File) -> Done {
     write(tasks, b"0").map(drop).map_err(at("join", c"the cgroup"))
 }
 

@@ -19,7 +19,7 @@ pub(super) fn config(site: &Site, start: &Start) -> Value {
     let linux = &mut config["linux"];
     linux["cgroupsPath"] = json!(format!("{}/{}", site.cgroup_parent(), start.id));
     let resources = &mut linux["resources"];
-    resources["memory"] = json!({"limit": MEMORY});
+    resources["memory"] = json!({"limit": MEMORY, "swap": MEMORY});
     resources["pids"] = json!({"limit": PIDS});
     resources["cpu"] = json!({"quota": i64::from(CPUS) * PERIOD, "period": PERIOD});
     config

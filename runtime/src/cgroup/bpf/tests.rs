@@ -16,8 +16,9 @@ type Question = (char, u32, u32, u32);
 /// Runs the program as the kernel would. An instruction that it does not know, a jump out of the program or
 /// a backward one is a panic.
 fn answer(program: &[BpfInstruction], (kind, major, minor, access): Question) -> bool {
-    let kind = if kind == 'b' { BLOCK } else { CHARACTER };
-    let words = [access << 16 | kind as u32, major, minor].map(u64::from);
+    // BPF_DEVCG_DEV_BLOCK and BPF_DEVCG_DEV_CHAR of linux/bpf.h.
+    let kind = if kind == 'b' { 1 } else { 2 };
+    let words = [access << 16 | kind, major, minor].map(u64::from);
     let mut registers = [0_u64; 6];
     let mut at = 0;
     loop {
@@ -48,6 +49,7 @@ fn answer(program: &[BpfInstruction], (kind, major, minor, access): Question) ->
                 false
             }
             JUMP => true,
+            JUMP_IF_EQUAL => registers[to] == constant,
             JUMP_IF_NOT_EQUAL => registers[to] != constant,
             JUMP_IF_ANY_BIT => registers[to] & constant != 0,
             EXIT => return registers[0] == 1,
@@ -101,8 +103,13 @@ fn the_profile_allows_the_nine_and_nothing_else() {
 
 #[test]
 fn the_program_is_the_one_that_stands_here() {
-    let program =
-        assemble(&[rule(false, 'a', None, None, ALL), rule(true, 'c', Some(1), Some(3), READ_WRITE)]);
+    let allowed = |major, minor| rule(true, 'c', Some(major), minor, READ_WRITE);
+    let program = assemble(&[
+        rule(false, 'a', None, None, ALL),
+        allowed(1, Some(3)),
+        allowed(1, Some(5)),
+        allowed(136, None),
+    ]);
     let line = |code, registers, offset, immediate| BpfInstruction { code, registers, offset, immediate };
     let expected = [
         line(0x61, 0x12, 0, 0),      // r2 = *(u32 *)(r1 + 0)
@@ -111,14 +118,17 @@ fn the_program_is_the_one_that_stands_here() {
         line(0x77, 0x03, 0, 16),     // r3 >>= 16
         line(0x61, 0x14, 4, 0),      // r4 = *(u32 *)(r1 + 4)
         line(0x61, 0x15, 8, 0),      // r5 = *(u32 *)(r1 + 8)
-        line(0x55, 0x02, 6, 2),      // if r2 != 2 goto the next rule
-        line(0x55, 0x04, 5, 1),      // if r4 != 1 goto the next rule
-        line(0x55, 0x05, 4, 3),      // if r5 != 3 goto the next rule
-        line(0x57, 0x03, 0, !6),     // r3 &= ~6
-        line(0x55, 0x03, 2, 0),      // if r3 != 0 goto the next rule
+        line(0x55, 0x02, 9, 2),      // if r2 != 2 goto denied
+        line(0x55, 0x04, 2, 1),      // if r4 != 1 goto the terminals
+        line(0x15, 0x05, 3, 3),      // if r5 == 3 goto allowed
+        line(0x15, 0x05, 2, 5),      // if r5 == 5 goto allowed
+        line(0x15, 0x04, 1, 136),    // the terminals: if r4 == 136 goto allowed
+        line(0x05, 0x00, 4, 0),      // goto denied
+        line(0x57, 0x03, 0, !6),     // allowed: r3 &= ~6
+        line(0x55, 0x03, 2, 0),      // if r3 != 0 goto denied
         line(0xb7, 0x00, 0, 1),      // r0 = 1
         line(0x95, 0x00, 0, 0),      // exit
-        line(0xb7, 0x00, 0, 0),      // r0 = 0
+        line(0xb7, 0x00, 0, 0),      // denied: r0 = 0
         line(0x95, 0x00, 0, 0),      // exit
     ];
     assert_eq!(program, expected);
@@ -171,8 +181,9 @@ fn later_rules_win_bit_by_bit() {
 fn the_kernels_checker_takes_every_form() {
     let mut programs = vec![DEVICE_RULES.to_vec(), Vec::new(), vec![rule(true, 'a', None, None, 0)]];
     let forms = forms();
-    programs.extend(forms.iter().map(|last| vec![forms[3], *last]));
-    programs.extend(forms.iter().map(|first| vec![*first, forms[19]]));
+    programs.extend(forms.iter().map(|last| vec![DEVICE_RULES[0], *last]));
+    programs.extend(forms.iter().flat_map(|a| forms.iter().map(|b| vec![DEVICE_RULES[0], *a, *b])));
+    programs.extend(forms.iter().map(|first| vec![*first, DEVICE_RULES[0]]));
     for rules in programs {
         match bpf::load_device_program(&assemble(&rules), LICENSE) {
             Ok(_) => {}
@@ -183,5 +194,23 @@ fn the_kernels_checker_takes_every_form() {
             }
             Err(errno) => panic!("{errno}: {rules:?}"),
         }
+    }
+}
+
+#[test]
+fn too_many_rules_for_the_jumps_are_refused_before_the_kernel_is_asked() {
+    let many = |count: u32| {
+        (0..count).map(|n| rule(true, 'c', Some(n % 4096), Some(n), READ_WRITE)).collect::<Vec<_>>()
+    };
+    let refusal = load_rules(Path::new("/box"), &many(40_000)).expect_err("refused").to_string();
+    assert!(refusal.starts_with("/box: ") && refusal.contains("E2BIG"), "{refusal}");
+    // The largest that are not refused are jumped over as they should.
+    let mut rules = vec![DEVICE_RULES[0]];
+    rules.extend(many(16_000));
+    let program = assemble(&rules);
+    assert!(program.len() < LONGEST);
+    for (major, minor, expected) in [(0, 0, true), (2, 2, true), (15_999 % 4096, 15_999, true), (1, 2, false)]
+    {
+        assert_eq!(answer(&program, ('c', major, minor, READ_WRITE)), expected, "{major}:{minor}");
     }
 }
