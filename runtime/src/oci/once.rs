@@ -2,6 +2,9 @@
 //!
 //! Who checks a configuration and who executes it must read the same. For the fields that have a type of
 //! their own serde sees to it, for the others (annotations, kernel settings, what we do not know) it does not.
+//!
+//! Man page: RFC 8259, section 4. Look at it: add a second `"x": "2"` to the annotations of a bundle and
+//! `tare-runtime create --bundle DIR box`
 
 use std::collections::BTreeSet;
 use std::fmt;
