@@ -65,7 +65,9 @@ impl<'a> Child<'a> {
     }
 
     pub(crate) fn pivot(&mut self) -> Result<(), Fault> {
-        self.old_root = Some(rootfs::pivot(self.plan.root.mount_point())?);
+        let merged = self.plan.root.mount_point();
+        let ours_alone = self.plan.blueprint.ours_alone;
+        self.old_root = Some(if ours_alone { rootfs::pivot(merged) } else { rootfs::enter(merged) }?);
         match self.plan.idmap {
             // From here on files are made, and they are to be the box's root's. Before, its root could not
             // even reach the bundle.
@@ -101,6 +103,9 @@ impl<'a> Child<'a> {
     }
 
     pub(crate) fn detach(&mut self) -> Result<(), Fault> {
+        if !self.plan.blueprint.ours_alone {
+            rootfs::swap(self.old_root()?)?;
+        }
         rootfs::detach(self.old_root()?)?;
         self.old_root = None;
         Ok(())

@@ -176,7 +176,7 @@ pub const RECIPE: &[Step] = &[
     inside(
         "terminal",
         "a pseudo-terminal of the box's own, whose other end goes to the caller",
-        |c| terminal::open(c.plan.terminal.as_ref(), Console::Shown),
+        |c| terminal::open(c.plan.terminal.as_ref(), &c.plan.blueprint.process.user, Console::Shown),
         |_, i| terminal::object(i),
     ),
     inside("detach", "take the host's root away", |c| c.detach(), |_, _| "the host's root".into()),

@@ -9,7 +9,7 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
@@ -55,7 +55,11 @@ impl Runtime {
             }
             (Status::Running | Status::Created, Some(process)) => kill(process)?,
             // A killed `create` may have left one that nobody knows by number.
-            (Status::Creating, _) => wait::dismiss(&directory)?,
+            // Its cgroups are the surer way, where it has any: it may not have come to the gate.
+            (Status::Creating, _) => {
+                kill_all(&state)?;
+                wait::dismiss(&directory)?;
+            }
             _ => {}
         }
         remove_cgroups(&state, force)?;
@@ -78,11 +82,19 @@ fn kill(Process { pid, started }: Process) -> Result<()> {
         Ok(()) | Err(Errno::ESRCH) => {}
         Err(errno) => return Err(Error::at("kill", object(), errno)),
     }
+    await_end(&pidfd, object)
+}
+
+/// Waits for the event of a process's end.
+///
+/// # Errors
+/// [`Error::Stuck`].
+pub(crate) fn await_end(pidfd: &OwnedFd, object: impl Fn() -> String) -> Result<()> {
     let timeout = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::NONE);
     loop {
         match poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], timeout) {
             Ok(0) => {
-                let why = "it was killed and does not end (see its wchan and stack in /proc)".into();
+                let why = "it does not end (see its wchan and stack in /proc)".into();
                 return Err(Error::Stuck { object: object(), seconds: PATIENCE.as_secs(), why });
             }
             Ok(_) => return Ok(()),
@@ -92,11 +104,20 @@ fn kill(Process { pid, started }: Process) -> Result<()> {
     }
 }
 
+fn kill_all(state: &State) -> Result<()> {
+    let one = |path: &std::path::PathBuf| {
+        remove::kill_all(path).map_err(|e| Error::io("kill", path.display().to_string(), &e))
+    };
+    state.cgroups.iter().try_for_each(one)
+}
+
 fn remove_cgroups(state: &State, force: bool) -> Result<()> {
+    if force {
+        // Somebody may have put a process in from outside, or the start died between fork and exec.
+        kill_all(state)?;
+    }
     for path in &state.cgroups {
         if force {
-            // Somebody may have put a process in from outside, or the start died between fork and exec.
-            remove::kill_all(path).map_err(|e| Error::io("kill", path.display().to_string(), &e))?;
             remove::tree(path)?;
         } else {
             remove::directory(path)?;

@@ -274,7 +274,7 @@ fn run(plan: &Plan, writer: BorrowedFd<'_>, step: &mut u16) -> std::result::Resu
     }
     namespaces::new_session()?;
     next();
-    terminal::open(plan.terminal.as_ref(), Console::Hidden)?;
+    terminal::open(plan.terminal.as_ref(), &process.user, Console::Hidden)?;
     next();
     rlimits::apply(&process.rlimits)?;
     next();

@@ -91,7 +91,13 @@ impl Runtime {
         if status != Status::Created {
             return Err(Error::NotCreated { id: id.clone(), status });
         }
-        match wait::open_gate(&directory)? {
+        let (pidfd, _) = self.first_process(id)?;
+        let outcome = wait::open_gate(&directory)?;
+        if outcome != Outcome::Executed {
+            // It is on its way out; who deletes it next is to find it stopped.
+            crate::delete::await_end(&pidfd, || format!("container {id}"))?;
+        }
+        match outcome {
             Outcome::Executed => Ok(()),
             Outcome::Failed { step, fault } => {
                 // The plan went with `create`; the command is what the last steps are about.

@@ -21,8 +21,8 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, fstat, stat};
 use nix::unistd::read;
 
-/// As many scripts as the kernel lets interpret one another.
-const DEPTH: usize = 5;
+/// As many files as the kernel looks at: five scripts that interpret one another, and the program.
+const DEPTH: usize = 6;
 /// What the kernel reads of a script's first line.
 const LINE: usize = 256;
 
@@ -107,7 +107,11 @@ mod tests {
         std::os::unix::fs::symlink("/proc/self/exe", dir.path().join("link")).expect("symlink");
         let second = write("second", "#! /proc/self/exe -x\nrest");
         let first = write("first", &format!("#!{}\n", second.to_str().expect("ascii")));
-        for bad in [c"/proc/self/exe".to_owned(), c(&dir.path().join("link")), first, second] {
+        // As long as the kernel goes along: five scripts, and then the program.
+        let chain = (0..5).fold(c"/proc/self/exe".to_owned(), |last, number| {
+            write(&format!("chain{number}"), &format!("#!{}\n", last.to_str().expect("ascii")))
+        });
+        for bad in [c"/proc/self/exe".to_owned(), c(&dir.path().join("link")), first, second, chain] {
             assert!(own.is_meant_by(&bad), "{bad:?}");
         }
         for good in

@@ -20,6 +20,7 @@ use std::os::fd::OwnedFd;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
+use nix::unistd::chroot;
 
 use crate::report::Fault;
 use crate::sys::{self, MntFlags, MsFlags};
@@ -31,15 +32,36 @@ pub(crate) fn make_private(propagation: MsFlags) -> Result<(), Fault> {
     sys::mount(none, c"/", none, propagation, none).map_err(Fault::of(0))
 }
 
+const DIRECTORY: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
+
 /// Makes `merged` the root. The host's root is then stacked on top of ours, reachable through the
-/// descriptor returned and by no path; it stays until [`detach`], because in a user namespace /proc
+/// descriptor returned and by no plain path; it stays until [`detach`], because in a user namespace /proc
 /// and /sys may be mounted only where another full one is in sight, and devices can only be bound.
 pub(crate) fn pivot(merged: &CStr) -> Result<OwnedFd, Fault> {
-    let old = open(c"/", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty());
-    let old = old.map_err(Fault::of(1))?;
+    let old = open(c"/", DIRECTORY, Mode::empty()).map_err(Fault::of(1))?;
     sys::chdir(merged).map_err(Fault::of(0))?;
     sys::pivot_root(c".", c".").map_err(Fault::of(0))?;
     Ok(old)
+}
+
+/// The same where somebody else's paths are going to be looked up: makes `merged` the root of lookups only,
+/// and [`swap`] makes it the root once they are done. For with the host's root on top of ours, a lookup of
+/// `..` in our root climbs up into it, even under `RESOLVE_IN_ROOT`: a link `/data -> ../etc` in an image
+/// would lead a volume out.
+pub(crate) fn enter(merged: &CStr) -> Result<OwnedFd, Fault> {
+    let old = open(c"/", DIRECTORY, Mode::empty()).map_err(Fault::of(1))?;
+    sys::chdir(merged).map_err(Fault::of(0))?;
+    chroot(c".").map_err(Fault::of(0))?;
+    Ok(old)
+}
+
+/// Swaps the roots after [`enter`]. Who was sent below the root may not, so we go back up for it.
+pub(crate) fn swap(old: &OwnedFd) -> Result<(), Fault> {
+    let own = open(c"/", DIRECTORY, Mode::empty()).map_err(Fault::of(0))?;
+    sys::fchdir(old).map_err(Fault::of(1))?;
+    chroot(c".").map_err(Fault::of(1))?;
+    sys::fchdir(&own).map_err(Fault::of(0))?;
+    sys::pivot_root(c".", c".").map_err(Fault::of(0))
 }
 
 /// Takes the host's root away. `MNT_DETACH`: with all that is mounted below, and although we stand in it.

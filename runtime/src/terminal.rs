@@ -15,8 +15,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::stat::Mode;
-use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
+use nix::unistd::{Uid, dup2_stderr, dup2_stdin, dup2_stdout, fchown};
 
+use crate::blueprint::User;
 use crate::error::{Error, Result};
 use crate::report::Fault;
 use crate::resolve::{self, Missing};
@@ -59,12 +60,16 @@ pub(crate) enum Console {
 }
 
 /// In the child, once /dev is there.
-pub(crate) fn open(plan: Option<&Plan>, show: Console) -> std::result::Result<(), Fault> {
+pub(crate) fn open(plan: Option<&Plan>, user: &User, show: Console) -> std::result::Result<(), Fault> {
     let Some(plan) = plan else { return Ok(()) };
     let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
     let outer = open_multiplexer(flags).map_err(Fault::of(0))?;
     terminal::unlock(outer.as_fd()).map_err(Fault::of(0))?;
     let inner = terminal::peer(outer.as_fd()).map_err(Fault::of(1))?;
+    if user.uid != 0 {
+        // Or who it is for could not open it by name, as `/dev/stdin` does.
+        fchown(&inner, Some(Uid::from_raw(user.uid)), None).map_err(Fault::of(1))?;
+    }
     if show == Console::Shown {
         console(inner.as_fd()).map_err(Fault::of(2))?;
     }

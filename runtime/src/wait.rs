@@ -156,6 +156,7 @@ mod tests {
         let waiting = std::thread::spawn(move || gate.wait().expect_err("dismissed"));
         dismiss(&directory).expect("dismiss");
         assert_eq!(waiting.join().expect("join"), Errno::ECANCELED);
+        assert!(directory.gate().exists() && !is_waiting(&directory), "a pipe alone says nothing");
         // Nobody there: nothing to do.
         dismiss(&directory).expect("dismiss");
     }

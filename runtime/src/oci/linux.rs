@@ -218,13 +218,7 @@ fn device_rules(rules: &[oci::LinuxDeviceCgroup]) -> Result<Vec<DeviceRule>> {
         let bits = DeviceRule::access(&access)
             .ok_or_else(|| fault(format!("{place}.access"), format!("{access:?} is not of r, w and m")))?;
         let (major, minor) = (number("major", rule.major())?, number("minor", rule.minor())?);
-        let rule = DeviceRule { allow: rule.allow(), kind, major, minor, access: bits };
-        match rule {
-            // The kernel's "all" is all of it, whatever else stands in the line.
-            DeviceRule { kind: 'a', access: 7, major: None, minor: None, .. } => all.push(rule),
-            DeviceRule { kind: 'a', .. } => all.extend(['b', 'c'].map(|kind| DeviceRule { kind, ..rule })),
-            _ => all.push(rule),
-        }
+        all.push(DeviceRule { allow: rule.allow(), kind, major, minor, access: bits });
     }
     all.extend(DEVICE_RULES.iter().filter(|rule| rule.allow));
     Ok(all)

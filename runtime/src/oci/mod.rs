@@ -10,6 +10,7 @@
 
 mod linux;
 mod mounts;
+mod once;
 mod print;
 mod process;
 mod seccomp;
@@ -82,6 +83,15 @@ pub fn wants_terminal(request: &Request) -> Result<bool> {
     Ok(spec.process().as_ref().is_some_and(|process| process.terminal().unwrap_or(false)))
 }
 
+/// Reads the text of a configuration and makes nothing of it: whether it would be a box.
+///
+/// # Errors
+/// [`Error::Spec`] naming the place in the file.
+#[doc(hidden)]
+pub fn check(request: &Request, text: &str) -> Result<()> {
+    blueprint(request, &parse(text)?).map(drop)
+}
+
 /// Parses a configuration.
 ///
 /// # Errors
@@ -91,6 +101,7 @@ pub(crate) fn parse(text: &str) -> Result<oci::Spec> {
 }
 
 fn typed<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T> {
+    once::check(text)?;
     let mut json = serde_json::Deserializer::from_str(text);
     let value = serde_path_to_error::deserialize(&mut json)
         .map_err(|error| fault(error.path().to_string(), error.inner().to_string()))?;

@@ -102,13 +102,13 @@ fn table(asm: &mut Assembler, entries: &[Entry], default: u32) {
     let mut entries = entries.to_vec();
     // Stable: rules of one number stay in their order.
     entries.sort_by_key(|entry| entry.number);
-    let groups: Vec<&[Entry]> = entries.chunk_by(|a, b| a.number == b.number).collect();
+    let groups = groups(&entries);
     let labels: Vec<Label> = groups.iter().map(|_| asm.label()).collect();
     let otherwise = asm.label();
     find(asm, &groups, &labels, otherwise);
     for (group, label) in groups.iter().zip(&labels) {
         asm.place(*label);
-        for entry in *group {
+        for entry in group.entries {
             let next = asm.label();
             entry.checks.iter().for_each(|check| compare(asm, *check, next));
             asm.answer(entry.answer);
@@ -120,11 +120,47 @@ fn table(asm: &mut Assembler, entries: &[Entry], default: u32) {
     asm.answer(default);
 }
 
-fn find(asm: &mut Assembler, groups: &[&[Entry]], labels: &[Label], otherwise: Label) {
+/// Numbers in a row that the same rules are for.
+struct Group<'a> {
+    first: u32,
+    last: u32,
+    entries: &'a [Entry],
+}
+
+/// Neighbours that are answered alike without a look at their arguments are one group: a profile that allows
+/// several hundred calls would else be longer than the kernel takes.
+fn groups(entries: &[Entry]) -> Vec<Group<'_>> {
+    let plain = |entries: &[Entry]| match entries {
+        [Entry { checks, answer, .. }] if checks.is_empty() => Some(*answer),
+        _ => None,
+    };
+    let mut groups: Vec<Group<'_>> = Vec::new();
+    for entries in entries.chunk_by(|a, b| a.number == b.number) {
+        let number = entries[0].number;
+        match groups.last_mut() {
+            Some(group)
+                if number == group.last + 1
+                    && plain(entries).is_some()
+                    && plain(entries) == plain(group.entries) =>
+            {
+                group.last = number;
+            }
+            _ => groups.push(Group { first: number, last: number, entries }),
+        }
+    }
+    groups
+}
+
+fn find(asm: &mut Assembler, groups: &[Group<'_>], labels: &[Label], otherwise: Label) {
     match (groups, labels) {
         ([group], [label]) => {
             let miss = asm.label();
-            asm.jump_if_equal(group[0].number, Target::Next, Target::To(miss));
+            if group.first == group.last {
+                asm.jump_if_equal(group.first, Target::Next, Target::To(miss));
+            } else {
+                asm.compare(AT_LEAST, group.first, Target::Next, Target::To(miss));
+                asm.compare(GREATER, group.last, Target::To(miss), Target::Next);
+            }
             asm.jump(*label);
             asm.place(miss);
             asm.jump(otherwise);
@@ -133,7 +169,7 @@ fn find(asm: &mut Assembler, groups: &[&[Entry]], labels: &[Label], otherwise: L
         _ => {
             let middle = groups.len() / 2;
             let (left, right) = (asm.label(), asm.label());
-            asm.compare(AT_LEAST, groups[middle][0].number, Target::Next, Target::To(left));
+            asm.compare(AT_LEAST, groups[middle].first, Target::Next, Target::To(left));
             asm.jump(right);
             asm.place(left);
             find(asm, &groups[..middle], &labels[..middle], otherwise);

@@ -24,6 +24,13 @@ impl Tree {
         tree
     }
 
+    /// The host's mounts at and below it, as other tests have theirs.
+    fn mounts(&self) -> Vec<String> {
+        let all = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
+        let ours = self.path.parent().expect("parent").display().to_string();
+        all.lines().filter(|line| line.contains(&ours)).map(str::to_owned).collect()
+    }
+
     fn sh(&self, script: &str) {
         let done = Command::new("sh").args(["-ec", script]).env("T", &self.path).status().expect("sh");
         assert!(done.success(), "{script}");
@@ -81,7 +88,7 @@ fn files_links_and_options_of_binds() {
     assert!(lines[1].starts_with("ro,nosuid,nodev,noexec"), "{printed}");
     assert!(lines[2].contains("noatime"), "{printed}");
     bundle.bind(&lab.path().join("nowhere"), "/x", &["bind"]);
-    bundle.run().refused("nowhere: No such file or directory");
+    bundle.run().refused(&format!("step sources: {}/nowhere: No such file", lab.path().display()));
     bundle.config["mounts"].as_array_mut().expect("mounts").pop();
     bundle.bind(&file, "/x", &["bind", "size=5"]);
     bundle.run().refused("mounts[8].options: \"size=5\" has no meaning for a bind");
@@ -117,15 +124,9 @@ fn later_mounts_of_the_host_arrive_only_where_asked_for_and_none_leaves() {
         let mut bundle = Bundle::new(&lab, "prop", "sleep 1000");
         bundle.bind(&tree.path, "/v", &["rbind", option]);
         bundle.config["linux"]["rootfsPropagation"] = json!(propagation);
-        // Other tests mount on the host meanwhile, each below its own directory.
-        let of_ours = || {
-            let all = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
-            let here = lab.path().to_str().expect("utf-8").to_owned();
-            all.lines().filter(|line| line.contains(&here)).map(str::to_owned).collect::<Vec<_>>()
-        };
-        let before = of_ours();
+        let before = tree.mounts();
         bundle.up();
-        assert_eq!(of_ours(), before);
+        assert_eq!(tree.mounts(), before);
         tree.sh("mkdir -p $T/later $T/inner/later; mount -t tmpfs later $T/later; echo 3 > $T/later/file; \
                  mount --make-shared $T/inner; mount -t tmpfs later $T/inner/later; echo 4 > $T/inner/later/file");
         let seen = bundle.exec(&[], &["sh", "-c", "test -e /v/later/file && echo seen; true"]).ok();

@@ -78,6 +78,18 @@ fn a_user_without_rights_creates_starts_executes_and_deletes() {
     tare(&["create", "--bundle", &bundle, "--record-missing-limits", "u"]).ok();
     assert!(status()["notApplied"][0].as_str().expect("words").starts_with("pids: "));
     tare(&["delete", "--force", "u"]).ok();
+    // As a create leaves it that was killed in its last moment: the box waits, and its number is not known.
+    // Without cgroups there is only the gate to find it by.
+    config["linux"]["resources"].as_object_mut().expect("resources").remove("pids");
+    fs::write(&file, config.to_string()).expect("write");
+    tare(&["create", "--bundle", &bundle, "u"]).ok();
+    let waiting = status()["pid"].as_i64().expect("pid");
+    fs::remove_file(home.join("state/u/state.json")).expect("rm");
+    assert_eq!(status()["status"], "creating");
+    tare(&["delete", "u"]).refused("being created, or was killed while it was");
+    tare(&["delete", "--force", "u"]).ok();
+    let stat = || fs::read_to_string(format!("/proc/{waiting}/stat"));
+    eventually("the end of the box", || stat().map_or(true, |stat| stat.contains(") Z ")));
     assert_eq!(entries(&home.join("state")), crate::NOTHING);
     assert!(
         !std::path::Path::new(&format!("/proc/{pid}")).exists()

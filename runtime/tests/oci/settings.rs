@@ -178,7 +178,7 @@ fn limits_stand_in_the_cgroup_and_its_mount_shows_them_read_only() {
             json!({"memory": {"limit": 1_000_000, "swap": 2_000_000}}),
             "linux.resources.memory (all but limit)",
         ),
-        (json!({"cpu": {"quota": 4_294_967_297_i64, "period": 1000}}), "linux.resources.cpu.quota"),
+        (json!({"cpu": {"quota": 4_294_968_296_i64, "period": 1000}}), "is more CPUs than there are"),
         (json!({"cpu": {"quota": 5, "period": 100_000}}), "linux.resources.cpu.quota"),
         (json!({"cpu": {"shares": 5}}), "linux.resources.cpu (all but quota and period)"),
         (json!({"unified": {"memory.high": "1"}}), "linux.resources.unified"),

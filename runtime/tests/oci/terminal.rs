@@ -82,10 +82,11 @@ fn a_session(person: &mut Person, command: Command, ended: i32) {
     person.sees("33 77\r\n");
     assert_ne!(tcgetattr(&person.inner).expect("tcgetattr"), before, "keys are passed on as they are");
     // Ctrl-C is for the job in the box, not for us.
-    person.types("busybox sleep 1000\n");
-    crate::common::bundle::eventually("the job", || is_running("busybox\x00sleep\x001000\x00"));
+    let job = format!("busybox\u{0}sleep\u{0}10{ended}\u{0}");
+    person.types(&format!("busybox sleep 10{ended}\n"));
+    crate::common::bundle::eventually("the job", || is_running(&job));
     person.types("\u{3}");
-    crate::common::bundle::eventually("the end of the job", || !is_running("busybox\x00sleep\x001000\x00"));
+    crate::common::bundle::eventually("the end of the job", || !is_running(&job));
     person.types("echo ended-$?\n");
     person.sees("ended-130");
     person.types("test -c /dev/console && echo con-$?; : < /dev/tty && echo tty-$?\n");
@@ -153,6 +154,30 @@ fn a_console_socket_receives_the_other_end() {
     bundle.write();
     tare(&lab, &create).refused("the box asks for no terminal");
     assert_eq!(lab.leftovers(), NOTHING);
+}
+
+#[test]
+fn it_belongs_to_whom_it_is_for() {
+    let Some(lab) = Lab::new() else { return };
+    let mut bundle = Bundle::new(&lab, "own", "id -u; : < /dev/stdin && : > /dev/pts/0 && echo opened");
+    bundle.config["process"]["terminal"] = json!(true);
+    bundle.config["process"]["user"] = json!({"uid": 1000, "gid": 1000});
+    bundle.write();
+    let mut command = lab.command(&["run", "--bundle"]);
+    command.arg(&bundle.directory).arg("own");
+    let mut person = Person::new();
+    let child = person.spawn(in_session(&command));
+    person.sees("1000\r\n");
+    person.sees("opened");
+    assert_eq!(crate::common::wait(child), Some(0));
+    bundle.config["process"]["terminal"] = json!(false);
+    bundle.config["process"]["args"] = json!(["sleep", "1000"]);
+    bundle.up();
+    let exec = lab.command(&["exec", "-t", "own", "sh", "-c", ": < /dev/stdin && echo opened"]);
+    let child = person.spawn(in_session(&exec));
+    person.sees("opened");
+    assert_eq!(crate::common::wait(child), Some(0));
+    bundle.force();
 }
 
 /// Without a terminal of one's own it can be that of the caller, and what is pushed into that (TIOCSTI) is
