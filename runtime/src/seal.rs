@@ -15,6 +15,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use tare_runtime::sys::mount::memfd;
 
@@ -41,11 +42,24 @@ pub(crate) fn ensure() -> Result<(), String> {
     let copy = memfd(c"tare-runtime").map_err(|errno| fault("memfd_create")(errno.into()))?;
     let mut copy = File::from(copy);
     io::copy(&mut own, &mut copy).map_err(fault("copy of /proc/self/exe"))?;
-    fcntl(&copy, FcntlArg::F_ADD_SEALS(SEALS)).map_err(|errno| fault("F_ADD_SEALS")(errno.into()))?;
+    seal(&copy).map_err(|errno| fault("F_ADD_SEALS")(errno.into()))?;
     let mut words = std::env::args_os();
     let name = words.next().unwrap_or_else(|| "tare-runtime".into());
     // Comes back only if it failed. The descriptor is close-on-exec, and the kernel has read the program
     // by the time it is closed.
     let error = Command::new(format!("/proc/self/fd/{}", copy.as_raw_fd())).arg0(name).args(words).exec();
     Err(fault("exec of the sealed copy")(error))
+}
+
+/// Seals the copy. The kernel refuses with EBUSY while somebody else holds one of its pages, as its own
+/// workers on other CPUs do for a moment after a write; it waits some 75 ms itself, which on a busy host is
+/// not always enough, and there is no event to wait for.
+fn seal(copy: &File) -> Result<(), Errno> {
+    let mut tries = 0;
+    loop {
+        match fcntl(copy, FcntlArg::F_ADD_SEALS(SEALS)) {
+            Err(Errno::EBUSY) if tries < 20 => tries += 1,
+            other => return other.map(drop),
+        }
+    }
 }
