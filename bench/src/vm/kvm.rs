@@ -231,7 +231,8 @@ mod tests {
 
     #[test]
     fn the_loop_is_calibrated() {
-        let took = best_of_two(calibrate());
+        // The best of many: a busy host makes a loop slower, nothing makes it faster.
+        let took = (0..10).map(|_| best_of_two(calibrate())).min().unwrap();
         assert!(took > NATIVE / 4 && took < NATIVE * 4, "{took:?}");
     }
 
