@@ -17,10 +17,10 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::cgroup::remove;
+use crate::cgroup::{remove, remove_parent};
 use crate::error::{Error, Result};
 use crate::runtime::Runtime;
-use crate::spec::Id;
+use crate::spec::{DEFAULT_CGROUP_PARENT, Id};
 use crate::state::{Directory, Process, State, Status, check_root, observe};
 use crate::{sys, wait};
 
@@ -29,7 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Runtime {
     /// Removes a container. With `force` it is killed first, and the rests of a start that was killed
-    /// are removed too. Its cgroup parent stays: see [`remove_parent`](crate::remove_parent).
+    /// are removed too. A cgroup parent that the caller chose stays: see
+    /// [`remove_parent`](crate::remove_parent); the default one goes with the last container in it.
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Running`] without `force`; [`Error::Stuck`] if something will not go.
@@ -122,6 +123,11 @@ fn remove_cgroups(state: &State, force: bool) -> Result<()> {
         } else {
             remove::directory(path)?;
         }
+    }
+    // A parent that somebody chose is theirs, and stays; the default one is ours, and goes with the last box.
+    let ours = Path::new(DEFAULT_CGROUP_PARENT).file_name();
+    if state.cgroups.iter().any(|path| path.parent().is_some_and(|parent| parent.file_name() == ours)) {
+        remove_parent(DEFAULT_CGROUP_PARENT);
     }
     Ok(())
 }

@@ -61,7 +61,9 @@ pub use join::ExecSpec;
 pub use lifecycle::connect_console;
 pub use pool::Pooled;
 pub use runtime::{Container, Exit, Runtime};
-pub use spec::{DEFAULT_PATH, DEFAULT_PIDS, Id, Limits, MilliCpus, MissingLimits, Spec};
+pub use spec::{
+    DEFAULT_CGROUP_PARENT, DEFAULT_PATH, DEFAULT_PIDS, Id, Limits, MilliCpus, MissingLimits, Spec,
+};
 pub use state::{Directory, Process, State, Status, default_root};
 
 /// The program that decides about devices on cgroup version 2, loaded, for whoever builds the same box by hand.

@@ -8,7 +8,9 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use nix::sys::signal::Signal;
 use tare_runtime::oci::Request;
-use tare_runtime::{DEFAULT_PIDS, Error, ExecSpec, Id, Limits, MilliCpus, MissingLimits, Spec};
+use tare_runtime::{
+    DEFAULT_CGROUP_PARENT, DEFAULT_PIDS, Error, ExecSpec, Id, Limits, MilliCpus, MissingLimits, Spec,
+};
 
 /// A minimal container runtime, one file per kernel mechanism.
 #[derive(Debug, Parser)]
@@ -131,7 +133,7 @@ pub(crate) struct BundleOptions {
 
 impl BundleOptions {
     pub(crate) fn request(&self) -> Request {
-        request(&self.id, &self.bundle, "/tare", self.record_missing_limits)
+        request(&self.id, &self.bundle, DEFAULT_CGROUP_PARENT, self.record_missing_limits)
     }
 }
 
@@ -169,7 +171,7 @@ pub(crate) struct RunOptions {
     #[arg(long, value_name = "X", value_parser = cpus, requires = "rootfs")]
     cpus: Option<MilliCpus>,
     /// The cgroup below which the container's is made
-    #[arg(long, value_name = "PATH", default_value = "/tare")]
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_CGROUP_PARENT)]
     cgroup_parent: String,
     /// Host name [default: the id]
     #[arg(long, value_name = "NAME", requires = "rootfs")]

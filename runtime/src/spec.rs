@@ -116,6 +116,10 @@ pub enum MissingLimits {
 /// The environment's search path where the caller sets none.
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// The cgroup below which containers' own are made where nobody says otherwise. Made when it is needed, and
+/// removed with the last container in it.
+pub const DEFAULT_CGROUP_PARENT: &str = "/tare";
+
 /// One container to be started.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -161,7 +165,7 @@ impl Spec {
             env: vec![format!("PATH={DEFAULT_PATH}")],
             cwd: "/".into(),
             limits: Limits::default(),
-            cgroup_parent: "/tare".into(),
+            cgroup_parent: DEFAULT_CGROUP_PARENT.into(),
             missing_limits: MissingLimits::Refuse,
             terminal: false,
             until: None,

@@ -42,6 +42,9 @@ use crate::sys::bpf::attach_device_program;
 pub use layout::{CONTROLLERS, Controller, Hierarchy, Layout, Place, ROOT, Version};
 use refusal::Refusal;
 
+/// So often a parent may vanish under a start before that is an error.
+const RACES: usize = 100;
+
 /// The cgroup of one box that is being started.
 #[derive(Debug, Default)]
 pub struct Group {
@@ -213,13 +216,21 @@ impl Group {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             other => return other.map_err(Refusal::new(directory)),
         }
-        let missing: Vec<&Path> =
-            directory.ancestors().skip(1).take_while(|d| *d != mount && !d.exists()).collect();
-        for parent in missing.into_iter().rev() {
-            match fs::create_dir(parent) {
-                Ok(()) => self.parents.push(parent.into()),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(Refusal::new(parent)(error)),
+        // The last box below a parent may take it away while we make ours in it: then once more.
+        for _ in 0..RACES {
+            let missing: Vec<&Path> =
+                directory.ancestors().skip(1).take_while(|d| *d != mount && !d.exists()).collect();
+            for parent in missing.into_iter().rev() {
+                match fs::create_dir(parent) {
+                    Ok(()) => self.parents.push(parent.into()),
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(Refusal::new(parent)(error)),
+                }
+            }
+            match fs::create_dir(directory) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                other => return other.map_err(Refusal::new(directory)),
             }
         }
         fs::create_dir(directory).map_err(Refusal::new(directory))
