@@ -45,7 +45,7 @@ pub(crate) struct Blueprint {
     pub(crate) sysctls: Vec<Sysctl>,
     pub(crate) process: Process,
     /// Empty: no filter.
-    pub(crate) filter: Vec<FilterInstruction>,
+    pub(crate) filter: Cow<'static, [FilterInstruction]>,
     /// The last rung of the ladder to climb; `None` is all of it.
     pub(crate) until: Option<&'static str>,
 }
@@ -222,6 +222,7 @@ impl Blueprint {
                 terminal: spec.terminal,
             },
             filter: seccomp::program()
+                .map(Cow::Borrowed)
                 .map_err(|errno| crate::error::Error::at("prepare", "seccomp filter", errno))?,
             until: spec.until.as_deref().map(crate::ladder::rung).transpose()?,
         })

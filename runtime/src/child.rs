@@ -10,6 +10,7 @@
 
 use std::ffi::CString;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::rc::Rc;
 
 use nix::errno::Errno;
 use nix::sched::CloneFlags;
@@ -25,7 +26,7 @@ use crate::{
 
 /// All that the new process needs, built before the fork.
 pub(crate) struct Plan {
-    pub(crate) blueprint: Blueprint,
+    pub(crate) blueprint: Rc<Blueprint>,
     pub(crate) entry: cgroup::Entry,
     pub(crate) joined: Vec<(CloneFlags, OwnedFd)>,
     pub(crate) idmap: Option<idmap::Plan>,
@@ -81,7 +82,7 @@ impl<'a> Child<'a> {
     }
 
     pub(crate) fn mask(&mut self) -> Result<(), Fault> {
-        let Blueprint { masked, ours_alone, .. } = &self.plan.blueprint;
+        let Blueprint { masked, ours_alone, .. } = &*self.plan.blueprint;
         if *ours_alone { by_path::cover(masked) } else { mounts::cover(masked) }
     }
 
@@ -94,7 +95,7 @@ impl<'a> Child<'a> {
     }
 
     pub(crate) fn freeze(&mut self) -> Result<(), Fault> {
-        let Blueprint { read_only, ours_alone, .. } = &self.plan.blueprint;
+        let Blueprint { read_only, ours_alone, .. } = &*self.plan.blueprint;
         if *ours_alone { by_path::freeze(read_only) } else { mounts::freeze(read_only) }?;
         match self.plan.blueprint.root.kind {
             RootKind::Direct { read_only: true } => mounts::freeze_root(),

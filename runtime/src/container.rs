@@ -137,7 +137,7 @@ pub const RECIPE: &[Step] = &[
         "dev",
         "six harmless devices, terminals, shared memory",
         |c| {
-            let Blueprint { mounts, devices, .. } = &c.plan.blueprint;
+            let Blueprint { mounts, devices, .. } = &*c.plan.blueprint;
             devices::build(mounts, devices, c.old_root()?, c.plan.in_user_namespace())
         },
         |p, i| devices::object(&p.blueprint.mounts, &p.blueprint.devices, i),

@@ -11,6 +11,7 @@
 //!
 //! Man page: setns(2). Look at it: `tare-runtime exec box -- /bin/sh`
 
+use std::borrow::Cow;
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -67,7 +68,7 @@ struct Plan {
     /// A user namespace that was made without help: its first process may not change its groups either.
     groups_denied: bool,
     process: Process,
-    filter: Vec<FilterInstruction>,
+    filter: Cow<'static, [FilterInstruction]>,
     cwd: std::ffi::CString,
     terminal: Option<terminal::Plan>,
     exec: exec::Plan,
@@ -89,9 +90,9 @@ impl Runtime {
         let (first, pid) = self.first_process(id)?;
         let (state, directory, _) = self.find(id)?;
         let (own, filter) = match self.configured(&directory)? {
-            Some((process, filter)) => (Some(process), filter),
+            Some((process, filter)) => (Some(process), Cow::Owned(filter)),
             None => {
-                let filter = seccomp::program();
+                let filter = seccomp::program().map(Cow::Borrowed);
                 (None, filter.map_err(|errno| Error::at("prepare", "seccomp filter", errno))?)
             }
         };

@@ -78,6 +78,6 @@ pub fn load_device_program() -> std::result::Result<std::os::fd::OwnedFd, sys::E
 ///
 /// # Errors
 /// ERANGE if the rules became too many for the filter language; a test keeps that from happening.
-pub fn seccomp_program() -> std::result::Result<Vec<sys::FilterInstruction>, sys::Errno> {
+pub fn seccomp_program() -> std::result::Result<&'static [sys::FilterInstruction], sys::Errno> {
     seccomp::program()
 }

@@ -9,6 +9,7 @@
 //! Man page: clone(2), "clone3". Look at it: `strace -f tare-runtime run -d --rootfs DIR box -- /bin/true`
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 
 use nix::errno::Errno;
 use nix::sched::CloneFlags;
@@ -29,7 +30,7 @@ use crate::{exec, idmap, ladder, namespaces, overlay, terminal, wait};
 /// A start in the caller's process.
 pub(crate) struct Start<'a> {
     runtime: &'a Runtime,
-    blueprint: Blueprint,
+    blueprint: Rc<Blueprint>,
     stdio: [BorrowedFd<'a>; 3],
     /// Where the terminal's other end is sent, if the box has one.
     console: Option<BorrowedFd<'a>>,
@@ -49,17 +50,25 @@ pub(crate) struct Start<'a> {
 impl<'a> Start<'a> {
     pub(crate) fn new(
         runtime: &'a Runtime,
-        blueprint: Blueprint,
+        mut blueprint: Blueprint,
         stdio: [BorrowedFd<'a>; 3],
         console: Option<BorrowedFd<'a>>,
         create: bool,
     ) -> Self {
         let layout = runtime.layout();
+        blueprint.namespaces.fresh = ladder::namespaces(blueprint.until, blueprint.namespaces.fresh);
         let counted = ladder::reaches(blueprint.until, "cgroup");
-        let Blueprint { id, cgroup, .. } = &blueprint;
+        let Blueprint { id, cgroup, mounts, .. } = &mut blueprint;
+        let places = if counted { layout.places(&cgroup.path, &cgroup.limits) } else { Vec::new() };
+        // In the other trees the box is where the caller is, and would see the host's cgroups.
+        for mount in mounts {
+            if let What::Cgroup { controllers } = &mut mount.what {
+                controllers.retain(|names| has_own_cgroup(&places, &names.to_string_lossy()));
+            }
+        }
         Self {
             directory: Directory::new(runtime.root(), id),
-            places: if counted { layout.places(&cgroup.path, &cgroup.limits) } else { Vec::new() },
+            places,
             runtime,
             stdio,
             console,
@@ -70,7 +79,7 @@ impl<'a> Start<'a> {
             layout,
             group: Group::default(),
             plan: None,
-            blueprint,
+            blueprint: Rc::new(blueprint),
         }
     }
 
@@ -135,7 +144,7 @@ impl<'a> Start<'a> {
     }
 
     pub(crate) fn make_cgroup(&mut self) -> Result<()> {
-        let Blueprint { cgroup, namespaces, .. } = &self.blueprint;
+        let Blueprint { cgroup, namespaces, .. } = &*self.blueprint;
         self.group.create(&self.places, cgroup, self.layout, namespaces.fresh)
     }
 
@@ -144,14 +153,7 @@ impl<'a> Start<'a> {
             let object = object.to_owned();
             move |errno| Error::at("prepare", object.clone(), errno)
         };
-        let mut blueprint = self.blueprint.clone();
-        blueprint.namespaces.fresh = ladder::namespaces(blueprint.until, blueprint.namespaces.fresh);
-        // In the other trees the box is where the caller is, and would see the host's cgroups.
-        for mount in &mut blueprint.mounts {
-            if let What::Cgroup { controllers } = &mut mount.what {
-                controllers.retain(|names| self.has_own_cgroup(&names.to_string_lossy()));
-            }
-        }
+        let blueprint = Rc::clone(&self.blueprint);
         let in_user_namespace = blueprint.namespaces.fresh.contains(CloneFlags::CLONE_NEWUSER);
         let root = overlay::prepare(&blueprint.root, &self.directory, in_user_namespace)
             .map_err(fault("overlay options"))?;
@@ -174,12 +176,6 @@ impl<'a> Start<'a> {
             blueprint,
         });
         Ok(())
-    }
-
-    /// Whether the box has a cgroup of its own in the version 1 tree of these controllers.
-    fn has_own_cgroup(&self, tree: &str) -> bool {
-        let mut own = self.places.iter().filter(|place| place.version == Version::V1);
-        own.any(|place| place.controllers.iter().any(|own| tree.split(',').any(|name| name == own.name())))
     }
 
     fn fork(&mut self) -> Result<(Container, OwnedFd)> {
@@ -234,6 +230,12 @@ impl<'a> Start<'a> {
             let _ = crate::delete::remove_directory(&self.directory);
         }
     }
+}
+
+/// Whether a box at these places has a cgroup of its own in the version 1 tree of these controllers.
+fn has_own_cgroup(places: &[cgroup::Place], tree: &str) -> bool {
+    let mut own = places.iter().filter(|place| place.version == Version::V1);
+    own.any(|place| place.controllers.iter().any(|own| tree.split(',').any(|name| name == own.name())))
 }
 
 /// The error that a child's few bytes stand for; `words` asks the step for the object's name.

@@ -152,7 +152,7 @@ pub(crate) fn blueprint(request: &Request, spec: &oci::Spec) -> Result<Blueprint
         ours_alone: false,
         sysctls: linux::sysctls(linux, &namespaces)?,
         process: self::process(process)?,
-        filter: filter(Some(linux))?,
+        filter: filter(Some(linux))?.into(),
         until: None,
         namespaces,
         mounts,

@@ -16,6 +16,8 @@ mod assemble;
 pub(crate) mod list;
 pub(crate) mod rules;
 
+use std::sync::OnceLock;
+
 use nix::errno::Errno;
 
 use crate::report::Fault;
@@ -33,11 +35,17 @@ const I386: u32 = 0x4000_0003;
 /// Marks a call in the x32 convention: 64-bit registers, 32-bit pointers, the 64-bit table.
 const X32_BIT: u32 = 0x4000_0000;
 
-/// Builds the filter.
+/// The filter of the default profile.
 ///
 /// # Errors
 /// ERANGE if a jump became longer than the filter language allows: the rules are too many.
-pub(crate) fn program() -> Result<Vec<FilterInstruction>, Errno> {
+pub(crate) fn program() -> Result<&'static [FilterInstruction], Errno> {
+    // The same for every box: who starts many assembles it once.
+    static PROGRAM: OnceLock<Result<Vec<FilterInstruction>, Errno>> = OnceLock::new();
+    PROGRAM.get_or_init(assemble_rules).as_deref().map_err(|errno| *errno)
+}
+
+fn assemble_rules() -> Result<Vec<FilterInstruction>, Errno> {
     let mut asm = Assembler::default();
     let (compat, other) = (asm.label(), asm.label());
     asm.load(ARCHITECTURE);

@@ -63,15 +63,11 @@ fn every_number_of_both_tables_gets_the_answer_of_the_rules() {
     let program = program().expect("program");
     for argument in ARGUMENTS {
         for nr in 0..700 {
-            assert_eq!(
-                run(&program, I386, nr, argument).0,
-                expected(|r| r.compat, nr, argument),
-                "i386 {nr}"
-            );
+            assert_eq!(run(program, I386, nr, argument).0, expected(|r| r.compat, nr, argument), "i386 {nr}");
             if !(512..548).contains(&nr) {
                 let want = expected(|r| r.native, nr, argument);
-                assert_eq!(run(&program, X86_64, nr, argument).0, want, "x86_64 {nr}");
-                assert_eq!(run(&program, X86_64, nr | X32_BIT, argument).0, want, "x32 {nr}");
+                assert_eq!(run(program, X86_64, nr, argument).0, want, "x86_64 {nr}");
+                assert_eq!(run(program, X86_64, nr | X32_BIT, argument).0, want, "x32 {nr}");
             }
         }
     }
@@ -83,22 +79,22 @@ fn x32s_own_numbers_follow_the_same_rules() {
     for nr in 512..548 {
         let denied = X32_ONLY.iter().any(|(_, n)| *n == nr);
         let want = if denied { answer(Denial::NotPermitted) } else { ALLOW };
-        assert_eq!(run(&program, X86_64, nr | X32_BIT, 0).0, want, "{nr}");
+        assert_eq!(run(program, X86_64, nr | X32_BIT, 0).0, want, "{nr}");
     }
 }
 
 #[test]
 fn an_unknown_architecture_is_fatal_and_absurd_numbers_do_not_exist() {
     let program = program().expect("program");
-    assert_eq!(run(&program, 0xdead, 0, 0).0, KILL_PROCESS);
-    assert_eq!(run(&program, X86_64, u32::MAX, 0).0, answer(Denial::Missing));
-    assert_eq!(run(&program, I386, u32::MAX, 0).0, answer(Denial::Missing));
+    assert_eq!(run(program, 0xdead, 0, 0).0, KILL_PROCESS);
+    assert_eq!(run(program, X86_64, u32::MAX, 0).0, answer(Denial::Missing));
+    assert_eq!(run(program, I386, u32::MAX, 0).0, answer(Denial::Missing));
 }
 
 #[test]
 fn no_call_costs_more_than_a_binary_search() {
     let program = program().expect("program");
-    let longest = (0..700).map(|nr| run(&program, X86_64, nr, 7).1).max();
+    let longest = (0..700).map(|nr| run(program, X86_64, nr, 7).1).max();
     assert!(longest <= Some(18), "{longest:?} instructions");
     assert!(program.len() < 300, "{} instructions", program.len());
 }

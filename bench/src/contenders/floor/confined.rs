@@ -11,7 +11,6 @@ use std::convert::Infallible;
 use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
-use std::sync::OnceLock;
 
 use anyhow::Result;
 use nix::errno::Errno;
@@ -87,15 +86,6 @@ impl Contender for FloorConfined {
 
     fn leaves(&self, site: &Site, start: &Start) -> Vec<PathBuf> {
         leaves(site, start)
-    }
-}
-
-/// The seccomp filter, assembled once: it is the same for every box.
-pub(super) fn filter() -> Result<&'static [FilterInstruction], String> {
-    static FILTER: OnceLock<Result<Vec<FilterInstruction>, Errno>> = OnceLock::new();
-    match FILTER.get_or_init(tare_runtime::seccomp_program) {
-        Ok(program) => Ok(program),
-        Err(errno) => Err(format!("assemble the seccomp filter: {errno}")),
     }
 }
 
