@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 impl Runtime {
     /// Removes a container. With `force` it is killed first, and the rests of a start that was killed
     /// are removed too. A cgroup parent that the caller chose stays: see
-    /// [`remove_parent`](crate::remove_parent); the default one goes with the last container in it.
+    /// [`remove_parent`]; the default one goes with the last container in it.
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Running`] without `force`; [`Error::Stuck`] if something will not go.
