@@ -48,6 +48,8 @@ pub(crate) struct Blueprint {
     pub(crate) filter: Cow<'static, [FilterInstruction]>,
     /// The last rung of the ladder to climb; `None` is all of it.
     pub(crate) until: Option<&'static str>,
+    /// Whether to note when each step ended.
+    pub(crate) marks: bool,
 }
 
 /// What becomes `/`.
@@ -221,10 +223,9 @@ impl Blueprint {
                 oom_score_adj: None,
                 terminal: spec.terminal,
             },
-            filter: seccomp::program()
-                .map(Cow::Borrowed)
-                .map_err(|errno| crate::error::Error::at("prepare", "seccomp filter", errno))?,
+            filter: Cow::Borrowed(seccomp::PROGRAM),
             until: spec.until.as_deref().map(crate::ladder::rung).transpose()?,
+            marks: spec.marks,
         })
     }
 }

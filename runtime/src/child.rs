@@ -17,6 +17,7 @@ use nix::sched::CloneFlags;
 
 use crate::blueprint::{Blueprint, RootKind};
 use crate::container::{Act, RECIPE};
+use crate::marks::Readings;
 use crate::mounts::{MOST_BINDS, Sources};
 use crate::pool::Door;
 use crate::report::Fault;
@@ -38,6 +39,7 @@ pub(crate) struct Plan {
     pub(crate) terminal: Option<terminal::Plan>,
     pub(crate) wait: Option<wait::Gate>,
     pub(crate) door: Option<Door>,
+    pub(crate) readings: Option<Rc<Readings>>,
 }
 
 impl Plan {
@@ -153,6 +155,7 @@ impl<'a> Child<'a> {
                 let _ = report::send(self.writer, report::Message::Failed { step: index as u16, fault });
                 break;
             }
+            self.plan.readings.iter().for_each(|readings| readings.step(index));
         }
         1
     }

@@ -91,10 +91,7 @@ impl Runtime {
         let (state, directory, _) = self.find(id)?;
         let (own, filter) = match self.configured(&directory)? {
             Some((process, filter)) => (Some(process), Cow::Owned(filter)),
-            None => {
-                let filter = seccomp::program().map(Cow::Borrowed);
-                (None, filter.map_err(|errno| Error::at("prepare", "seccomp filter", errno))?)
-            }
+            None => (None, Cow::Borrowed(seccomp::PROGRAM)),
         };
         let process = process(spec, own, &state)?;
         let fault = |object: &str| {
@@ -118,9 +115,14 @@ impl Runtime {
         let Forked { pid, pidfd } = fork(&plan, unified.as_ref(), &reader, &writer)?;
         drop(writer);
         match report::receive(reader).map_err(fault("error pipe"))? {
-            Outcome::Executed => {
-                Ok(Container { id: id.clone(), pid, pidfd, not_applied: Vec::new(), cgroups: state.cgroups })
-            }
+            Outcome::Executed => Ok(Container {
+                id: id.clone(),
+                pid,
+                pidfd,
+                not_applied: Vec::new(),
+                cgroups: state.cgroups,
+                marks: Vec::new(),
+            }),
             Outcome::Failed { step, fault } => {
                 let _ = reap(&pidfd);
                 let name = STEPS.get(usize::from(step)).copied().unwrap_or("exec");

@@ -33,6 +33,7 @@ mod idmap;
 mod join;
 pub mod ladder;
 mod lifecycle;
+mod marks;
 mod mounts;
 mod namespaces;
 mod network;
@@ -59,6 +60,7 @@ pub use cgroup::remove_parent;
 pub use error::{Error, Result};
 pub use join::ExecSpec;
 pub use lifecycle::connect_console;
+pub use marks::{Mark, now};
 pub use pool::Pooled;
 pub use runtime::{Container, Exit, Runtime};
 pub use spec::{
@@ -75,9 +77,6 @@ pub fn load_device_program() -> std::result::Result<std::os::fd::OwnedFd, sys::E
 }
 
 /// The seccomp filter as the kernel takes it, for whoever builds the same box by hand.
-///
-/// # Errors
-/// ERANGE if the rules became too many for the filter language; a test keeps that from happening.
-pub fn seccomp_program() -> std::result::Result<&'static [sys::FilterInstruction], sys::Errno> {
-    seccomp::program()
+pub fn seccomp_program() -> &'static [sys::FilterInstruction] {
+    seccomp::PROGRAM
 }

@@ -2,50 +2,78 @@
 //!
 //! Man page: runc(8), whose words are used. Look at it: `tare-runtime --help`
 
+#![cfg_attr(not(test), no_main)]
+
 mod foreground;
 mod log;
 mod options;
 mod seal;
+mod words;
 
 use std::io::Write;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::process::ExitCode;
 
-use clap::Parser;
 use foreground::Session;
 use nix::unistd::{getegid, geteuid};
-use options::{Asked, BundleOptions, Command, ExecOptions, ListFormat, Options, Outside, RunOptions};
+use options::{Asked, Command, ExecOptions, Options, Outside, RunOptions};
 use tare_runtime::cgroup::events::Events;
 use tare_runtime::{
-    Container, Directory, Error, Exit, Id, Runtime, State, Status, connect_console, default_root, oci,
+    Container, Directory, Error, Exit, Id, Mark, Runtime, State, Status, connect_console, default_root, now,
+    oci, sys,
 };
+use words::Stop;
 
 /// The runtime's own failure, in one line.
 type Failure = Box<dyn std::error::Error>;
 
-fn main() -> ExitCode {
-    let options = Options::parse();
-    let log = (options.log.clone(), options.log_format);
-    match run(options) {
-        Ok(code) => ExitCode::from(code),
-        Err(failure) => {
-            eprintln!("tare-runtime: {failure}");
-            if let (Some(path), format) = log
-                && let Err(error) = log::append(&path, format, &failure.to_string())
-            {
-                eprintln!("tare-runtime: log {}: {error}", path.display());
-            }
-            ExitCode::from(1)
-        }
+/// Where the C library begins. Rust's own beginning would first read /proc/self/maps to find the end of the
+/// stack, so as to find better words should we ever run over it: 0.15 ms, a twentieth of a whole start. What
+/// else it does, [`sys::begin`] does.
+#[cfg(not(test))]
+#[allow(unsafe_code)]
+// SAFETY: no other function of this program is called main.
+#[unsafe(no_mangle)]
+extern "C" fn main() -> std::ffi::c_int {
+    let begun = now();
+    match sys::begin() {
+        Ok(()) => carry_out(begun).into(),
+        Err(errno) => wrong(&format!("standard input, output and error: {errno}"), 1).into(),
     }
 }
 
-fn run(options: Options) -> Result<u8, Failure> {
+/// Carries the line out; returns the status to end with.
+#[cfg_attr(test, allow(dead_code))]
+fn carry_out(begun: u64) -> u8 {
+    let options = match Options::parse(std::env::args_os().skip(1)) {
+        Ok(options) => options,
+        Err(Stop::Asked(text)) => {
+            return print(&text).unwrap_or_else(|failure| wrong(&failure.to_string(), 1));
+        }
+        Err(Stop::Wrong(why)) => return wrong(&format!("{why} (see --help)"), 2),
+    };
+    let log = (options.log.clone(), options.log_format);
+    run(options, begun).unwrap_or_else(|failure| {
+        if let (Some(path), format) = log
+            && let Err(error) = log::append(&path, format, &failure.to_string())
+        {
+            eprintln!("tare-runtime: log {}: {error}", path.display());
+        }
+        wrong(&failure.to_string(), 1)
+    })
+}
+
+/// The one line that says why, and the status: 1 for what failed, 2 for a line that cannot be understood.
+fn wrong(why: &str, status: u8) -> u8 {
+    eprintln!("tare-runtime: {why}");
+    status
+}
+
+fn run(options: Options, begun: u64) -> Result<u8, Failure> {
     let runtime = Runtime::new(options.root.unwrap_or_else(default_root));
     match options.command {
-        Command::Run(run) => start(&runtime, *run),
-        Command::Create(create) => self::create(&runtime, &create),
+        Command::Run(run) => start(&runtime, *run, begun),
+        Command::Create { request, outside } => create(&runtime, &request, &outside),
         Command::Start { id } => runtime.start(&id).map(|()| 0).map_err(Into::into),
         Command::Exec(exec) => self::exec(&runtime, &exec),
         Command::Kill { id, signal } => runtime.kill(&id, signal).map(|()| 0).map_err(Into::into),
@@ -54,10 +82,10 @@ fn run(options: Options) -> Result<u8, Failure> {
             let state = runtime.load(&id)?;
             print(&format!("{}\n", serde_json::to_string_pretty(&shown(&runtime, &state))?))
         }
-        Command::List { json, quiet, format } => {
+        Command::List { json, quiet } => {
             let states = runtime.list()?;
             let all = || states.iter().map(|state| shown(&runtime, state)).collect::<Vec<_>>();
-            print(&match (quiet, json || format == ListFormat::Json) {
+            print(&match (quiet, json) {
                 (true, _) => states.iter().map(|state| format!("{}\n", state.id)).collect(),
                 (false, true) => format!("{}\n", serde_json::to_string_pretty(&all())?),
                 (false, false) => table(&runtime, &states),
@@ -67,16 +95,12 @@ fn run(options: Options) -> Result<u8, Failure> {
     }
 }
 
-fn start(runtime: &Runtime, options: RunOptions) -> Result<u8, Failure> {
-    let (detach, id) = (options.detach, options.id.clone());
-    let outside = Outside {
-        pid_file: options.outside.pid_file.clone(),
-        console_socket: options.outside.console_socket.clone(),
-    };
-    let asked = options.asked()?;
+fn start(runtime: &Runtime, options: RunOptions, begun: u64) -> Result<u8, Failure> {
+    let RunOptions { detach, asked, marks, outside, id } = options;
     if matches!(asked, Asked::Bundle(_)) {
         seal::ensure()?;
     }
+    let understood = now();
     let terminal = match &asked {
         Asked::Options(spec) => spec.terminal,
         Asked::Bundle(request) => oci::wants_terminal(request)?,
@@ -84,14 +108,16 @@ fn start(runtime: &Runtime, options: RunOptions) -> Result<u8, Failure> {
     // Before the start, so that a signal that comes during it is not lost.
     let session = Session::open(detach, terminal)?;
     let console = console(&outside, &session)?;
-    let container = with_stdio(|stdio| match &asked {
+    let container = match &asked {
         Asked::Options(spec) => match &console {
-            Some(console) => runtime.run_with_terminal(spec, stdio, console.as_fd()),
-            None => runtime.run(spec, stdio),
+            Some(console) => runtime.run_with_terminal(spec, sys::STDIO, console.as_fd()),
+            None => runtime.run(spec, sys::STDIO),
         },
-        Asked::Bundle(request) => runtime.run_bundle(request, stdio, console.as_ref().map(AsFd::as_fd)),
-    })?;
-    if let Err(error) = write_pid(&outside, &container) {
+        Asked::Bundle(request) => runtime.run_bundle(request, sys::STDIO, console.as_ref().map(AsFd::as_fd)),
+    }?;
+    if let Err(error) = write_pid(&outside, &container)
+        .and_then(|()| write_marks(marks.as_deref(), [begun, understood], &container))
+    {
         end(runtime, &id, &container)?;
         return Err(error);
     }
@@ -105,12 +131,11 @@ fn start(runtime: &Runtime, options: RunOptions) -> Result<u8, Failure> {
     code(ended)
 }
 
-fn create(runtime: &Runtime, options: &BundleOptions) -> Result<u8, Failure> {
+fn create(runtime: &Runtime, request: &oci::Request, outside: &Outside) -> Result<u8, Failure> {
     seal::ensure()?;
-    let console = console(&options.outside, &None)?;
-    let request = options.request();
-    let container = with_stdio(|stdio| runtime.create(&request, stdio, console.as_ref().map(AsFd::as_fd)))?;
-    if let Err(error) = write_pid(&options.outside, &container) {
+    let console = console(outside, &None)?;
+    let container = runtime.create(request, sys::STDIO, console.as_ref().map(AsFd::as_fd))?;
+    if let Err(error) = write_pid(outside, &container) {
         end(runtime, &request.id, &container)?;
         return Err(error);
     }
@@ -119,11 +144,10 @@ fn create(runtime: &Runtime, options: &BundleOptions) -> Result<u8, Failure> {
 
 fn exec(runtime: &Runtime, options: &ExecOptions) -> Result<u8, Failure> {
     seal::ensure()?;
-    let spec = options.spec()?;
+    let spec = &options.spec;
     let session = Session::open(options.detach, spec.terminal)?;
     let console = console(&options.outside, &session)?;
-    let process =
-        with_stdio(|stdio| runtime.exec(&options.id, &spec, stdio, console.as_ref().map(AsFd::as_fd)))?;
+    let process = runtime.exec(&options.id, spec, sys::STDIO, console.as_ref().map(AsFd::as_fd))?;
     write_pid(&options.outside, &process)?;
     match session {
         None => Ok(0),
@@ -146,15 +170,23 @@ fn console(outside: &Outside, session: &Option<Session>) -> Result<Option<OwnedF
     }
 }
 
-fn with_stdio<T>(act: impl FnOnce([BorrowedFd<'_>; 3]) -> T) -> T {
-    let (input, output, error) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
-    act([input.as_fd(), output.as_fd(), error.as_fd()])
-}
-
 fn write_pid(outside: &Outside, container: &Container) -> Result<(), Failure> {
     let Some(path) = &outside.pid_file else { return Ok(()) };
     std::fs::write(path, container.pid.to_string())
         .map_err(|error| format!("pid file {}: {error}", path.display()).into())
+}
+
+/// Two marks of our own, then the recipe's.
+fn write_marks(
+    path: Option<&Path>,
+    [begun, understood]: [u64; 2],
+    container: &Container,
+) -> Result<(), Failure> {
+    let Some(path) = path else { return Ok(()) };
+    let own = [Mark { step: "begin", ended: begun }, Mark { step: "options", ended: understood }];
+    let marks: Vec<&Mark> = own.iter().chain(&container.marks).collect();
+    let written = std::fs::write(path, serde_json::to_string(&marks)?);
+    written.map_err(|error| format!("marks {}: {error}", path.display()).into())
 }
 
 /// Kills and reaps what is left, and deletes.
@@ -207,7 +239,8 @@ fn spec(bundle: &Path, rootless: bool) -> Result<u8, Failure> {
 
 /// A closed pipe is the reader's decision, not an error.
 fn print(text: &str) -> Result<u8, Failure> {
-    match std::io::stdout().write_all(text.as_bytes()) {
+    let mut out = std::io::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(0),
     }

@@ -2,199 +2,198 @@
 //!
 //! Man page: runc(8). Look at it: `tare-runtime run --help`
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
 use nix::sys::signal::Signal;
 use tare_runtime::oci::Request;
 use tare_runtime::{
-    DEFAULT_CGROUP_PARENT, DEFAULT_PIDS, Error, ExecSpec, Id, Limits, MilliCpus, MissingLimits, Spec,
+    DEFAULT_CGROUP_PARENT, DEFAULT_PIDS, ExecSpec, Id, Limits, MilliCpus, MissingLimits, Spec,
 };
 
-/// A minimal container runtime, one file per kernel mechanism.
-#[derive(Debug, Parser)]
-#[command(name = "tare-runtime", version)]
-pub(crate) struct Options {
-    /// State directory [default: /run/tare; without root $XDG_RUNTIME_DIR/tare or /tmp/tare-UID]
-    #[arg(long, global = true, value_name = "DIR")]
-    pub(crate) root: Option<PathBuf>,
-    /// Append errors to this file too
-    #[arg(long, global = true, value_name = "FILE")]
-    pub(crate) log: Option<PathBuf>,
-    /// In which form
-    #[arg(long, global = true, value_name = "FORMAT", value_enum, default_value_t)]
-    pub(crate) log_format: LogFormat,
-    #[command(subcommand)]
-    pub(crate) command: Command,
+use crate::words::{Opt, Program, Rest, Said, Stop, Verb};
+
+const fn flag(long: &'static str, short: Option<char>, help: &'static str) -> Opt {
+    Opt { long, short, value: None, many: false, help }
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LogFormat {
-    /// Lines of words
-    #[default]
-    Text,
-    /// A JSON object a line, with level, msg and time, as engines read it
-    Json,
-}
-
-// Only the subcommand that is asked for is built: building all takes longer than any other step here.
-#[derive(Debug, Subcommand)]
-#[command(defer = true)]
-pub(crate) enum Command {
-    /// Start a container, from options (--rootfs) or from a bundle
-    Run(Box<RunOptions>),
-    /// Make a container from a bundle; its command waits for `start`
-    Create(BundleOptions),
-    /// Let a created container execute its command
-    Start {
-        /// The container
-        id: Id,
-    },
-    /// Execute one more command in a container that runs
-    Exec(Box<ExecOptions>),
-    /// Send a signal to a container's first process
-    Kill {
-        /// The container
-        id: Id,
-        /// A name or a number
-        #[arg(default_value = "TERM", value_parser = signal)]
-        signal: i32,
-    },
-    /// Remove a stopped container
-    Delete {
-        /// Kill it first if it runs
-        #[arg(long, short)]
-        force: bool,
-        /// The container
-        id: Id,
-    },
-    /// Show the state of a container, as OCI has it
-    State {
-        /// The container
-        id: Id,
-    },
-    /// List containers
-    List {
-        /// As JSON; the same as --format json
-        #[arg(long)]
-        json: bool,
-        /// Only the names
-        #[arg(long, short)]
-        quiet: bool,
-        /// In which form
-        #[arg(long, short, value_enum, default_value_t)]
-        format: ListFormat,
-    },
-    /// Write the default profile as a bundle's config.json
-    Spec {
-        /// Into this directory
-        #[arg(long, short, value_name = "DIR", default_value = ".")]
-        bundle: PathBuf,
-        /// For use without root
-        #[arg(long)]
-        rootless: bool,
-    },
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ListFormat {
-    /// Columns
-    #[default]
-    Table,
-    /// A JSON array
-    Json,
+const fn with(long: &'static str, short: Option<char>, value: &'static str, help: &'static str) -> Opt {
+    Opt { long, short, value: Some(value), many: false, help }
 }
 
 /// Where a process's terminal and id go.
-#[derive(Debug, Args)]
+const OUTSIDE: &[Opt] = &[
+    with("pid-file", None, "FILE", "Write the process id here"),
+    with("console-socket", None, "SOCKET", "Send the terminal's other end to this socket"),
+];
+
+const DETACH: &[Opt] = &[flag("detach", Some('d'), "Return once the command runs, and leave it running")];
+
+const RECORD: &[Opt] = &[flag(
+    "record-missing-limits",
+    None,
+    "Start even where a limit cannot be applied, and record which (see `state`)",
+)];
+
+const BUNDLE: &[Opt] =
+    &[with("bundle", Some('b'), "DIR", "The directory with config.json [default: the current one]")];
+
+/// What makes sense only without a bundle.
+const BOX: &[Opt] = &[
+    with("rootfs", None, "DIR", "Without a bundle: the directory seen as /; it is not written to"),
+    flag("terminal", Some('t'), "Give it a terminal"),
+    with("memory", None, "BYTES", "Most memory, such as 256MiB"),
+    with("pids", None, "N", "Most processes and threads [default: 2048]"),
+    with("cpus", None, "X", "Most CPUs, such as 1.5"),
+    with("hostname", None, "NAME", "Host name [default: the id]"),
+    Opt {
+        many: true,
+        ..with("env", Some('e'), "NAME=VALUE", "Environment variable; only PATH is set by default")
+    },
+    with("cwd", None, "DIR", "Working directory inside [default: /]"),
+    with("until", None, "STEP", "Climb the ladder of mechanisms no further than this; to measure and teach"),
+    with("marks", None, "FILE", "Write when each step ended, JSON, nanoseconds of CLOCK_MONOTONIC"),
+];
+
+const PARENT: &[Opt] =
+    &[with("cgroup-parent", None, "PATH", "The cgroup below which the container's is made [default: /tare]")];
+
+const INSIDE: &[Opt] = &[
+    flag("tty", Some('t'), "Give it a terminal; the same as --terminal"),
+    flag("terminal", None, "Give it a terminal"),
+    Opt { many: true, ..with("env", Some('e'), "NAME=VALUE", "Environment, beside the container's own") },
+    with("cwd", None, "DIR", "Working directory inside"),
+    with("user", Some('u'), "UID[:GID]", "User, and group if it is not 0"),
+    with("process", Some('p'), "FILE", "A file with a process object of OCI, instead of all of these"),
+];
+
+const FORCE: &[Opt] = &[flag("force", Some('f'), "Kill it first if it runs")];
+
+const LIST: &[Opt] = &[
+    flag("json", None, "As JSON; the same as --format json"),
+    flag("quiet", Some('q'), "Only the names"),
+    with("format", Some('f'), "FORMAT", "In which form: table or json [default: table]"),
+];
+
+const SPEC: &[Opt] = &[
+    with("bundle", Some('b'), "DIR", "Into this directory [default: the current one]"),
+    flag("rootless", None, "For use without root"),
+];
+
+const NEW: &[(&str, &str)] = &[("ID", "The new container's name")];
+const EXISTING: &[(&str, &str)] = &[("ID", "The container")];
+const SIGNALLED: &[(&str, &str)] =
+    &[("ID", "The container"), ("[SIGNAL]", "A name or a number [default: TERM]")];
+
+const fn verb(
+    name: &'static str,
+    about: &'static str,
+    options: &'static [&'static [Opt]],
+    words: &'static [(&'static str, &'static str)],
+) -> Verb {
+    Verb { name, about, options, words, rest: Rest::None }
+}
+
+static PROGRAM: Program = Program {
+    name: "tare-runtime",
+    version: env!("CARGO_PKG_VERSION"),
+    about: "A minimal container runtime, one file per kernel mechanism",
+    options: &[
+        with(
+            "root",
+            None,
+            "DIR",
+            "State directory [default: /run/tare; without root $XDG_RUNTIME_DIR/tare or /tmp/tare-UID]",
+        ),
+        with("log", None, "FILE", "Append errors to this file too"),
+        with(
+            "log-format",
+            None,
+            "FORMAT",
+            "In which form: text, or json as engines read it, with level, msg and time [default: text]",
+        ),
+    ],
+    verbs: &[
+        Verb {
+            rest: Rest::AfterDashes,
+            ..verb(
+                "run",
+                "Start a container, from options (--rootfs) or from a bundle",
+                &[DETACH, BUNDLE, BOX, PARENT, RECORD, OUTSIDE],
+                NEW,
+            )
+        },
+        verb(
+            "create",
+            "Make a container from a bundle; its command waits for `start`",
+            &[BUNDLE, RECORD, OUTSIDE],
+            NEW,
+        ),
+        verb("start", "Let a created container execute its command", &[], EXISTING),
+        Verb {
+            rest: Rest::FromNextWord,
+            ..verb(
+                "exec",
+                "Execute one more command in a container that runs",
+                &[DETACH, INSIDE, OUTSIDE],
+                EXISTING,
+            )
+        },
+        verb("kill", "Send a signal to a container's first process", &[], SIGNALLED),
+        verb("delete", "Remove a stopped container", &[FORCE], EXISTING),
+        verb("state", "Show the state of a container, as OCI has it", &[], EXISTING),
+        verb("list", "List containers", &[LIST], &[]),
+        verb("spec", "Write the default profile as a bundle's config.json", &[SPEC], &[]),
+    ],
+};
+
+/// What the line asks for.
+#[derive(Debug)]
+pub(crate) struct Options {
+    pub(crate) root: Option<PathBuf>,
+    pub(crate) log: Option<PathBuf>,
+    pub(crate) log_format: LogFormat,
+    pub(crate) command: Command,
+}
+
+/// How the log file is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// Lines of words.
+    #[default]
+    Text,
+    /// A JSON object a line, with level, msg and time, as engines read it.
+    Json,
+}
+
+#[derive(Debug)]
+pub(crate) enum Command {
+    Run(Box<RunOptions>),
+    Create { request: Request, outside: Outside },
+    Start { id: Id },
+    Exec(Box<ExecOptions>),
+    Kill { id: Id, signal: i32 },
+    Delete { id: Id, force: bool },
+    State { id: Id },
+    List { json: bool, quiet: bool },
+    Spec { bundle: PathBuf, rootless: bool },
+}
+
+/// See [`OUTSIDE`].
+#[derive(Debug)]
 pub(crate) struct Outside {
-    /// Write the process id here
-    #[arg(long, value_name = "FILE")]
     pub(crate) pid_file: Option<PathBuf>,
-    /// Send the terminal's other end to this socket
-    #[arg(long, value_name = "SOCKET")]
     pub(crate) console_socket: Option<PathBuf>,
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct BundleOptions {
-    /// The directory with config.json
-    #[arg(long, short, value_name = "DIR", default_value = ".")]
-    bundle: PathBuf,
-    #[command(flatten)]
-    pub(crate) outside: Outside,
-    /// Start even where a limit cannot be applied, and record which (see `state`)
-    #[arg(long)]
-    record_missing_limits: bool,
-    /// The new container's name
-    id: Id,
-}
-
-impl BundleOptions {
-    pub(crate) fn request(&self) -> Request {
-        request(&self.id, &self.bundle, DEFAULT_CGROUP_PARENT, self.record_missing_limits)
-    }
-}
-
-fn request(id: &Id, bundle: &std::path::Path, cgroup_parent: &str, record: bool) -> Request {
-    Request {
-        id: id.clone(),
-        bundle: bundle.to_owned(),
-        cgroup_parent: cgroup_parent.to_owned(),
-        missing_limits: if record { MissingLimits::Record } else { MissingLimits::Refuse },
-    }
-}
-
-#[derive(Debug, Args)]
+#[derive(Debug)]
 pub(crate) struct RunOptions {
-    /// Return once the command runs, and leave it running
-    #[arg(long, short)]
     pub(crate) detach: bool,
-    /// The directory with config.json [default: the current one]
-    #[arg(long, short, value_name = "DIR", conflicts_with_all = ["rootfs", "memory", "pids", "cpus", "hostname",
-        "env", "cwd", "until", "command", "terminal"])]
-    bundle: Option<PathBuf>,
-    /// Without a bundle: the directory seen as /; it is not written to
-    #[arg(long, value_name = "DIR", requires = "command")]
-    rootfs: Option<PathBuf>,
-    /// Give it a terminal
-    #[arg(long, short, requires = "rootfs")]
-    terminal: bool,
-    /// Most memory, such as 256MiB
-    #[arg(long, value_name = "BYTES", value_parser = bytes, requires = "rootfs")]
-    memory: Option<u64>,
-    /// Most processes and threads [default: 2048]
-    #[arg(long, value_name = "N", requires = "rootfs")]
-    pids: Option<u64>,
-    /// Most CPUs, such as 1.5
-    #[arg(long, value_name = "X", value_parser = cpus, requires = "rootfs")]
-    cpus: Option<MilliCpus>,
-    /// The cgroup below which the container's is made
-    #[arg(long, value_name = "PATH", default_value = DEFAULT_CGROUP_PARENT)]
-    cgroup_parent: String,
-    /// Host name [default: the id]
-    #[arg(long, value_name = "NAME", requires = "rootfs")]
-    hostname: Option<String>,
-    /// Environment variable; nothing but PATH is set by default
-    #[arg(long, short, value_name = "NAME=VALUE", requires = "rootfs")]
-    env: Vec<String>,
-    /// Working directory inside [default: /]
-    #[arg(long, value_name = "DIR", requires = "rootfs")]
-    cwd: Option<PathBuf>,
-    /// Climb the ladder of mechanisms no further than this; for measuring and teaching only
-    #[arg(long, value_name = "STEP", requires = "rootfs")]
-    until: Option<String>,
-    #[command(flatten)]
+    pub(crate) asked: Asked,
+    pub(crate) marks: Option<PathBuf>,
     pub(crate) outside: Outside,
-    /// Start even where a limit cannot be applied, and record which (see `state`)
-    #[arg(long)]
-    record_missing_limits: bool,
-    /// The new container's name
     pub(crate) id: Id,
-    /// Without a bundle: the command and its arguments, after --
-    #[arg(last = true, value_name = "COMMAND", requires = "rootfs")]
-    command: Vec<String>,
 }
 
 /// What `run` was asked for.
@@ -206,84 +205,144 @@ pub(crate) enum Asked {
     Bundle(Request),
 }
 
-impl RunOptions {
-    pub(crate) fn asked(self) -> Result<Asked, Error> {
-        let Some(rootfs) = self.rootfs else {
-            let bundle = self.bundle.unwrap_or_else(|| ".".into());
-            let request = request(&self.id, &bundle, &self.cgroup_parent, self.record_missing_limits);
-            return Ok(Asked::Bundle(request));
-        };
-        let rootfs = std::path::absolute(&rootfs)
-            .map_err(|error| Error::Spec { field: "rootfs".into(), why: error.to_string() })?;
-        let mut spec = Spec::new(self.id, rootfs, self.command);
-        if let Some(hostname) = self.hostname {
-            spec.hostname = hostname;
-        }
-        if self.env.iter().any(|entry| entry.starts_with("PATH=")) {
-            spec.env.clear();
-        }
-        spec.env.extend(self.env);
-        spec.cwd = self.cwd.unwrap_or_else(|| "/".into());
-        let pids = Some(self.pids.unwrap_or(DEFAULT_PIDS));
-        spec.limits = Limits { memory: self.memory, pids, cpus: self.cpus };
-        spec.cgroup_parent = self.cgroup_parent;
-        if self.record_missing_limits {
-            spec.missing_limits = MissingLimits::Record;
-        }
-        spec.terminal = self.terminal;
-        spec.until = self.until;
-        Ok(Asked::Options(Box::new(spec)))
-    }
-}
-
-#[derive(Debug, Args)]
+#[derive(Debug)]
 pub(crate) struct ExecOptions {
-    /// Return once the command runs, and leave it running
-    #[arg(long, short)]
     pub(crate) detach: bool,
-    /// Give it a terminal
-    #[arg(long = "tty", short, visible_alias = "terminal")]
-    terminal: bool,
-    /// Environment variable, beside the container's own
-    #[arg(long, short, value_name = "NAME=VALUE")]
-    env: Vec<String>,
-    /// Working directory inside
-    #[arg(long, value_name = "DIR")]
-    cwd: Option<PathBuf>,
-    /// User, and group if it is not 0
-    #[arg(long, short, value_name = "UID[:GID]", value_parser = user)]
-    user: Option<(u32, u32)>,
-    /// A file with a process object of OCI, instead of all of these
-    #[arg(long, short, value_name = "FILE", conflicts_with_all = ["terminal", "env", "cwd", "user", "command"])]
-    process: Option<PathBuf>,
-    #[command(flatten)]
+    pub(crate) spec: ExecSpec,
     pub(crate) outside: Outside,
-    /// The container
     pub(crate) id: Id,
-    /// The command and its arguments
-    #[arg(
-        trailing_var_arg = true,
-        allow_hyphen_values = true,
-        value_name = "COMMAND",
-        required_unless_present = "process"
-    )]
-    command: Vec<String>,
 }
 
-impl ExecOptions {
-    pub(crate) fn spec(&self) -> Result<ExecSpec, String> {
-        let read = |path: &PathBuf| {
-            std::fs::read_to_string(path).map_err(|error| format!("process {}: {error}", path.display()))
-        };
-        Ok(ExecSpec {
-            args: self.command.clone(),
-            env: self.env.clone(),
-            cwd: self.cwd.clone(),
-            user: self.user,
-            terminal: self.terminal,
-            process: self.process.as_ref().map(read).transpose()?,
+impl Options {
+    /// Understands a line, the program's own name not among its words.
+    ///
+    /// # Errors
+    /// [`Stop`].
+    pub(crate) fn parse(line: impl IntoIterator<Item = OsString>) -> Result<Self, Stop> {
+        let (verb, said) = PROGRAM.sort(line)?;
+        let form = |text: &str| one_of(text, &[("text", LogFormat::Text), ("json", LogFormat::Json)]);
+        Ok(Self {
+            root: said.path("root"),
+            log: said.path("log"),
+            log_format: said.value("log-format", form)?.unwrap_or_default(),
+            command: command(verb, said)?,
         })
     }
+}
+
+fn command(verb: &Verb, said: Said) -> Result<Command, String> {
+    // All but two have a container's name as first word, and the table sees to it that it is there.
+    let id = || said.word(0, Id::new)?.ok_or_else(|| "a container's name is missing".to_owned());
+    Ok(match verb.name {
+        "run" => Command::Run(Box::new(run(id()?, said)?)),
+        "create" => {
+            Command::Create { request: request(id()?, &said, DEFAULT_CGROUP_PARENT), outside: outside(&said) }
+        }
+        "start" => Command::Start { id: id()? },
+        "exec" => Command::Exec(Box::new(exec(id()?, said)?)),
+        "kill" => {
+            Command::Kill { id: id()?, signal: said.word(1, signal)?.unwrap_or(Signal::SIGTERM as i32) }
+        }
+        "delete" => Command::Delete { id: id()?, force: said.has("force") },
+        "state" => Command::State { id: id()? },
+        "list" => {
+            let format = said.value("format", |text| one_of(text, &[("table", false), ("json", true)]))?;
+            Command::List { json: said.has("json") || format == Some(true), quiet: said.has("quiet") }
+        }
+        _ => Command::Spec {
+            bundle: said.path("bundle").unwrap_or_else(|| ".".into()),
+            rootless: said.has("rootless"),
+        },
+    })
+}
+
+fn outside(said: &Said) -> Outside {
+    Outside { pid_file: said.path("pid-file"), console_socket: said.path("console-socket") }
+}
+
+fn request(id: Id, said: &Said, cgroup_parent: &str) -> Request {
+    Request {
+        id,
+        bundle: said.path("bundle").unwrap_or_else(|| ".".into()),
+        cgroup_parent: cgroup_parent.to_owned(),
+        missing_limits: missing_limits(said),
+    }
+}
+
+fn missing_limits(said: &Said) -> MissingLimits {
+    if said.has("record-missing-limits") { MissingLimits::Record } else { MissingLimits::Refuse }
+}
+
+fn run(id: Id, said: Said) -> Result<RunOptions, String> {
+    let own: Vec<&str> = BOX.iter().map(|option| option.long).collect();
+    said.alone("bundle", &own)?;
+    said.only_with("rootfs", &own)?;
+    let parent = said.values("cgroup-parent")?.pop().unwrap_or_else(|| DEFAULT_CGROUP_PARENT.to_owned());
+    let asked = match said.path("rootfs") {
+        Some(rootfs) => Asked::Options(Box::new(spec(id.clone(), &rootfs, parent, &said)?)),
+        None if !said.rest.is_empty() => return Err("a command has a meaning only with --rootfs".into()),
+        None => Asked::Bundle(request(id.clone(), &said, &parent)),
+    };
+    Ok(RunOptions {
+        detach: said.has("detach"),
+        asked,
+        marks: said.path("marks"),
+        outside: outside(&said),
+        id,
+    })
+}
+
+fn spec(id: Id, rootfs: &Path, cgroup_parent: String, said: &Said) -> Result<Spec, String> {
+    if said.rest.is_empty() {
+        return Err("the command to execute is missing: give it after --".into());
+    }
+    let rootfs = std::path::absolute(rootfs).map_err(|e| format!("--rootfs {}: {e}", rootfs.display()))?;
+    let mut spec = Spec::new(id, rootfs, said.rest.clone());
+    if let Some(hostname) = said.values("hostname")?.pop() {
+        spec.hostname = hostname;
+    }
+    let env = said.values("env")?;
+    if env.iter().any(|entry| entry.starts_with("PATH=")) {
+        spec.env.clear();
+    }
+    spec.env.extend(env);
+    spec.cwd = said.path("cwd").unwrap_or_else(|| "/".into());
+    spec.limits = Limits {
+        memory: said.value("memory", bytes)?,
+        pids: Some(said.value("pids", str::parse)?.unwrap_or(DEFAULT_PIDS)),
+        cpus: said.value("cpus", cpus)?,
+    };
+    spec.cgroup_parent = cgroup_parent;
+    spec.missing_limits = missing_limits(said);
+    spec.terminal = said.has("terminal");
+    spec.until = said.values("until")?.pop();
+    spec.marks = said.has("marks");
+    Ok(spec)
+}
+
+fn exec(id: Id, said: Said) -> Result<ExecOptions, String> {
+    said.alone("process", &["tty", "terminal", "env", "cwd", "user"])?;
+    if said.has("process") != said.rest.is_empty() {
+        return Err("give either a command to execute or --process".into());
+    }
+    let read = |path: PathBuf| {
+        std::fs::read_to_string(&path).map_err(|error| format!("--process {}: {error}", path.display()))
+    };
+    let spec = ExecSpec {
+        env: said.values("env")?,
+        cwd: said.path("cwd"),
+        user: said.value("user", user)?,
+        terminal: said.has("tty") || said.has("terminal"),
+        process: said.path("process").map(read).transpose()?,
+        args: said.rest.clone(),
+    };
+    Ok(ExecOptions { detach: said.has("detach"), spec, outside: outside(&said), id })
+}
+
+fn one_of<T: Copy>(text: &str, values: &[(&str, T)]) -> Result<T, String> {
+    let names = || values.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(" or ");
+    let found = values.iter().find(|(name, _)| *name == text);
+    found.map(|(_, value)| *value).ok_or_else(|| format!("expected {}", names()))
 }
 
 /// "256MiB", "256M" and "256m" are one: powers of 1024, as everywhere with memory.
@@ -370,13 +429,90 @@ mod tests {
         }
     }
 
+    fn parse(line: &[&str]) -> Result<Options, Stop> {
+        Options::parse(line.iter().map(OsString::from))
+    }
+
+    fn wrong(line: &[&str]) -> String {
+        match parse(line) {
+            Err(Stop::Wrong(why)) => why,
+            other => panic!("{line:?}: {other:?}"),
+        }
+    }
+
     #[test]
     fn options_may_follow_the_name() {
-        let options =
-            Options::try_parse_from(["tare-runtime", "create", "box", "--bundle", "/b", "--log", "/l"]);
+        let options = parse(&["create", "box", "--bundle", "/b", "--log=/l", "--log-format", "json"]);
         let options = options.expect("parsed");
-        assert_eq!(options.log, Some("/l".into()));
-        let Command::Create(create) = options.command else { panic!("create") };
-        assert_eq!(create.request().bundle, PathBuf::from("/b"));
+        assert_eq!((options.log, options.log_format), (Some("/l".into()), LogFormat::Json));
+        let Command::Create { request, .. } = options.command else { panic!("create") };
+        assert_eq!((request.id.as_str(), request.bundle), ("box", PathBuf::from("/b")));
+    }
+
+    #[test]
+    fn a_command_to_execute_keeps_its_dashes() {
+        let line =
+            ["run", "box", "--rootfs", "/r", "-e", "A=1", "-e", "B=2", "--", "sh", "--", "-c", "--help"];
+        let Command::Run(run) = parse(&line).expect("parsed").command else { panic!("run") };
+        let Asked::Options(spec) = run.asked else { panic!("options") };
+        assert_eq!(spec.args, ["sh", "--", "-c", "--help"]);
+        assert_eq!(spec.env[1..], ["A=1", "B=2"]);
+        for line in
+            [&["exec", "-d", "box", "-u", "7", "ls", "-u"][..], &["exec", "-du7", "box", "--", "ls", "-u"]]
+        {
+            let Command::Exec(exec) = parse(line).expect("parsed").command else { panic!("exec") };
+            assert_eq!(
+                (exec.detach, exec.spec.user, exec.spec.args.len()),
+                (true, Some((7, 0)), 2),
+                "{line:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_wrong_line_is_told_what_is_wrong_with_it() {
+        for (line, why) in [
+            (&[][..], "no command given"),
+            (&["fly"], "no command is called \"fly\""),
+            (&["run"], "ID is missing"),
+            (&["run", "box", "--rootfs", "/r"], "the command to execute is missing"),
+            (&["run", "box", "--", "sh"], "only with --rootfs"),
+            (&["run", "box", "--memory", "1M"], "--memory has a meaning only with --rootfs"),
+            (&["run", "box", "-b", "/b", "--rootfs", "/r", "--", "x"], "--bundle and --rootfs exclude"),
+            (
+                &["run", "box", "--rootfs", "/r", "--memory", "x", "--", "x"],
+                "--memory x: \"x\" does not begin",
+            ),
+            (&["run", "box", "--rootfs", "/r", "more", "--", "x"], "unexpected word \"more\""),
+            (&["run", "box", "--cwd", "/", "--cwd", "/"], "--cwd is given twice"),
+            (&["run", "../box"], "../box"),
+            (&["state", "box", "--force"], "--force"),
+            (&["delete", "box", "--force=yes"], "yes"),
+            (&["kill", "box", "-9"], "-9"),
+            (&["kill", "box", "0"], "0 is no signal"),
+            (&["exec", "box"], "either a command"),
+            (&["exec", "-p", "/dev/null", "box", "ls"], "either a command"),
+            (&["list", "--format", "xml"], "expected table or json"),
+        ] {
+            let said = wrong(line);
+            assert!(said.contains(why), "{line:?}: {said}");
+        }
+    }
+
+    #[test]
+    fn help_names_every_option_and_every_command() {
+        let asked = |line: &[&str]| match parse(line) {
+            Err(Stop::Asked(text)) => text,
+            other => panic!("{line:?}: {other:?}"),
+        };
+        for verb in PROGRAM.verbs {
+            assert!(asked(&["--help"]).contains(verb.about), "{}", verb.name);
+            let help = asked(&[verb.name, "-h"]);
+            assert_eq!(help, asked(&["help", verb.name]));
+            for option in verb.options.iter().copied().flatten().chain(PROGRAM.options) {
+                assert!(help.contains(&format!("--{} ", option.long)), "{} {}", verb.name, option.long);
+            }
+        }
+        assert_eq!(asked(&["-V"]), format!("tare-runtime {}\n", env!("CARGO_PKG_VERSION")));
     }
 }

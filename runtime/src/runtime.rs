@@ -19,6 +19,7 @@ use nix::sys::wait::{Id as WaitId, WaitPidFlag, WaitStatus, waitid};
 use crate::blueprint::Blueprint;
 use crate::cgroup::{self, Layout};
 use crate::error::{Error, Result};
+use crate::marks::Mark;
 use crate::spec::{Id, Spec};
 use crate::start::Start;
 use crate::state::{Directory, State};
@@ -106,6 +107,8 @@ pub struct Container {
     pub not_applied: Vec<String>,
     /// Its cgroup directories, where its use of resources can be read.
     pub cgroups: Vec<PathBuf>,
+    /// When each step of its start ended, if [`Spec::marks`] asked for that.
+    pub marks: Vec<Mark>,
 }
 
 impl Container {

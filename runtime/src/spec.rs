@@ -151,6 +151,9 @@ pub struct Spec {
     /// without.
     #[serde(default)]
     pub until: Option<String>,
+    /// Whether to note when each step ended, in [`Container::marks`](crate::Container::marks).
+    #[serde(default)]
+    pub marks: bool,
 }
 
 impl Spec {
@@ -169,6 +172,7 @@ impl Spec {
             missing_limits: MissingLimits::Refuse,
             terminal: false,
             until: None,
+            marks: false,
         }
     }
 

@@ -19,6 +19,7 @@ use crate::cgroup::{self, Group, Layout, Version};
 use crate::child::{Child, Plan};
 use crate::container::{Act, RECIPE, Step};
 use crate::error::{Error, Result};
+use crate::marks::Readings;
 use crate::mounts::What;
 use crate::pool::Door;
 use crate::report::{self, Outcome, Pipe};
@@ -45,6 +46,7 @@ pub(crate) struct Start<'a> {
     places: Vec<cgroup::Place>,
     group: Group,
     plan: Option<Plan>,
+    readings: Option<Rc<Readings>>,
 }
 
 impl<'a> Start<'a> {
@@ -79,6 +81,7 @@ impl<'a> Start<'a> {
             layout,
             group: Group::default(),
             plan: None,
+            readings: blueprint.marks.then(|| Rc::new(Readings::new())),
             blueprint: Rc::new(blueprint),
         }
     }
@@ -113,10 +116,15 @@ impl<'a> Start<'a> {
 
     fn outer_half(&mut self) -> Result<()> {
         let until = self.blueprint.until;
-        RECIPE.iter().filter(|step| ladder::reaches(until, step.name)).try_for_each(|step| match step.act {
-            Act::Before(act) => act(self),
-            Act::Inside(..) => Ok(()),
-        })
+        for (index, step) in RECIPE.iter().enumerate() {
+            if let Act::Before(act) = step.act
+                && ladder::reaches(until, step.name)
+            {
+                act(self)?;
+                self.readings.iter().for_each(|readings| readings.step(index));
+            }
+        }
+        Ok(())
     }
 
     fn state(&self, process: Option<Process>) -> State {
@@ -172,6 +180,7 @@ impl<'a> Start<'a> {
             terminal: terminal::prepare(blueprint.process.terminal, self.console)?,
             door: if self.stock { Some(Door::make()?) } else { None },
             wait: if self.create { Some(wait::Gate::make(&self.directory)?) } else { None },
+            readings: self.readings.clone(),
             root,
             blueprint,
         });
@@ -189,6 +198,7 @@ impl<'a> Start<'a> {
         let memory = if asleep { Memory::Borrowed } else { Memory::Copied };
         let namespaces = plan.blueprint.namespaces.fresh.difference(CloneFlags::CLONE_NEWCGROUP);
         let forked = sys::fork(namespaces, plan.entry.unified(), memory, || {
+            plan.readings.iter().for_each(|readings| readings.cloned());
             sys::close_copy(reader.as_fd());
             Child::new(plan, writer.as_fd()).run()
         });
@@ -207,7 +217,9 @@ impl<'a> Start<'a> {
             return Err(error);
         }
         let (id, not_applied) = (self.blueprint.id.clone(), self.group.not_applied.clone());
-        let container = Container { id, pid, pidfd, not_applied, cgroups: self.group.directories.clone() };
+        let cgroups = self.group.directories.clone();
+        let marks = self.readings.as_ref().map_or_else(Vec::new, |readings| readings.marks());
+        let container = Container { id, pid, pidfd, not_applied, cgroups, marks };
         Ok((container, reader))
     }
 

@@ -60,6 +60,33 @@ pub fn execve(path: &CStr, argv: &CStringArray, envp: &CStringArray) -> Errno {
     Errno::last()
 }
 
+/// For a program that begins without Rust's own start: a closed pipe is an error of write and no signal, and
+/// descriptors 0, 1 and 2 are open, so that no file that is opened later takes the place of one of them.
+///
+/// # Errors
+/// ENOENT without a /dev/null.
+pub fn begin() -> Result<(), Errno> {
+    // SAFETY: SIG_IGN is no handler that could run.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+    for number in 0..=2 {
+        // SAFETY: F_GETFD reads a flag. The kernel gives the lowest free number, which is the one that was
+        // found closed, and that belongs to nobody; like the two others it is never closed.
+        unsafe {
+            if libc::fcntl(number, libc::F_GETFD) == -1 {
+                Errno::result(libc::open(c"/dev/null".as_ptr(), libc::O_RDWR))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// This process's standard input, output and error, for a program that called [`begin`]; std's own handles
+/// allocate buffers of 9 KiB before they tell their number.
+///
+// SAFETY: `begin` has seen to it that the three are open, and nothing closes them.
+pub const STDIO: [BorrowedFd<'static>; 3] =
+    unsafe { [BorrowedFd::borrow_raw(0), BorrowedFd::borrow_raw(1), BorrowedFd::borrow_raw(2)] };
+
 /// Ends this process at once, without running destructors or flushing buffers copied from the parent.
 pub fn exit(status: i32) -> ! {
     // SAFETY: _exit takes a number and touches no memory.

@@ -174,11 +174,7 @@ fn leaves(site: &Site, start: &Start) -> Vec<PathBuf> {
 /// Starts a box; returns the process id of its first process. Runs in the spawner.
 pub(crate) fn start(spec: &FloorSpec, stdio: [BorrowedFd; 3]) -> Result<u32, String> {
     let prepared = prepare(spec)?;
-    let filter = if spec.confined {
-        Some(tare_runtime::seccomp_program().map_err(|e| format!("assemble the seccomp filter: {e}"))?)
-    } else {
-        None
-    };
+    let filter = spec.confined.then(tare_runtime::seccomp_program);
     let namespaces = CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWPID
         | CloneFlags::CLONE_NEWNET

@@ -154,6 +154,7 @@ pub(crate) fn blueprint(request: &Request, spec: &oci::Spec) -> Result<Blueprint
         process: self::process(process)?,
         filter: filter(Some(linux))?.into(),
         until: None,
+        marks: false,
         namespaces,
         mounts,
     })

@@ -2,10 +2,11 @@
 //! with the rules read straightforwardly. What the kernel makes of it is tested in `tests/`.
 
 use super::assemble::{
-    ALLOW, AND, ANY_BIT, AT_LEAST, EQUAL, GREATER, JUMP, KILL_PROCESS, LOAD, RETURN, answer,
+    AND, ARGUMENTS as ARGUMENTS_AT, AT_LEAST, EQUAL, GREATER, JUMP, KILL_PROCESS, LOAD, RETURN,
 };
 use super::rules::{Condition, Denial, LAST_REVIEWED, RULES, Rule, X32_ONLY};
-use super::{ARCHITECTURE, I386, NUMBER, X32_BIT, X86_64, program};
+use super::table::{ALLOW, ANY_BIT, answer, assemble_rules};
+use super::{ARCHITECTURE, I386, NUMBER, PROGRAM, X32_BIT, X86_64};
 use crate::sys::FilterInstruction;
 
 /// Runs the filter; returns its answer and the number of instructions executed.
@@ -56,18 +57,61 @@ fn expected(number: impl Fn(&Rule) -> Option<u32>, nr: u32, argument: u32) -> u3
     if hit { answer(rule.denial) } else { ALLOW }
 }
 
+/// One instruction in words, as an assembler would list it.
+fn words(at: usize, instruction: &FilterInstruction) -> String {
+    let FilterInstruction { code, jt, jf, k } = *instruction;
+    let to = |distance: u8| at + 1 + usize::from(distance);
+    let branch = |sign: &str, k: String| format!("if {sign} {k} {} else {}", to(jt), to(jf));
+    match code {
+        LOAD => match k {
+            NUMBER => "load number".into(),
+            ARCHITECTURE => "load architecture".into(),
+            _ => format!("load argument {}", (k - ARGUMENTS_AT) / 8),
+        },
+        AND => format!("and {k:#x}"),
+        JUMP => format!("jump {}", at + 1 + k as usize),
+        RETURN if k == ALLOW => "allow".into(),
+        RETURN if k == KILL_PROCESS => "kill".into(),
+        RETURN => format!("errno {}", nix::errno::Errno::from_raw((k & 0xffff) as i32)),
+        EQUAL if k > 0xffff => branch("=", format!("{k:#x}")),
+        EQUAL => branch("=", k.to_string()),
+        GREATER => branch(">", k.to_string()),
+        AT_LEAST => branch(">=", k.to_string()),
+        ANY_BIT => branch("&", format!("{k:#x}")),
+        other => panic!("unknown instruction {other:#x}"),
+    }
+}
+
+/// `TARE_WRITE_FILTER=1 cargo test -p tare-runtime --lib seccomp` writes it anew.
+#[test]
+fn the_filter_is_what_the_rules_assemble_to() {
+    let program = assemble_rules().expect("program");
+    if std::env::var_os("TARE_WRITE_FILTER").is_some() {
+        let lines = program.iter().enumerate().map(|(at, instruction)| {
+            let FilterInstruction { code, jt, jf, k } = *instruction;
+            format!("    i({code:#04x}, {jt}, {jf}, {k:#x}), // {at}: {}\n", words(at, instruction))
+        });
+        let (head, length) = (include_str!("filter.rs"), program.len());
+        let head = head.split("pub(super) const").next().expect("a head");
+        let text: String = lines.collect();
+        let text = format!("{head}pub(super) const FILTER: [FilterInstruction; {length}] = [\n{text}];\n");
+        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/src/seccomp/filter.rs"), text).expect("write");
+        return;
+    }
+    assert_eq!(PROGRAM, program, "filter.rs is not what rules.rs says: see above this test");
+}
+
 const ARGUMENTS: [u32; 8] = [0, 1, 2, 8, 38, 40, 0x1000_0000, 0x1234];
 
 #[test]
 fn every_number_of_both_tables_gets_the_answer_of_the_rules() {
-    let program = program().expect("program");
     for argument in ARGUMENTS {
         for nr in 0..700 {
-            assert_eq!(run(program, I386, nr, argument).0, expected(|r| r.compat, nr, argument), "i386 {nr}");
+            assert_eq!(run(PROGRAM, I386, nr, argument).0, expected(|r| r.compat, nr, argument), "i386 {nr}");
             if !(512..548).contains(&nr) {
                 let want = expected(|r| r.native, nr, argument);
-                assert_eq!(run(program, X86_64, nr, argument).0, want, "x86_64 {nr}");
-                assert_eq!(run(program, X86_64, nr | X32_BIT, argument).0, want, "x32 {nr}");
+                assert_eq!(run(PROGRAM, X86_64, nr, argument).0, want, "x86_64 {nr}");
+                assert_eq!(run(PROGRAM, X86_64, nr | X32_BIT, argument).0, want, "x32 {nr}");
             }
         }
     }
@@ -75,28 +119,25 @@ fn every_number_of_both_tables_gets_the_answer_of_the_rules() {
 
 #[test]
 fn x32s_own_numbers_follow_the_same_rules() {
-    let program = program().expect("program");
     for nr in 512..548 {
         let denied = X32_ONLY.iter().any(|(_, n)| *n == nr);
         let want = if denied { answer(Denial::NotPermitted) } else { ALLOW };
-        assert_eq!(run(program, X86_64, nr | X32_BIT, 0).0, want, "{nr}");
+        assert_eq!(run(PROGRAM, X86_64, nr | X32_BIT, 0).0, want, "{nr}");
     }
 }
 
 #[test]
 fn an_unknown_architecture_is_fatal_and_absurd_numbers_do_not_exist() {
-    let program = program().expect("program");
-    assert_eq!(run(program, 0xdead, 0, 0).0, KILL_PROCESS);
-    assert_eq!(run(program, X86_64, u32::MAX, 0).0, answer(Denial::Missing));
-    assert_eq!(run(program, I386, u32::MAX, 0).0, answer(Denial::Missing));
+    assert_eq!(run(PROGRAM, 0xdead, 0, 0).0, KILL_PROCESS);
+    assert_eq!(run(PROGRAM, X86_64, u32::MAX, 0).0, answer(Denial::Missing));
+    assert_eq!(run(PROGRAM, I386, u32::MAX, 0).0, answer(Denial::Missing));
 }
 
 #[test]
 fn no_call_costs_more_than_a_binary_search() {
-    let program = program().expect("program");
-    let longest = (0..700).map(|nr| run(program, X86_64, nr, 7).1).max();
+    let longest = (0..700).map(|nr| run(PROGRAM, X86_64, nr, 7).1).max();
     assert!(longest <= Some(18), "{longest:?} instructions");
-    assert!(program.len() < 300, "{} instructions", program.len());
+    assert!(PROGRAM.len() < 300, "{} instructions", PROGRAM.len());
 }
 
 #[test]
