@@ -17,6 +17,7 @@ mod error;
 pub mod ladder;
 pub mod lang;
 pub mod page;
+pub mod power;
 pub mod reliability;
 mod schema;
 pub mod stats;
