@@ -6,6 +6,7 @@
 
 mod events;
 mod herd;
+mod patience;
 mod stop;
 
 use std::collections::HashMap;
@@ -26,6 +27,7 @@ use crate::site::{Site, Start};
 use crate::spawner::client::Spawner;
 use crate::spawner::protocol::{Event, Exit, Launch, Request, Script};
 
+use patience::Patience;
 pub use stop::Stopped;
 
 /// How long a payload that said READY may take to answer.
@@ -93,6 +95,7 @@ pub struct Lab {
     answers: HashMap<u64, Event>,
     /// CPU time the spawner spent on the instance in hand, ns.
     spawner_cpu_ns: u64,
+    patience: Patience,
 }
 
 impl Lab {
@@ -118,6 +121,7 @@ impl Lab {
             exits: Vec::new(),
             answers: HashMap::new(),
             spawner_cpu_ns: 0,
+            patience: Patience::default(),
         })
     }
 
@@ -146,6 +150,7 @@ impl Lab {
         self.begin();
         let start = self.next_start(contender.name());
         let result = self.start_timed(contender, site, &start);
+        let result = self.in_time(contender, result);
         result.map_err(|failed| {
             let failed = self.explain(contender, site, &start, failed);
             self.rescue(contender, site, &start);
@@ -179,7 +184,7 @@ impl Lab {
     ) -> Result<Instance, Failed> {
         let prepared_ns = self.stock(contender, site, start)?;
         let tag = self.next_tag();
-        let deadline = Deadline::after(contender.deadline());
+        let deadline = self.deadline(contender);
         let t0 = clock::now_ns();
         let launch =
             contender.launch(site, start).map_err(|e| Failed::new(Failure::Start, format!("{e:#}")))?;
@@ -242,7 +247,7 @@ impl Lab {
         let Some(launch) = contender.stock(site, start).map_err(|e| failed(format!("{e:#}")))? else {
             return Ok(None);
         };
-        let deadline = Deadline::after(contender.deadline());
+        let deadline = self.deadline(contender);
         let (tag, before) = (self.next_tag(), clock::now_ns());
         // Its own descriptors come with its command.
         let null = File::options().read(true).write(true).open("/dev/null");

@@ -32,6 +32,7 @@ impl Lab {
     /// Asks the box to exit, waits for its end, has the tool remove it, and checks that nothing is left.
     pub fn stop(&mut self, contender: &mut dyn Contender, site: &Site, mut instance: Instance) -> Stopped {
         if let Some(Scripted { teardown_ns, cpu_ns, .. }) = instance.scripted {
+            self.pretend(contender, teardown_ns);
             return Stopped { teardown_ns: Ok(teardown_ns), cpu_ns };
         }
         let start = instance.start.clone();
