@@ -1,11 +1,12 @@
 //! How often the verdict of runs like these is wrong, and how small a difference it finds:
-//! `cargo run -p tare-reports --example power -- RESULT...`; without arguments, of the committed runs.
+//! `cargo run -p tare-reports --example power -- RESULT...`; without arguments, of the committed run.
 //!
 //! `--trim RESULT OUT NAMES` writes what such an experiment needs of a run: the `ready` of these contenders.
 
 use std::path::{Path, PathBuf};
 
 use tare_reports::Document;
+use tare_reports::document::Series;
 use tare_reports::power::Noise;
 use tare_reports::units::percent;
 
@@ -29,18 +30,24 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
     let files: Vec<PathBuf> = match arguments.is_empty() {
-        true => ["noise-standard.json", "noise-qemu.json"].map(|it| fixtures.join(it)).into(),
+        true => vec![fixtures.join("noise.json")],
         false => arguments.iter().map(PathBuf::from).collect(),
     };
     println!("{REPETITIONS} experiments each; a difference is found where nine of ten find it\n");
-    println!("| contender | rounds | blocks of | false alarms | 10 % found | smallest found |");
+    println!("| contender | rounds | drawn in blocks of | false alarms | 10 % found | smallest found |");
     println!("|---|--:|--:|--:|--:|--:|");
     for file in files {
         let document = tare_reports::read(&file)?;
         for row in &document.contenders {
             let Some(noise) = Noise::of(&document, &row.name) else { continue };
             // As many as the run made, and what is left of them where time is short.
-            for rounds in [noise.rounds(), 100, 30] {
+            let main = |it: &&Series| it.contender == row.name && it.parameters.aa.is_none();
+            let visits = document
+                .series
+                .iter()
+                .find(main)
+                .map_or(0, |it| it.samples.iter().filter(|it| it.value.is_some()).count());
+            for rounds in [visits, 100, 30] {
                 table_row(&noise, &row.name, rounds);
             }
         }

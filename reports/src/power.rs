@@ -1,7 +1,8 @@
 //! How often the verdict is wrong, and how small a difference it finds: experiments with a real run's noise.
 //!
 //! The A/A test of a run visited one contender twice in every round, so it holds pairs of figures between which
-//! there is no difference. An experiment draws as many rounds from it as are asked for, may multiply one side
+//! there is no difference. Of the other contenders two visits in a row make such a pair: they lie further apart
+//! than those of one round, so their noise is rather too large than too small. An experiment draws as many rounds from it as are asked for, may multiply one side
 //! (the planted difference), and asks the page's own verdict, [`against`]. Of many experiments without a
 //! planted difference the share that `differs` is the rate of false alarms; with one, the power.
 //!
@@ -9,7 +10,10 @@
 //! while is slow for a while here too. Drawn one by one, rounds would be independent of each other, which is
 //! what the permutation test hopes for and a real host does not keep. A coin decides for each block which
 //! visit counts as the first: which one it was had been drawn by lot, so neither side is the slower by nature,
-//! while what neighbours have in common stays.
+//! while what neighbours have in common stays. Two visits in a row were not shuffled as those of a round are, so
+//! there the coin is thrown for each pair.
+
+use std::collections::BTreeMap;
 
 use rand::{RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -35,13 +39,15 @@ pub struct Noise {
     frame: Document,
     /// The two series of the A/A test, without their samples.
     series: [Series; 2],
-    /// Values of the rounds in which both visits succeeded, in order, ns.
+    /// Values of two visits between which there is no difference, in the order of their rounds, ns.
     pairs: Vec<[u64; 2]>,
+    /// Whether the order within a pair was drawn by lot in the run already.
+    shuffled: bool,
 }
 
 impl Noise {
-    /// The noise that a run's A/A test of this contender saw. None where it made none, or one too short to draw
-    /// blocks from.
+    /// The noise that a run saw of this contender: in its A/A test where it made one, else between neighbouring
+    /// visits. None where there are too few to draw blocks from.
     pub fn of(document: &Document, contender: &str) -> Option<Self> {
         let found = |aa: bool| {
             document.series.iter().find(|it| {
@@ -49,33 +55,38 @@ impl Noise {
                 it.quantity == QUANTITY && it.contender == contender && again == aa
             })
         };
-        let (second, first) = (found(true)?, found(false)?);
-        let values = |series: &Series| -> std::collections::BTreeMap<u32, u64> {
-            series.samples.iter().filter_map(|it| Some((it.round, it.value?))).collect()
+        let first = found(false)?;
+        let values = by_round(first);
+        let again = found(true).map(by_round);
+        let shuffled = again.is_some();
+        let pairs: Vec<[u64; 2]> = match again {
+            Some(again) => {
+                let both = |(round, value): (&u32, &u64)| Some([*value, *again.get(round)?]);
+                values.iter().filter_map(both).collect()
+            }
+            None => {
+                let values: Vec<u64> = values.into_values().collect();
+                values.as_chunks().0.to_vec()
+            }
         };
-        let others = values(second);
-        let pairs: Vec<[u64; 2]> = values(first)
-            .into_iter()
-            .filter_map(|(round, value)| Some([value, *others.get(&round)?]))
-            .collect();
         if pairs.len() < 2 * BLOCKS {
             return None;
         }
-        let bare = |series: &Series, aa: Option<bool>| Series {
-            parameters: Parameters { aa, ..series.parameters.clone() },
+        let bare = |aa: Option<bool>| Series {
+            parameters: Parameters { aa, ..first.parameters.clone() },
             samples: Vec::new(),
-            ..series.clone()
+            ..first.clone()
         };
         let frame = Document { series: Vec::new(), ..document.clone() };
-        Some(Self { frame, series: [bare(first, None), bare(first, Some(true))], pairs })
+        Some(Self { frame, series: [bare(None), bare(Some(true))], pairs, shuffled })
     }
 
-    /// Rounds that can be drawn from.
-    pub fn rounds(&self) -> usize {
+    /// Pairs that can be drawn from.
+    pub fn pairs(&self) -> usize {
         self.pairs.len()
     }
 
-    /// Rounds that are drawn together.
+    /// Pairs that are drawn together.
     pub fn block(&self) -> usize {
         self.pairs.len() / BLOCKS
     }
@@ -91,9 +102,12 @@ impl Noise {
         let block = self.block();
         while series[0].samples.len() < rounds {
             let start = random.random_range(0..=self.pairs.len() - block);
-            let second = usize::from(random.random::<bool>());
+            let mut second = usize::from(random.random::<bool>());
             let left = rounds - series[0].samples.len();
             for pair in &self.pairs[start..start + block.min(left)] {
+                if !self.shuffled {
+                    second = usize::from(random.random::<bool>());
+                }
                 let round = series[0].samples.len() as u32;
                 let slower = pair[second] as f64 * (1.0 + planted);
                 series[0].samples.push(Sample::value(round, 0, pair[1 - second]));
@@ -126,4 +140,8 @@ impl Noise {
         // What is found stays found when it is larger: halving asks a few of them only.
         differences.get(differences.partition_point(|it| !enough(it))).copied()
     }
+}
+
+fn by_round(series: &Series) -> BTreeMap<u32, u64> {
+    series.samples.iter().filter_map(|it| Some((it.round, it.value?))).collect()
 }
