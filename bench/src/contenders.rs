@@ -2,10 +2,14 @@
 //!
 //! To add one: a file with a type that implements [`Contender`], and a line in [`all`]. Nothing else.
 
+pub(crate) mod assisted;
+pub mod bwrap;
 pub mod crun;
 pub mod fake;
 pub mod floor;
+pub(crate) mod ground;
 pub mod hand_loop;
+pub mod nspawn;
 pub mod oci;
 pub mod process;
 pub mod qemu;
@@ -235,6 +239,8 @@ pub fn all() -> Result<Vec<Box<dyn Contender>>> {
         Box::new(crun::CrunWrapper::default()),
         Box::new(youki::Youki::default()),
         Box::new(runsc::Runsc::default()),
+        Box::new(bwrap::Bwrap::default()),
+        Box::new(nspawn::Nspawn::default()),
         Box::new(qemu::Qemu::default()),
     ];
     all.extend(fake::from_environment()?);
