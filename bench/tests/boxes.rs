@@ -85,6 +85,80 @@ fn crun_is_measured_with_its_wrapper_apart_and_leaves_nothing() {
     }
 }
 
+const PEERS: [&str; 4] = ["youki", "runsc", "bwrap", "nspawn"];
+
+#[test]
+fn peers_are_measured_say_what_they_cannot_express_and_leave_nothing() {
+    for peer in PEERS {
+        let Some(document) = five_rounds(&format!("process,{peer}"), peer) else { continue };
+        let row = row(&document, peer);
+        assert!(row.not_expressed.iter().any(|line| line.contains("overlay")), "{row:?}");
+        assert!(row.version.chars().any(|c| c.is_ascii_digit()), "{row:?}");
+        assert!(row.command.contains(&"NONCE".to_owned()) || row.command.contains(&"--bundle".into()));
+        let [process, boxed] = ["process", peer].map(|name| median(values(&document, name, "ready")));
+        assert!(2 * process < boxed, "{peer} makes namespaces and mounts: {boxed} against {process} ns");
+        for quantity in ["teardown", "cpu"] {
+            assert_eq!(values(&document, peer, quantity).len(), 5, "{peer}: {quantity}");
+        }
+    }
+}
+
+/// What becomes of the others' boxes when the payload dies, or does not stop: it is a failure with a reason, and
+/// the lab takes away what the tool could not.
+#[test]
+fn peers_that_break_are_failed_samples_and_leave_nothing() {
+    if !root() {
+        return;
+    }
+    let out = tempfile::tempdir().unwrap();
+    let faults = PEERS.map(|peer| format!("{peer}=crash")).join(",");
+    let mut command = tare(out.path(), &["--only", &PEERS.join(","), "--rounds", "1"]);
+    finish(command.env("TARE_FAULT", faults));
+    let document = document(out.path());
+    for peer in PEERS {
+        let row = row(&document, peer);
+        if row.status == Status::Skipped {
+            skip(peer, row.reason.as_deref().unwrap_or("?"));
+            continue;
+        }
+        let samples = samples(&document, peer, "ready");
+        assert!(!samples.is_empty() && samples.iter().all(|s| s.failure.is_some()), "{peer}: {samples:?}");
+    }
+    assert_eq!(left_of(&document.run.id), Vec::<std::path::PathBuf>::new());
+    assert_eq!(document.run.census.as_ref().unwrap().after.processes, 0);
+    let machines = std::fs::read_dir("/run/systemd/nspawn/propagate").into_iter().flatten().flatten();
+    let ours = |name: &str| name.starts_with(&document.run.id);
+    assert_eq!(machines.filter(|it| ours(&it.file_name().to_string_lossy())).count(), 0);
+}
+
+#[test]
+fn a_variable_that_names_no_program_is_a_row_with_that_reason() {
+    let variables = [
+        ("runc", "TARE_RUNC"),
+        ("crun", "TARE_CRUN"),
+        ("youki", "TARE_YOUKI"),
+        ("runsc", "TARE_RUNSC"),
+        ("bwrap", "TARE_BWRAP"),
+        ("nspawn", "TARE_NSPAWN"),
+    ];
+    let out = tempfile::tempdir().unwrap();
+    let only = variables.map(|(name, _)| name).join(",");
+    let mut command = tare(out.path(), &["--only", &format!("process,{only}"), "--rounds", "2"]);
+    let output = finish(command.envs(variables.map(|(_, variable)| (variable, "/nowhere/at-all"))));
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let document = document(out.path());
+    for (name, variable) in variables {
+        let row = row(&document, name);
+        assert_eq!(row.status, Status::Skipped, "{row:?}");
+        let reason = row.reason.as_deref().unwrap();
+        assert!(
+            reason.contains(&format!("{variable} names /nowhere/at-all, which is no program")),
+            "{reason}"
+        );
+    }
+    assert_eq!(values(&document, "process", "ready").len(), 2);
+}
+
 #[test]
 fn two_hundred_containers_leave_nothing_behind() {
     if !root() {

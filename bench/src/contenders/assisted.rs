@@ -15,7 +15,7 @@ use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, write};
 use tare_reports::document::Accel;
 use tare_runtime::sys::bpf::attach_device_program;
-use tare_runtime::sys::{CStringArray, Forked, Memory, execve, fork, reset_signals};
+use tare_runtime::sys::{CStringArray, Forked, Memory, close_on_exec_from, execve, fork, reset_signals};
 
 use super::ground::{Cgroups, Ground, make_cgroups};
 use super::tool::tool;
@@ -52,6 +52,11 @@ impl Tool {
         self.program = program;
         let not_expressed = not_expressed.iter().map(|line| (*line).to_owned()).collect();
         Ok(Found { version, accel: Accel::Native, not_expressed })
+    }
+
+    /// For a tool that makes cgroups where systemd has its own: they are to be below ours.
+    pub(super) fn makes_named_cgroups(&mut self) {
+        self.ground.add_named_trees();
     }
 
     pub(super) fn prepare(&self, site: &Site) -> Result<()> {
@@ -175,6 +180,7 @@ fn become_tool(
     dup2_stdin(input).map_err(at("put in place descriptor 0 of"))?;
     dup2_stdout(output).map_err(at("put in place descriptor 1 of"))?;
     dup2_stderr(error).map_err(at("put in place descriptor 2 of"))?;
+    close_on_exec_from(Assisted::FILE as u32).map_err(at("close descriptors for"))?;
     if let Some(file) = &p.file {
         crate::sys::pass_on(file.as_fd(), Assisted::FILE).map_err(at("put in place descriptor 3 of"))?;
     }

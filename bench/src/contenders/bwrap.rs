@@ -1,8 +1,8 @@
 //! `bwrap`: bubblewrap, the tool with which desktop applications are boxed.
 //!
 //! It takes file systems, capabilities and a filter, and knows no cgroup and no overlay: the lab makes these
-//! for it. It mounts no sysfs, so its box has an empty /sys. Of the paths that are to be hidden or read-only in
-//! /proc it covers with the host's own, for it can bind only what the host has.
+//! for it. It mounts no sysfs, so its box has an empty /sys. A path that is to be read-only in /proc it covers with
+//! the host's own, for it can bind only what the host has.
 
 use std::ffi::CStr;
 use std::path::{Path, PathBuf};
@@ -21,11 +21,11 @@ const NOT_EXPRESSED: &[&str] = &[
     NO_OVERLAY,
     "cgroups and limits: it makes none: the lab makes them inside the clock and starts it, and so the process \
      with which it waits, in them",
-    "mounts: it mounts no sysfs: /sys is empty; flags of its mounts differ; what is read-only in /proc is the \
-     host's, bound",
+    "capabilities: started by root it leaves the bounding set whole, and tare's are inheritable and ambient too",
+    "mounts: it mounts no sysfs, so /sys is empty; what is read-only in /proc is the host's, bound; its mounts \
+     are flagged otherwise",
     "devices: bound from the host, not made; /dev has a link `core`",
     "environment: it adds PWD",
-    "descriptors: its box holds one more, by which it learns how the box ended",
 ];
 
 /// See the file's head.
@@ -61,6 +61,12 @@ impl Bwrap {
             "/proc",
             "--dev",
             "/dev",
+            "--perms",
+            "1777",
+            "--size",
+            "67108864",
+            "--tmpfs",
+            "/dev/shm",
             "--mqueue",
             "/dev/mqueue",
         ];

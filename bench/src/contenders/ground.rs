@@ -107,12 +107,25 @@ impl Ground {
         Ok(Self { trees, controllers })
     }
 
+    /// Adds the trees that have no controllers but that systemd's tools keep processes apart in: the one that
+    /// it names `name=systemd`, and the one of version 2 beside v1 trees. A tool that makes cgroups there then
+    /// makes them below ours.
+    pub(super) fn add_named_trees(&mut self) {
+        for root in cgroups::roots() {
+            let unified = root.join("cgroup.controllers").exists();
+            let named = root.file_name().is_some_and(|name| name == "systemd");
+            if (unified || named) && !self.trees.iter().any(|tree| tree.dir == root) {
+                self.trees.push(FloorCgroup { dir: root, unified, devices: false, limits: Vec::new() });
+            }
+        }
+    }
+
     /// Makes the parent of the run's cgroups; on v2 it must be told to pass its controllers on.
     pub(super) fn prepare(&self, site: &Site) -> Result<()> {
-        for FloorCgroup { dir: root, unified, .. } in &self.trees {
+        for FloorCgroup { dir: root, unified, limits, .. } in &self.trees {
             let parent = below(root, site.cgroup_parent());
             fs::create_dir_all(&parent).with_context(|| format!("make the cgroup {}", parent.display()))?;
-            if *unified {
+            if *unified && !limits.is_empty() {
                 let words: Vec<String> = self.controllers.iter().map(|name| format!("+{name}")).collect();
                 let mut dirs: Vec<&Path> =
                     parent.ancestors().take_while(|dir| dir.starts_with(root)).collect();
@@ -187,12 +200,24 @@ fn open(options: &mut OpenOptions, path: &Path) -> Result<File, String> {
     options.open(path).map_err(|e| format!("open {}: {e}", path.display()))
 }
 
-/// Removes cgroups whose processes have ended. Runs in the spawner.
+/// Removes cgroups whose processes have ended, with those that a tool has made in them. Runs in the spawner.
 pub(crate) fn remove_cgroups(cgroups: &[FloorCgroup]) -> Result<(), String> {
     for FloorCgroup { dir, .. } in cgroups {
-        gone(fs::remove_dir(dir)).map_err(|e| format!("remove cgroup {}: {e}", dir.display()))?;
+        remove(dir).map_err(|e| format!("remove cgroup {}: {e}", dir.display()))?;
     }
     Ok(())
+}
+
+fn remove(dir: &Path) -> std::io::Result<()> {
+    // Mostly there is none in it: one call and no listing.
+    let Err(error) = gone(fs::remove_dir(dir)) else { return Ok(()) };
+    let inner = fs::read_dir(dir)?.flatten().filter(|e| e.file_type().is_ok_and(|kind| kind.is_dir()));
+    let inner: Vec<PathBuf> = inner.map(|entry| entry.path()).collect();
+    if inner.is_empty() {
+        return Err(error);
+    }
+    inner.iter().try_for_each(|dir| remove(dir))?;
+    gone(fs::remove_dir(dir))
 }
 
 /// What is gone already need not be removed.

@@ -54,12 +54,14 @@ const ITS_CAPABILITIES: [&str; 27] = [
 const NOT_EXPRESSED: &[&str] = &[
     NO_OVERLAY,
     "cgroups and limits: without systemd it sets none: the lab makes them inside the clock and starts it, and \
-     so the process with which it waits, in them",
-    "seccomp: its own list of allowed calls, to which can only be added or taken from; not tare's filter",
+     so the process with which it waits, in them; it adds a cgroup of its own where systemd has its tree",
+    "seccomp: its own filters, whose list can only be added to or taken from; not tare's",
+    "capabilities: tare's are inheritable too",
     "masked paths: it covers its own choice of paths in /proc and /sys, not tare's",
-    "mounts: it mounts its own /run, /tmp and cgroup trees, and flags differ",
-    "devices: it adds /dev/net/tun",
-    "environment: it adds container, container_uuid, HOME, USER, NOTIFY_SOCKET and others",
+    "mounts: /run, /tmp and cgroup trees of its own are mounted too, directories of a whole system made, and \
+     mounts flagged otherwise",
+    "devices: bound from the host, for the devices cgroup lets none be made; it adds /dev/net/tun",
+    "environment: it adds HOME, USER, container, NOTIFY_SOCKET and others",
 ];
 
 /// See the file's head.
@@ -133,7 +135,9 @@ impl Contender for Nspawn {
 
     fn probe(&mut self, surroundings: &Surroundings) -> Result<Found, Missing> {
         let fix = "./scripts/setup --peers (or apt-get install systemd-container)";
-        self.tool.probe(("TARE_NSPAWN", "systemd-nspawn", fix), surroundings, NOT_EXPRESSED)
+        let found = self.tool.probe(("TARE_NSPAWN", "systemd-nspawn", fix), surroundings, NOT_EXPRESSED)?;
+        self.tool.makes_named_cgroups();
+        Ok(found)
     }
 
     fn prepare(&mut self, site: &Site) -> Result<()> {
