@@ -28,12 +28,14 @@ use crate::spawner::protocol::{Assisted, FloorCgroup, Launch, Made, Overlay};
 pub(super) struct Tool {
     /// The program; its name as long as it has not been found.
     program: PathBuf,
+    /// What its environment holds beside the search path, `NAME=value`.
+    env: &'static [&'static str],
     ground: Ground,
 }
 
 impl Tool {
-    pub(super) fn new(name: &str) -> Self {
-        Self { program: name.into(), ground: Ground::default() }
+    pub(super) fn new(name: &str, env: &'static [&'static str]) -> Self {
+        Self { program: name.into(), env, ground: Ground::default() }
     }
 
     /// Looks for it. `fix` is the command that installs it.
@@ -82,7 +84,7 @@ impl Tool {
         std::fs::create_dir(&dir)?;
         Ok(Launch::Assisted(Assisted {
             argv,
-            env: vec![search_path()],
+            env: std::iter::once(search_path()).chain(self.env.iter().map(|it| (*it).to_owned())).collect(),
             overlay: Overlay { lower: site.rootfs(), dir },
             cgroups: self.ground.cgroups_of(site, start),
             file,

@@ -36,7 +36,7 @@ pub struct Bwrap {
 
 impl Default for Bwrap {
     fn default() -> Self {
-        Self { tool: Tool::new("bwrap") }
+        Self { tool: Tool::new("bwrap", &[]) }
     }
 }
 

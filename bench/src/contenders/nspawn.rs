@@ -19,6 +19,9 @@ use crate::spawner::protocol::Launch;
 /// Where it keeps a directory per machine, through which mounts could be passed into it.
 const PROPAGATE: &str = "/run/systemd/nspawn/propagate";
 
+/// It would lock the root, that nobody else has, by a file of the host, which stays when it is killed.
+const NO_LOCK: &str = "SYSTEMD_NSPAWN_LOCK=0";
+
 /// The capabilities that it leaves a box by default (systemd-nspawn(1), --capability=), and CAP_NET_ADMIN that
 /// it adds with a network of its own; what is no word of our profile is dropped.
 const ITS_CAPABILITIES: [&str; 27] = [
@@ -72,7 +75,7 @@ pub struct Nspawn {
 
 impl Default for Nspawn {
     fn default() -> Self {
-        Self { tool: Tool::new("systemd-nspawn") }
+        Self { tool: Tool::new("systemd-nspawn", &[NO_LOCK]) }
     }
 }
 
@@ -125,7 +128,7 @@ impl Contender for Nspawn {
                 "request to the spawner",
                 "overlay mounted by the lab",
                 "cgroups and limits made by the lab",
-                "clone3 and exec of systemd-nspawn in them",
+                "clone3 and exec of systemd-nspawn in them, with SYSTEMD_NSPAWN_LOCK=0 in its environment",
                 "systemd-nspawn",
                 "READY",
             ],
