@@ -2,7 +2,9 @@
 
 mod common;
 
-use common::{document, finish, left_of, median, root, row, samples, skip, tare, values};
+use std::process::Stdio;
+
+use common::{Guard, document, finish, left_of, median, root, row, samples, skip, tare, values, wait_until};
 use tare_reports::document::{Accel, Class, Document, Status};
 
 #[test]
@@ -126,9 +128,33 @@ fn peers_that_break_are_failed_samples_and_leave_nothing() {
     }
     assert_eq!(left_of(&document.run.id), Vec::<std::path::PathBuf>::new());
     assert_eq!(document.run.census.as_ref().unwrap().after.processes, 0);
+    assert_eq!(machines_of(&document.run.id), 0);
+}
+
+/// How many of this run's machines systemd-nspawn keeps a directory for.
+fn machines_of(run: &str) -> usize {
     let machines = std::fs::read_dir("/run/systemd/nspawn/propagate").into_iter().flatten().flatten();
-    let ours = |name: &str| name.starts_with(&document.run.id);
-    assert_eq!(machines.filter(|it| ours(&it.file_name().to_string_lossy())).count(), 0);
+    machines.filter(|it| it.file_name().to_string_lossy().starts_with(run)).count()
+}
+
+#[test]
+fn what_a_killed_nspawn_leaves_outside_the_site_is_cleaned_too() {
+    if five_rounds("nspawn", "nspawn").is_none() {
+        return;
+    }
+    let out = tempfile::tempdir().unwrap();
+    let mut command = tare(out.path(), &["--only", "nspawn", "--rounds", "5"]);
+    command.env("TARE_FAULT", "nspawn=hang").stdout(Stdio::null()).stderr(Stdio::null());
+    let mut lab = Guard(command.spawn().unwrap());
+    let run = || std::fs::read_link(out.path().join("latest")).ok()?.to_str().map(str::to_owned);
+    wait_until("a machine", || run().is_some_and(|run| machines_of(&run) > 0));
+    lab.0.kill().unwrap();
+    lab.0.wait().unwrap();
+    let run = run().unwrap();
+    assert!(machines_of(&run) > 0, "nobody tells it to remove its directory");
+    let clean = || std::process::Command::new(env!("CARGO_BIN_EXE_tare")).arg("clean").output().unwrap();
+    wait_until("a clean host", || clean().status.success() && machines_of(&run) == 0);
+    assert_eq!(left_of(&run), Vec::<std::path::PathBuf>::new());
 }
 
 #[test]

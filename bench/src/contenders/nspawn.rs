@@ -116,6 +116,13 @@ fn propagate(site: &Site, start: &Start) -> PathBuf {
     Path::new(PROPAGATE).join(machine(site, start))
 }
 
+/// What a run that was killed has left outside its site: directories of its machines.
+pub(crate) fn elsewhere(run: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(PROPAGATE).into_iter().flatten().flatten();
+    let ours = format!("{run}-");
+    entries.filter(|it| it.file_name().to_string_lossy().starts_with(&ours)).map(|it| it.path()).collect()
+}
+
 impl Contender for Nspawn {
     fn description(&self) -> Description<'_> {
         Description {
