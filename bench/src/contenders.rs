@@ -2,17 +2,24 @@
 //!
 //! To add one: a file with a type that implements [`Contender`], and a line in [`all`]. Nothing else.
 
+pub(crate) mod assisted;
+pub mod bwrap;
 pub mod crun;
 pub mod fake;
 pub mod floor;
+pub(crate) mod ground;
 pub mod hand_loop;
-mod oci;
+pub mod nspawn;
+pub mod oci;
 pub mod process;
 pub mod qemu;
 pub mod runc;
+pub mod runsc;
 pub mod tare;
 pub mod tare_lib;
 pub mod tare_pool;
+mod tool;
+pub mod youki;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -230,6 +237,10 @@ pub fn all() -> Result<Vec<Box<dyn Contender>>> {
         Box::new(runc::Runc::default()),
         Box::new(crun::Crun::default()),
         Box::new(crun::CrunWrapper::default()),
+        Box::new(youki::Youki::default()),
+        Box::new(runsc::Runsc::default()),
+        Box::new(bwrap::Bwrap::default()),
+        Box::new(nspawn::Nspawn::default()),
         Box::new(qemu::Qemu::default()),
     ];
     all.extend(fake::from_environment()?);
@@ -256,14 +267,6 @@ fn runtime_spec(site: &Site, start: &Start) -> Result<tare_runtime::Spec> {
         missing_limits: tare_runtime::MissingLimits::Record,
         ..tare_runtime::Spec::new(start.id.parse()?, site.rootfs(), args)
     })
-}
-
-/// Finds a program: where the environment variable points, else on PATH.
-fn find(variable: &str, name: &str) -> Option<PathBuf> {
-    if let Some(path) = std::env::var_os(variable) {
-        return Some(path.into());
-    }
-    on_path(name)
 }
 
 fn on_path(name: &str) -> Option<PathBuf> {

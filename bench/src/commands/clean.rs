@@ -1,7 +1,7 @@
 //! `tare clean`: removes what a killed run left, and only that.
 //!
-//! Everything a run makes is below its site's directory or below its cgroup parent, both of which carry the
-//! run's name, and the site's `owner.json` says which lab it belonged to. A site whose lab still runs is left
+//! Everything a run makes is below its site's directory or below its cgroup parent (but for the directories that
+//! systemd-nspawn makes for its machines, when it is killed), all of which carry the run's name, and the site's `owner.json` says which lab it belonged to. A site whose lab still runs is left
 //! alone; so is everything without an `owner.json`.
 
 use std::fmt::Write;
@@ -14,6 +14,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::print_bytes;
+use crate::contenders::nspawn;
 use crate::host::{cgroups, process};
 use crate::site::{self, Owner};
 
@@ -91,6 +92,9 @@ impl Leftovers {
             umount2(mount, MntFlags::MNT_DETACH).with_context(|| format!("unmount {}", mount.display()))?;
         }
         cgroups::remove_tree(&owner.cgroup_parent)?;
+        for path in nspawn::elsewhere(&owner.run) {
+            fs::remove_dir_all(&path).with_context(|| format!("remove {}", path.display()))?;
+        }
         cgroups::remove_empty("/tare");
         fs::remove_dir_all(dir).with_context(|| format!("remove {}", dir.display()))
     }

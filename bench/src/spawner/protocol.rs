@@ -61,6 +61,8 @@ pub enum Made {
     },
     /// By the hand-issued floor.
     Floor(FloorSpec),
+    /// Cgroups only: those made for a [`Launch::Assisted`].
+    Cgroups(Vec<FloorCgroup>),
 }
 
 /// What to start, and what the lab does inside the clock because the tool does not do it.
@@ -100,6 +102,8 @@ pub enum Launch {
     },
     /// Issue the floor's kernel calls.
     Floor(FloorSpec),
+    /// Run a tool that makes a box but not the whole of it.
+    Assisted(Assisted),
     /// Time the hand-written loop: pipes, posix_spawn, a blocking read, no lab.
     HandLoop {
         /// Program and arguments.
@@ -142,6 +146,26 @@ pub struct Overlay {
     pub lower: PathBuf,
     /// Directory made for this instance: `upper`, `work` and `merged` are made in it.
     pub dir: PathBuf,
+}
+
+/// A tool, and what the lab does for it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Assisted {
+    /// Program and arguments.
+    pub argv: Vec<String>,
+    /// Its environment, `NAME=value`.
+    pub env: Vec<String>,
+    /// The overlay that is mounted for it.
+    pub overlay: Overlay,
+    /// The cgroups that are made for it, and that it is started in.
+    pub cgroups: Vec<FloorCgroup>,
+    /// A file that it finds open for reading as descriptor [`Assisted::FILE`].
+    pub file: Option<PathBuf>,
+}
+
+impl Assisted {
+    /// The number of the descriptor that the file is passed as.
+    pub const FILE: RawFd = 3;
 }
 
 /// What the hand-issued floor needs to know.

@@ -17,7 +17,8 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{Pid, getpid, setsid};
 
 use super::protocol::{Event, Exit, Launch, Made, Overlay, Request, receive, send};
-use crate::contenders::floor;
+use crate::contenders::ground::remove_cgroups;
+use crate::contenders::{assisted, floor};
 use crate::{clock, sys};
 
 /// Runs the spawner on the socket at descriptor 0 until the lab is gone; returns the exit status.
@@ -171,6 +172,11 @@ fn start(tag: u64, launch: Launch, fds: Vec<OwnedFd>) -> Result<Event, String> {
                     let pid = floor::start(&spec, [input.as_fd(), output.as_fd(), error.as_fd()])?;
                     Ok(started(pid, Vec::new()))
                 }
+                Launch::Assisted(tool) => {
+                    mount_overlay(&tool.overlay)?;
+                    let pid = assisted::start(&tool, [input.as_fd(), output.as_fd(), error.as_fd()])?;
+                    Ok(started(pid, Vec::new()))
+                }
                 Launch::Command { argv, env, overlay, dies_with_parent } => {
                     if let Some(overlay) = overlay {
                         mount_overlay(&overlay)?;
@@ -213,6 +219,7 @@ fn delete(made: Made) -> Result<(), String> {
             runtime(root).delete(&id, unused).map_err(|e| e.to_string())
         }
         Made::Floor(spec) => floor::delete(&spec),
+        Made::Cgroups(cgroups) => remove_cgroups(&cgroups),
     }
 }
 
