@@ -90,5 +90,10 @@ pub trait Pass {
 /// # Errors
 /// When `TARE_FAULT` has a form that nobody understands.
 pub fn all() -> Result<Vec<Box<dyn Measure>>> {
-    Ok(vec![Box::new(startup::Startup::new()?), Box::new(memory::Memory), Box::new(ladder::Ladder), Box::new(spans::Spans::default())])
+    Ok(vec![
+        Box::new(startup::Startup::new()?),
+        Box::new(memory::Memory),
+        Box::new(ladder::Ladder),
+        Box::new(spans::Spans::default()),
+    ])
 }

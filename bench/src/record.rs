@@ -136,7 +136,12 @@ impl Visit<'_> {
     }
 
     /// The same for a value with named parts, ns.
-    pub fn parted(&mut self, quantity: &str, unit: Unit, outcome: Result<(u64, BTreeMap<String, u64>), Failed>) {
+    pub fn parted(
+        &mut self,
+        quantity: &str,
+        unit: Unit,
+        outcome: Result<(u64, BTreeMap<String, u64>), Failed>,
+    ) {
         let sample = match outcome {
             Ok((value, spans)) => Sample { spans, ..Sample::value(self.round, self.position, value) },
             Err(f) => Sample::failure(self.round, self.position, f.failure, f.detail),

@@ -19,6 +19,7 @@ pub mod lang;
 pub mod page;
 pub mod reliability;
 mod schema;
+pub mod spans;
 pub mod stats;
 mod store;
 pub mod summary;

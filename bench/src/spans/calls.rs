@@ -86,12 +86,23 @@ mod tests {
     #[test]
     fn numbers_are_those_of_the_kernels_headers() {
         let mechanisms = [
-            (libc::SYS_clone, "clone"), (libc::SYS_clone3, "clone"), (libc::SYS_unshare, "clone"),
-            (libc::SYS_setns, "clone"), (libc::SYS_mount, "mounts"), (libc::SYS_umount2, "mounts"),
-            (libc::SYS_move_mount, "mounts"), (libc::SYS_mount_setattr, "mounts"), (libc::SYS_mknodat, "mounts"),
-            (libc::SYS_symlinkat, "mounts"), (libc::SYS_pivot_root, "pivot"), (libc::SYS_chroot, "pivot"),
-            (libc::SYS_capset, "capabilities"), (libc::SYS_setgroups, "capabilities"),
-            (libc::SYS_setresuid, "capabilities"), (libc::SYS_seccomp, "seccomp"), (libc::SYS_bpf, "cgroup"),
+            (libc::SYS_clone, "clone"),
+            (libc::SYS_clone3, "clone"),
+            (libc::SYS_unshare, "clone"),
+            (libc::SYS_setns, "clone"),
+            (libc::SYS_mount, "mounts"),
+            (libc::SYS_umount2, "mounts"),
+            (libc::SYS_move_mount, "mounts"),
+            (libc::SYS_mount_setattr, "mounts"),
+            (libc::SYS_mknodat, "mounts"),
+            (libc::SYS_symlinkat, "mounts"),
+            (libc::SYS_pivot_root, "pivot"),
+            (libc::SYS_chroot, "pivot"),
+            (libc::SYS_capset, "capabilities"),
+            (libc::SYS_setgroups, "capabilities"),
+            (libc::SYS_setresuid, "capabilities"),
+            (libc::SYS_seccomp, "seccomp"),
+            (libc::SYS_bpf, "cgroup"),
         ];
         for (number, span) in mechanisms {
             assert_eq!(span_of(number as u32, &[0; 6]), Some(span), "{number}");
@@ -105,11 +116,24 @@ mod tests {
         for number in [libc::SYS_openat, libc::SYS_mmap, libc::SYS_execve] {
             assert_eq!(span_of(number as u32, &[0; 6]), None, "{number}");
         }
-        let waiting = [libc::SYS_read, libc::SYS_wait4, libc::SYS_futex, libc::SYS_ppoll, libc::SYS_epoll_pwait,
-            libc::SYS_nanosleep, libc::SYS_recvmsg, libc::SYS_waitid, libc::SYS_flock];
+        let waiting = [
+            libc::SYS_read,
+            libc::SYS_wait4,
+            libc::SYS_futex,
+            libc::SYS_ppoll,
+            libc::SYS_epoll_pwait,
+            libc::SYS_nanosleep,
+            libc::SYS_recvmsg,
+            libc::SYS_waitid,
+            libc::SYS_flock,
+        ];
         for number in waiting {
             assert!(waits(number as u32), "{number}");
         }
-        assert!(!waits(libc::SYS_mount as u32) && executes(libc::SYS_execve as u32) && executes(libc::SYS_execveat as u32));
+        assert!(
+            !waits(libc::SYS_mount as u32)
+                && executes(libc::SYS_execve as u32)
+                && executes(libc::SYS_execveat as u32)
+        );
     }
 }

@@ -57,8 +57,13 @@ mod tests {
 
     #[test]
     fn a_steps_time_goes_to_its_span_and_what_follows_the_last_one_to_none() {
-        let marks =
-            [mark("begin", 150), mark("options", 160), mark("cgroup", 200), mark("devices", 230), mark("seccomp", 240)];
+        let marks = [
+            mark("begin", 150),
+            mark("options", 160),
+            mark("cgroup", 200),
+            mark("devices", 230),
+            mark("seccomp", 240),
+        ];
         let found = spans(100, 300, &marks, None);
         let expected = [("spawn", 50), ("runtime", 10), ("cgroup", 70), ("seccomp", 10)];
         assert_eq!(found, expected.map(|(name, ns)| (name.to_owned(), ns)).into());
@@ -80,8 +85,22 @@ mod tests {
         let steps = tare_runtime::container::RECIPE.iter().map(|step| step.name);
         let named: Vec<&str> = steps.clone().filter(|step| span_of(step) != "runtime").collect();
         // A new mechanism must be put somewhere: these alone are the runtime's own work.
-        let own = ["state", "prepare", "oom-score", "session", "sysctl", "terminal", "hostname", "loopback",
-            "command", "wait-for-start", "rlimits", "working-directory", "stdio", "descriptors"];
+        let own = [
+            "state",
+            "prepare",
+            "oom-score",
+            "session",
+            "sysctl",
+            "terminal",
+            "hostname",
+            "loopback",
+            "command",
+            "wait-for-start",
+            "rlimits",
+            "working-directory",
+            "stdio",
+            "descriptors",
+        ];
         assert_eq!(named.len() + own.len(), steps.count(), "put the new step into a span, or here");
         assert!(own.iter().all(|step| span_of(step) == "runtime"));
     }

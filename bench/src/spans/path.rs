@@ -115,7 +115,9 @@ impl Story {
         let mut calls = BTreeMap::new();
         let mut open: BTreeMap<u32, usize> = BTreeMap::new();
         let mut payload: Option<Payload> = None;
-        for (index, Event { at_ns, task, what }) in events.iter().enumerate().take_while(|it| it.1.at_ns <= ready) {
+        for (index, Event { at_ns, task, what }) in
+            events.iter().enumerate().take_while(|it| it.1.at_ns <= ready)
+        {
             match what {
                 What::Enter(number, arguments) => {
                     open.insert(*task, index);
@@ -250,7 +252,8 @@ impl Scene<'_> {
             }
             What::Exit(result) => {
                 let before = self.tasks.insert(*task, Task::default());
-                if *result == 0 && Some(*task) == self.story.client && before.is_some_and(|it| executes(&it)) {
+                if *result == 0 && Some(*task) == self.story.client && before.is_some_and(|it| executes(&it))
+                {
                     self.client_runs = true;
                 }
             }

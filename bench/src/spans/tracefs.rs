@@ -54,7 +54,8 @@ impl Tracer {
         fs::create_dir(&dir).map_err(|e| format!("make an instance of ftrace: {e}"))?;
         let tracer = Self { _mount: mount, dir };
         let set = |file: &str, value: &str| {
-            fs::write(tracer.dir.join(file), value).map_err(|e| format!("write {value} to tracefs' {file}: {e}"))
+            fs::write(tracer.dir.join(file), value)
+                .map_err(|e| format!("write {value} to tracefs' {file}: {e}"))
         };
         set("tracing_on", "0")?;
         set("trace_clock", "mono")?;

@@ -141,8 +141,7 @@ fn children() -> Vec<u32> {
 }
 
 fn start(tag: u64, launch: Launch, fds: Vec<OwnedFd>) -> Result<Event, String> {
-    let started =
-        |pid, not_applied| Event::Started { tag, pid, cpu_ns: 0, not_applied, marks: Vec::new() };
+    let started = |pid, not_applied| Event::Started { tag, pid, cpu_ns: 0, not_applied, marks: Vec::new() };
     match launch {
         Launch::HandLoop { argv, expect } => hand_loop(tag, &argv, &expect),
         Launch::Scripted(_) => Err("a scripted box is not for the spawner".into()),

@@ -10,8 +10,8 @@ use crate::contenders::{Contender, Description, Found, Missing, Surroundings, Un
 use crate::lab::Instance;
 use crate::site::{Site, Start};
 use crate::spans::machine::Listener;
-use crate::spans::tracefs::Tracer;
 use crate::spans::path::{self, Root};
+use crate::spans::tracefs::Tracer;
 use crate::spans::{Spans, files, marks, parse};
 use crate::spawner::protocol::Launch;
 
