@@ -10,11 +10,12 @@ use crate::stats;
 pub const MEASURE: &str = "spans";
 
 /// The names of spans, in the order in which a start begins them; a mechanism may be worked at more than once.
-pub const ORDER: [&str; 18] = [
+pub const ORDER: [&str; 19] = [
     "spawn",
     "vmm",
     "firmware",
     "kernel",
+    "boot",
     "modules",
     "init",
     "runtime",
