@@ -10,9 +10,10 @@ use crate::stats;
 pub const MEASURE: &str = "spans";
 
 /// The names of spans, in the order in which a start begins them; a mechanism may be worked at more than once.
-pub const ORDER: [&str; 19] = [
+pub const ORDER: [&str; 20] = [
     "spawn",
     "vmm",
+    "machine",
     "firmware",
     "kernel",
     "boot",

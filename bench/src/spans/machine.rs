@@ -120,15 +120,18 @@ fn mark(debug: &Heard, byte: u8) -> Option<u64> {
 /// neighbours belongs to none.
 fn spans(moments: &Moments, monitor: &Heard, debug: &Heard) -> Spans {
     let greeted = monitor.first().map(|it| it.0);
-    let firmware = debug.iter().rfind(|it| it.1.iter().any(u8::is_ascii)).map(|it| it.0);
+    let mut firmware = debug.iter().filter(|it| it.1.iter().any(u8::is_ascii)).map(|it| it.0);
+    let first = firmware.next();
+    let last = firmware.last().or(first);
     let (init, modules) = (mark(debug, INIT), mark(debug, MODULES));
     let channel = mark(debug, CHANNEL);
     let parts = [
         ("vmm", Some(moments.began), greeted),
-        ("firmware", greeted, firmware),
-        ("kernel", firmware, init),
+        ("machine", greeted, first),
+        ("firmware", first, last),
+        ("kernel", last, init),
         // A machine whose firmware is silent: the two are not told apart, and both are there.
-        ("boot", greeted.filter(|_| firmware.is_none()), init),
+        ("boot", greeted.filter(|_| first.is_none()), init),
         ("modules", init, modules),
         ("init", modules.or(init), channel),
         ("payload", channel, Some(moments.line_began)),
@@ -165,7 +168,8 @@ mod tests {
         let found = spans(&moments(), &monitor, &debug);
         let expected = [
             ("vmm", 1_000),
-            ("firmware", 2_000),
+            ("machine", 500),
+            ("firmware", 1_500),
             ("kernel", 4_000),
             ("init", 700),
             ("payload", 300),
@@ -182,7 +186,7 @@ mod tests {
         let monitor = vec![(2_000, b"{".to_vec())];
         let no_init =
             spans(&moments(), &monitor, &vec![(4_000, b"SeaBIOS".to_vec()), (8_700, vec![CHANNEL])]);
-        assert_eq!(no_init.keys().collect::<Vec<_>>(), ["firmware", "notice", "payload", "vmm"]);
+        assert_eq!(no_init.keys().collect::<Vec<_>>(), ["firmware", "machine", "notice", "payload", "vmm"]);
         let no_firmware =
             spans(&moments(), &monitor, &vec![(8_000, vec![INIT, MODULES]), (8_700, vec![CHANNEL])]);
         assert_eq!((no_firmware["boot"], no_firmware["modules"]), (6_000, 0));

@@ -198,10 +198,10 @@ const SPANS: Words = Words {
         ),
         (
             "A virtual machine speaks for itself, and the host notes when its bytes arrive: `vmm` until QEMU's monitor (QMP) \
-             greets, `firmware` until the last byte of the firmware's debug port (0x402), `kernel` until the payload runs as \
+             greets, `machine` until the first byte of the firmware's debug port (0x402), `firmware` until its last one, `kernel` until the payload runs as \
              /init and writes to that port, `init` while it opens its terminal, `payload` until READY begins to arrive, \
              `notice` until it is there. Monitor and debug port are devices more, in these rounds only.",
-            "虚拟机自己发声，宿主机记录其字节到达的时刻：`vmm` 到 QEMU 的监视器（QMP）问候为止，`firmware` 到固件调试端口（0x402）的最后一个字节为止，\
+            "虚拟机自己发声，宿主机记录其字节到达的时刻：`vmm` 到 QEMU 的监视器（QMP）问候为止，`machine` 到固件调试端口（0x402）的第一个字节为止，`firmware` 到其最后一个字节为止，\
              `kernel` 到负载作为 /init 运行并写该端口为止，`init` 为其打开终端的时间，`payload` 到 READY 开始到达为止，`notice` 到其完整到达为止。\
              监视器与调试端口是额外的设备，只存在于这些轮中。",
         ),
