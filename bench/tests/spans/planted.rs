@@ -41,13 +41,14 @@ fn found(name: &str) -> Option<String> {
     Some(String::from_utf8(output.stdout).ok()?.trim().to_owned()).filter(|path| !path.is_empty())
 }
 
-/// The spread of values: half of them lie within.
-fn spread(mut values: Vec<i64>) -> i64 {
+/// What a span takes when nothing comes between: of its values, in order, the one at a quarter. A busy host makes
+/// single starts longer, never shorter.
+fn low(values: &mut [i64]) -> i64 {
     values.sort_unstable();
-    values[values.len() * 3 / 4] - values[values.len() / 4]
+    values[(values.len() - 1) / 4]
 }
 
-/// Asserts that the second of each two starts has the delay in this span and in no other, as far as a span's own
+/// Asserts that the starts with an odd number have the delay in this span and in no other, as far as a span's own
 /// ups and downs let it be told.
 fn appears_only_in(document: &Document, name: &str, span: &str) {
     let samples = samples(document, name, "ready");
@@ -59,18 +60,23 @@ fn appears_only_in(document: &Document, name: &str, span: &str) {
     let names: std::collections::BTreeSet<&str> = names.collect();
     assert!(names.contains(span), "{names:?}");
     for other in names {
-        let mut more: Vec<i64> =
-            samples.chunks_exact(2).map(|two| part(&two[1], other) - part(&two[0], other)).collect();
-        let noise = spread(more.clone());
-        more.sort_unstable();
-        let middle = more[more.len() / 2];
-        eprintln!("{name}: {other}: {middle} ns more, spread {noise} ns");
+        // A start that failed on a busy host says nothing of its spans.
+        let of = |odd: u32| samples.iter().filter(move |it| it.round % 2 == odd && it.value.is_some());
+        let [mut without, mut with]: [Vec<i64>; 2] =
+            [0, 1].map(|odd| of(odd).map(|it| part(it, other)).collect());
+        assert!(without.len() >= 2 && with.len() >= 2, "{samples:?}");
+        let more = low(&mut with) - low(&mut without);
+        let noise = without[without.len() / 2] - without[0];
+        eprintln!("{name}: {other}: {more} ns more, noise {noise} ns");
         if other == span {
             let expected = PLANTED as i64 * 3 / 4..PLANTED as i64 * 2 + noise;
-            assert!(expected.contains(&middle), "{name}: {span} grew by {middle} ns: {more:?}");
+            assert!(expected.contains(&more), "{name}: {span} grew by {more} ns: {without:?} {with:?}");
         } else {
-            let limit = (PLANTED as i64 / 2).max(noise);
-            assert!(middle.abs() < limit, "{name}: {other} moved by {middle} ns of {limit}: {more:?}");
+            let limit = (PLANTED as i64 / 2).max(2 * noise);
+            assert!(
+                more.abs() < limit,
+                "{name}: {other} moved by {more} ns of {limit}: {without:?} {with:?}"
+            );
         }
     }
 }
@@ -109,7 +115,7 @@ fn seen_whole(document: &Document) {
     let samples = samples(document, "qemu", "ready");
     let names: Vec<&str> = names(samples).into_iter().collect();
     assert_eq!(names, ["firmware", "init", "kernel", "machine", "notice", "payload", "vmm"]);
-    assert!(samples.iter().all(|it| it.spans["kernel"] > it.spans["init"]), "{samples:?}");
+    assert!(samples.iter().all(|it| it.spans.get("kernel") >= it.spans.get("init")), "{samples:?}");
 }
 
 #[test]
