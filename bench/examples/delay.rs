@@ -28,8 +28,9 @@ fn main() {
         | Options::PTRACE_O_TRACEEXEC;
     ptrace::seize(first, options).expect("traced");
     kill(first, Signal::SIGCONT).expect("continued");
-    let mut held = false;
-    loop {
+    let (mut held, mut became_payload, mut code) = (false, false, None);
+    // A client may end before the box has become the payload, and we are needed until then.
+    while !(became_payload && code.is_some()) {
         match waitpid(None, Some(WaitPidFlag::__WALL)) {
             Ok(WaitStatus::PtraceEvent(pid, _, event)) => {
                 let exec = event == ptrace::Event::PTRACE_EVENT_EXEC as i32;
@@ -41,16 +42,19 @@ fn main() {
                     held = true;
                     std::thread::sleep(hold);
                 }
+                became_payload |= payload;
                 // The box outlives us.
                 let _ = if payload { ptrace::detach(pid, None) } else { ptrace::cont(pid, None) };
             }
             Ok(WaitStatus::Stopped(pid, signal)) => {
                 let _ = ptrace::cont(pid, Some(signal));
             }
-            Ok(WaitStatus::Exited(pid, code)) if pid == first => exit(code),
-            Ok(WaitStatus::Signaled(pid, ..)) if pid == first => exit(1),
+            Ok(WaitStatus::Exited(pid, status)) if pid == first => code = Some(status),
+            Ok(WaitStatus::Signaled(pid, ..)) if pid == first => code = Some(1),
             Ok(_) => {}
-            Err(errno) => panic!("wait: {errno}"),
+            // Nobody is left.
+            Err(_) => break,
         }
     }
+    exit(code.unwrap_or(1));
 }
