@@ -1,6 +1,6 @@
 //! The payload: the tiny static program that every contender runs, and a virtual machine's `/init`.
 //!
-//! `payload NONCE [machine=TTY]`. Its very first act is to write `READY <nonce>`; then it obeys one-line
+//! `payload NONCE [machine=TTY] [probe]`. Its very first act is to write `READY <nonce>`; then it obeys one-line
 //! commands on descriptor 0 and answers on descriptor 1, each answer ending with a line `OK <command> ...`
 //! or `ERR <command> <reason>` (`PONG <nonce>` for `ping`). End of input is `exit`. No C library, no
 //! allocator: what it costs is what the box costs. `bench/build.rs` compiles it.
@@ -33,15 +33,24 @@ pub(crate) struct Start {
 
 fn main(arguments: sys::Arguments) -> ! {
     let mut output = Output::new();
-    let (nonce, terminal) = match understand(arguments) {
+    let Understood { nonce, terminal, probe, pause } = match understand(arguments) {
         Ok(understood) => understood,
         Err(reason) => {
             let _ = sys::write(2, reason.as_bytes());
             leave(2);
         }
     };
+    if probe {
+        machine::mark(machine::INIT);
+    }
     if let Some(terminal) = terminal {
         machine::open_channel(terminal);
+    }
+    if pause > 0 {
+        sys::sleep(pause);
+    }
+    if probe {
+        machine::mark(machine::CHANNEL);
     }
     output.raw(b"READY ").raw(nonce).end().flush();
     let ready = [sys::clock(sys::CLOCK_MONOTONIC), sys::clock(sys::CLOCK_BOOTTIME)];
@@ -61,24 +70,36 @@ fn main(arguments: sys::Arguments) -> ! {
     }
 }
 
-type Understood = (&'static [u8], Option<&'static [u8]>);
+/// What the arguments say.
+struct Understood {
+    nonce: &'static [u8],
+    terminal: Option<&'static [u8]>,
+    /// Whether to mark the way to READY on the machine's debug port.
+    probe: bool,
+    /// A delay planted in that way, ms: for the tests of whoever reads the marks.
+    pause: u64,
+}
 
-/// The nonce and the machine's terminal, or what is wrong with the arguments.
+/// Or what is wrong with them.
 fn understand(arguments: sys::Arguments) -> Result<Understood, &'static str> {
     let nonce = arguments.get(1).ok_or("payload: no nonce: usage: payload NONCE [machine=TTY]\n")?;
     if nonce.is_empty() || nonce.len() > LONGEST_NONCE || !nonce.iter().all(u8::is_ascii_graphic) {
         return Err("payload: the nonce is not 1 to 64 visible ASCII characters\n");
     }
-    let mut terminal = None;
+    let mut understood = Understood { nonce, terminal: None, probe: false, pause: 0 };
     for index in 2..arguments.count() {
         let argument = arguments.get(index).unwrap_or(&[]);
         match argument.strip_prefix(b"machine=") {
-            Some(name) if machine::is_terminal_name(name) => terminal = Some(name),
+            Some(name) if machine::is_terminal_name(name) => understood.terminal = Some(name),
             Some(_) => return Err("payload: machine= takes a terminal's name such as ttyS0\n"),
-            None => return Err("payload: unknown argument: usage: payload NONCE [machine=TTY]\n"),
+            None if argument == b"probe" => understood.probe = true,
+            None => match argument.strip_prefix(b"pause=").and_then(commands::number) {
+                Some(pause @ ..=10_000) => understood.pause = pause,
+                _ => return Err("payload: unknown argument: usage: payload NONCE [machine=TTY] [probe]\n"),
+            },
         }
     }
-    Ok((nonce, terminal))
+    Ok(understood)
 }
 
 /// Leaves the box: the process ends; a machine restarts, which ends its virtual machine monitor when that

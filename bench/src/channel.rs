@@ -19,6 +19,8 @@ pub struct Channel {
     to_box: Option<OwnedFd>,
     from_box: OwnedFd,
     buffer: Vec<u8>,
+    /// When a line was begun that is not whole yet, ns.
+    began_ns: Option<u64>,
 }
 
 /// A line from the box, without its end, and when the lab had read it.
@@ -26,7 +28,9 @@ pub struct Channel {
 pub struct Line {
     /// The text; bytes that are not UTF-8 are replaced.
     pub text: String,
-    /// When it was read, on the host's monotonic clock, ns.
+    /// When its first byte had been read, on the host's monotonic clock, ns. A serial line brings it in pieces.
+    pub began_ns: u64,
+    /// When it had been read, ns.
     pub at_ns: u64,
 }
 
@@ -49,7 +53,7 @@ impl Channel {
     pub fn pipes() -> io::Result<(Self, [OwnedFd; 2])> {
         let (input, to_box) = pipe2(OFlag::O_CLOEXEC)?;
         let (from_box, output) = pipe2(OFlag::O_CLOEXEC)?;
-        Ok((Self { to_box: Some(to_box), from_box, buffer: Vec::new() }, [input, output]))
+        Ok((Self { to_box: Some(to_box), from_box, buffer: Vec::new(), began_ns: None }, [input, output]))
     }
 
     /// Sends one line.
@@ -87,7 +91,8 @@ impl Channel {
         let line = std::mem::replace(&mut self.buffer, rest);
         // A serial line ends in CR LF until the guest's terminal is raw.
         let text = String::from_utf8_lossy(&line[..end]).trim_end_matches('\r').to_owned();
-        Some(Line { text, at_ns: clock::now_ns() })
+        let at_ns = clock::now_ns();
+        Some(Line { text, began_ns: self.began_ns.take().unwrap_or(at_ns), at_ns })
     }
 
     /// Reads once; blocks unless poll(2) said that there is something.
@@ -110,7 +115,10 @@ impl Channel {
             None if self.buffer.len() > LONGEST => {
                 Err(io::Error::new(io::ErrorKind::InvalidData, "a line above 64 KiB"))
             }
-            None => Ok(Read::Partial),
+            None => {
+                self.began_ns.get_or_insert_with(clock::now_ns);
+                Ok(Read::Partial)
+            }
         }
     }
 }

@@ -28,7 +28,7 @@ use anyhow::Result;
 use tare_reports::document::{Accel, Class, Failure, Mode};
 
 use crate::site::{Site, Start};
-use crate::spawner::protocol::{Launch, Made};
+use crate::spawner::protocol::{Launch, Made, Mark};
 use crate::vm::kvm::Kvm;
 
 /// The effective memory of every box, bytes: a container's limit, a VM's RAM.
@@ -183,6 +183,20 @@ pub trait Contender: std::fmt::Debug {
     /// As `launch`; and always for a contender that does not [climb](Self::climbs).
     fn launch_until(&mut self, _site: &Site, _start: &Start, rung: &str) -> Result<Launch> {
         anyhow::bail!("{} cannot leave out the mechanisms beyond {rung}", self.name())
+    }
+
+    /// As [`launch`](Self::launch), for a start that is watched (the measure `spans`): with all that this
+    /// contender can tell of it by itself. The files that it is told in are below the site's boxes.
+    ///
+    /// # Errors
+    /// As `launch`.
+    fn launch_watched(&mut self, site: &Site, start: &Start) -> Result<Launch> {
+        self.launch(site, start)
+    }
+
+    /// What its runtime noted of a watched start, in a file.
+    fn marks(&self, _site: &Site, _start: &Start) -> Vec<Mark> {
+        Vec::new()
     }
 
     /// The command line to print for one instance.

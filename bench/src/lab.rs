@@ -25,7 +25,7 @@ use crate::contenders::Contender;
 use crate::interrupt::Interrupt;
 use crate::site::{Site, Start};
 use crate::spawner::client::Spawner;
-use crate::spawner::protocol::{Event, Exit, Launch, Request, Script};
+use crate::spawner::protocol::{Event, Exit, Launch, Mark, Request, Script};
 
 use patience::Patience;
 pub use stop::Stopped;
@@ -60,10 +60,27 @@ pub struct Instance {
     pub prepared_ns: Option<u64>,
     /// What of the common box was not applied, in words.
     pub not_applied: Vec<String>,
+    /// What a watched start needs: when it began, and what was said of it.
+    pub moments: Moments,
     channel: Option<Channel>,
     /// The process whose end is the end of the box.
     main: Option<u32>,
     scripted: Option<Scripted>,
+}
+
+/// Moments of one start on the host's clock.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Moments {
+    /// Just before the first call for this instance, ns.
+    pub began: u64,
+    /// The first byte of the line with READY was read, ns.
+    pub line_began: u64,
+    /// The whole line was read, ns.
+    pub ready: u64,
+    /// What our runtime noted, called as a library.
+    pub marks: Vec<Mark>,
+    /// The spans that a script gives.
+    pub scripted: std::collections::BTreeMap<String, u64>,
 }
 
 /// The figures of a box that answers from a script, and of one that the spawner timed by itself.
@@ -193,13 +210,15 @@ impl Lab {
             ready_ns: 0,
             prepared_ns,
             not_applied: Vec::new(),
+            moments: Moments { began: t0, ..Moments::default() },
             channel: None,
             main: None,
             scripted: None,
         };
         match launch {
-            Launch::Scripted(Script::Took { ready, teardown, cpu, memory }) => {
+            Launch::Scripted(Script::Took { ready, teardown, cpu, memory, spans }) => {
                 instance.ready_ns = ready;
+                instance.moments.scripted = spans;
                 instance.scripted = Some(Scripted { teardown_ns: teardown, cpu_ns: cpu, memory });
                 return Ok(instance);
             }
@@ -223,15 +242,18 @@ impl Lab {
                 drop((input, output));
                 let line = self.ready(&mut channel, contender, start, tag, deadline)?;
                 instance.ready_ns = line.at_ns - t0;
+                instance.moments.line_began = line.began_ns;
+                instance.moments.ready = line.at_ns;
                 instance.channel = Some(channel);
             }
         }
         // From here on outside the clock.
-        let Event::Started { pid, cpu_ns, not_applied, .. } = self.answer(tag, deadline)? else {
+        let Event::Started { pid, cpu_ns, not_applied, marks, .. } = self.answer(tag, deadline)? else {
             return Err(Failed::new(Failure::Start, "the spawner gave another answer than a process"));
         };
         self.spawner_cpu_ns += cpu_ns;
         instance.not_applied = not_applied;
+        instance.moments.marks = marks;
         instance.main = Some(self.main_process(contender, site, start, pid, deadline)?);
         Ok(instance)
     }

@@ -6,6 +6,7 @@
 mod climb;
 pub mod ladder;
 pub mod memory;
+pub mod spans;
 pub mod startup;
 
 use anyhow::Result;
@@ -89,5 +90,10 @@ pub trait Pass {
 /// # Errors
 /// When `TARE_FAULT` has a form that nobody understands.
 pub fn all() -> Result<Vec<Box<dyn Measure>>> {
-    Ok(vec![Box::new(startup::Startup::new()?), Box::new(memory::Memory), Box::new(ladder::Ladder)])
+    Ok(vec![
+        Box::new(startup::Startup::new()?),
+        Box::new(memory::Memory),
+        Box::new(ladder::Ladder),
+        Box::new(spans::Spans::default()),
+    ])
 }

@@ -20,6 +20,7 @@ pub mod page;
 pub mod power;
 pub mod reliability;
 mod schema;
+pub mod spans;
 pub mod stats;
 mod store;
 pub mod summary;

@@ -17,6 +17,7 @@ use super::print_bytes;
 use crate::contenders::nspawn;
 use crate::host::{cgroups, process};
 use crate::site::{self, Owner};
+use crate::spans::tracefs;
 
 /// Removes leftovers and says what was removed.
 ///
@@ -40,6 +41,12 @@ pub fn clean(dry_run: bool) -> Result<i32> {
             dir.display()
         )?;
     }
+    // Instances of ftrace stand in no directory of ours, but their names hold the run's.
+    let alive = |run: &str| owner_of(&site::base().join(run)).is_some_and(|owner| owner.alive());
+    for name in tracefs::clean(alive, dry_run) {
+        let verb = if dry_run { "would remove" } else { "removed" };
+        writeln!(out, "{verb} the instance {name} of ftrace")?;
+    }
     if out.is_empty() {
         out.push_str("nothing to remove\n");
     }
@@ -55,16 +62,17 @@ fn dead_sites(base: &Path) -> Result<Vec<(PathBuf, Owner)>> {
     };
     let mut dead = Vec::new();
     for entry in entries.flatten() {
-        let owner = fs::read(entry.path().join("owner.json"))
-            .ok()
-            .and_then(|bytes| serde_json::from_slice::<Owner>(&bytes).ok());
-        if let Some(owner) = owner
+        if let Some(owner) = owner_of(&entry.path())
             && !owner.alive()
         {
             dead.push((entry.path(), owner));
         }
     }
     Ok(dead)
+}
+
+fn owner_of(dir: &Path) -> Option<Owner> {
+    fs::read(dir.join("owner.json")).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok())
 }
 
 /// What a dead run left.

@@ -8,6 +8,7 @@ use tare_reports::document::{Accel, Class, Failure};
 
 use super::{Contender, Description, Found, Missing, Surroundings, Undo, example};
 use crate::site::{Site, Start};
+use crate::spans::machine;
 use crate::spawner::protocol::Launch;
 use crate::vm::kvm::Kvm;
 use crate::vm::{Unavailable, initramfs, kernel, qemu, tool};
@@ -79,6 +80,12 @@ impl Contender for Qemu {
             // It does not end with its input: the kernel ends it when the spawner dies.
             dies_with_parent: true,
         })
+    }
+
+    fn launch_watched(&mut self, site: &Site, start: &Start) -> Result<Launch> {
+        let mut argv = self.argv(site, start)?;
+        machine::watch(&mut argv, site, start);
+        Ok(Launch::Command { argv, env: Vec::new(), overlay: None, dies_with_parent: true })
     }
 
     fn command(&mut self, site: &Site) -> Vec<String> {

@@ -129,6 +129,9 @@ pub enum Script {
         /// Host memory of one such box, bytes; none where nobody asks for it.
         #[serde(default)]
         memory: Option<u64>,
+        /// Named parts of `ready`, ns.
+        #[serde(default)]
+        spans: std::collections::BTreeMap<String, u64>,
     },
     /// It failed.
     Failed {
@@ -218,6 +221,9 @@ pub enum Event {
         cpu_ns: u64,
         /// What of the box could not be applied, in words.
         not_applied: Vec<String>,
+        /// When the steps of the start ended, where the box was asked for them.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        marks: Vec<Mark>,
     },
     /// A request failed.
     Refused {
@@ -253,6 +259,15 @@ pub enum Event {
         /// Their ids.
         pids: Vec<u32>,
     },
+}
+
+/// The end of one step of a start, as our runtime notes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// Name of the step.
+    pub step: String,
+    /// When it ended, ns of the host's monotonic clock.
+    pub ended: u64,
 }
 
 /// The end of one process.

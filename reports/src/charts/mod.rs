@@ -9,6 +9,7 @@ mod order;
 mod ratio;
 mod scale;
 mod topic;
+mod waterfall;
 
 use crate::document::Document;
 use crate::summary::summarise;
@@ -95,5 +96,5 @@ pub fn standalone(
 }
 
 /// The list, in the order of the page.
-pub static ALL: [&dyn Chart; 4] =
-    [&ladder::Ladder, &distribution::Distribution, &ratio::RatioChart, &order::Order];
+pub static ALL: [&dyn Chart; 5] =
+    [&ladder::Ladder, &distribution::Distribution, &ratio::RatioChart, &order::Order, &waterfall::Waterfall];

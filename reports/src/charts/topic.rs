@@ -80,6 +80,11 @@ impl<'a> Topic<'a> {
         });
     }
 
+    /// Whether its starts were watched: being watched costs time, so they are not compared.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.measure == crate::spans::MEASURE
+    }
+
     /// The samples behind a lane.
     pub fn series(&self, lane: &Summary) -> &'a Series {
         &self.document.series[lane.series]

@@ -42,7 +42,7 @@ pub(super) fn quantity(name: &str, lang: Lang) -> String {
     .to_owned()
 }
 
-const CHAPTERS: [Words; 2] = [STARTUP, LADDER];
+const CHAPTERS: [Words; 3] = [STARTUP, LADDER, SPANS];
 
 const STARTUP: Words = Words {
     measure: "startup",
@@ -158,6 +158,73 @@ const LADDER: Words = Words {
             "Host memory holds whatever else changed on the host meanwhile, and slab that an earlier climb left is used \
              again and not seen.",
             "宿主机内存还包含期间主机上的其他变化；先前攀升留下的 slab 会被复用，因而看不到。",
+        ),
+    ],
+};
+
+const SPANS: Words = Words {
+    measure: "spans",
+    title: ("Where the time goes", "时间去了哪里"),
+    question: (
+        "What does a start spend its time on? Containers and virtual machines, side by side, in named parts.",
+        "一次启动的时间花在哪里？容器与虚拟机并排，按有名称的部分分解。",
+    ),
+    how: &[
+        (
+            "Rounds of their own, in which starts are watched. Being watched costs time, so `ready` is longer here than in \
+             the chapter on start-up, and nothing is compared with it.",
+            "单独的若干轮，其中的启动受到观察。观察本身有代价，因此这里的 `ready` 比启动一章更长，也不与之比较。",
+        ),
+        (
+            "Our runtime notes the clock after each step of its recipe, in the caller and in the new process \
+             (`tare-runtime run --marks FILE`); the library brings the notes back.",
+            "我们的运行时在其配方的每一步之后记下时钟，在调用者与新进程中皆然（`tare-runtime run --marks FILE`）；库调用则将记录带回。",
+        ),
+        (
+            "Everybody on the host's kernel is seen through its tracepoints: the system calls of all processes and threads \
+             below the spawner, when they sleep and when they are woken, what they make and execute. Each instant goes to the \
+             newest process of the chain from the spawner to the payload that has something to do, and to what it does: the \
+             call of a mechanism, else `runtime`, the tool's own code and files. A thread that waits for a CPU, or sleeps \
+             inside the call of a mechanism, is at work; one that waits for another process is not. Until the tool's \
+             program runs all is `spawn`.",
+            "宿主机内核上的所有参与者都通过其跟踪点观察：启动器之下所有进程与线程的系统调用、何时睡眠、何时被唤醒、创建并执行了什么。\
+             每一瞬间归于从启动器到负载的链条中最新的、有事可做的进程，并归于它所做的事：某种机制的调用，否则为 `runtime`，即工具自身的代码与文件。\
+             等待 CPU 或在机制的调用中睡眠的线程算作在工作；等待其他进程的则不算。工具的程序运行之前全部计为 `spawn`。",
+        ),
+        (
+            "From the payload's execve on: `exec` until the call is done, `payload` until it writes READY, `notice` until the \
+             host has read it.",
+            "从负载的 execve 起：`exec` 到调用完成为止，`payload` 到写出 READY 为止，`notice` 到宿主机读到为止。",
+        ),
+        (
+            "A virtual machine speaks for itself, and the host notes when its bytes arrive: `vmm` until QEMU's monitor (QMP) \
+             greets, `machine` until the first byte of the firmware's debug port (0x402), `firmware` until its last one, `kernel` until the payload runs as \
+             /init and writes to that port, `init` while it opens its terminal, `payload` until READY begins to arrive, \
+             `notice` until it is there. Monitor and debug port are devices more, in these rounds only.",
+            "虚拟机自己发声，宿主机记录其字节到达的时刻：`vmm` 到 QEMU 的监视器（QMP）问候为止，`machine` 到固件调试端口（0x402）的第一个字节为止，`firmware` 到其最后一个字节为止，\
+             `kernel` 到负载作为 /init 运行并写该端口为止，`init` 为其打开终端的时间，`payload` 到 READY 开始到达为止，`notice` 到其完整到达为止。\
+             监视器与调试端口是额外的设备，只存在于这些轮中。",
+        ),
+    ],
+    not_shown: &[
+        (
+            "What no probe saw is `unattributed` and never given to the next span; a span that could not be observed is \
+             \"not measured\" and not zero.",
+            "任何探针都没看到的时间为 `unattributed`，绝不并入下一段；无法观察的部分为“未测量”，而不是零。",
+        ),
+        (
+            "The kernel does not tell which file is written: limits written into a cgroup's files, and id maps, are `runtime` \
+             for tools that are not ours; an overlay that a tool mounts by itself is one of its `mounts`.",
+            "内核不透露写的是哪个文件：对于非我们的工具，写入 cgroup 文件的限制与 id 映射计为 `runtime`；工具自己挂载的 overlay 计入其 `mounts`。",
+        ),
+        (
+            "A daemon that works for a start outside of the spawner's processes is not seen.",
+            "在启动器的进程之外为启动工作的守护进程看不到。",
+        ),
+        (
+            "Between the firmware's last byte and the kernel's first instruction the kernel is loaded and unpacked; that is in \
+             `kernel`.",
+            "固件的最后一个字节与内核的第一条指令之间，内核被加载并解压；这包含在 `kernel` 中。",
         ),
     ],
 };
