@@ -6,9 +6,10 @@
 
 mod events;
 mod herd;
+mod resume;
 mod stop;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::os::fd::AsRawFd;
@@ -58,6 +59,8 @@ pub struct Instance {
     pub prepared_ns: Option<u64>,
     /// What of the common box was not applied, in words.
     pub not_applied: Vec<String>,
+    /// Named parts of `ready_ns` that this kind of start always has, ns.
+    pub spans: BTreeMap<String, u64>,
     channel: Option<Channel>,
     /// The process whose end is the end of the box.
     main: Option<u32>,
@@ -188,6 +191,7 @@ impl Lab {
             ready_ns: 0,
             prepared_ns,
             not_applied: Vec::new(),
+            spans: BTreeMap::new(),
             channel: None,
             main: None,
             scripted: None,
@@ -216,7 +220,15 @@ impl Lab {
                 let fds = [input.as_raw_fd(), output.as_raw_fd(), self.errors.as_raw_fd()];
                 self.request(Request::Start { tag, launch }, &fds)?;
                 drop((input, output));
-                let line = self.ready(&mut channel, contender, start, tag, deadline)?;
+                let line = match contender.resumption() {
+                    None => self.ready(&mut channel, contender, start, tag, deadline)?,
+                    Some(resumption) => {
+                        let (line, spans) =
+                            self.resume(&mut channel, resumption, (start, t0), tag, deadline)?;
+                        instance.spans = spans;
+                        line
+                    }
+                };
                 instance.ready_ns = line.at_ns - t0;
                 instance.channel = Some(channel);
             }

@@ -1,5 +1,6 @@
 //! Keeping what was seen: every sample goes to `samples.jsonl` the moment it exists, and into the document.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -131,8 +132,18 @@ pub struct Visit<'a> {
 impl Visit<'_> {
     /// Records what came of a quantity.
     pub fn outcome(&mut self, quantity: &str, unit: Unit, outcome: Result<u64, Failed>) {
+        self.parted(quantity, unit, outcome.map(|value| (value, BTreeMap::new())));
+    }
+
+    /// The same for a value with named parts, ns.
+    pub fn parted(
+        &mut self,
+        quantity: &str,
+        unit: Unit,
+        outcome: Result<(u64, BTreeMap<String, u64>), Failed>,
+    ) {
         let sample = match outcome {
-            Ok(value) => Sample::value(self.round, self.position, value),
+            Ok((value, spans)) => Sample { spans, ..Sample::value(self.round, self.position, value) },
             Err(f) => Sample::failure(self.round, self.position, f.failure, f.detail),
         };
         let Self { measure, contender, mode, parameters, .. } = *self;
