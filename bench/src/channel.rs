@@ -56,6 +56,11 @@ impl Channel {
         Ok((Self { to_box: Some(to_box), from_box, buffer: Vec::new(), began_ns: None }, [input, output]))
     }
 
+    /// A channel over ends that somebody else made.
+    pub fn over(to_box: OwnedFd, from_box: OwnedFd) -> Self {
+        Self { to_box: Some(to_box), from_box, buffer: Vec::new() }
+    }
+
     /// Sends one line.
     ///
     /// # Errors

@@ -13,6 +13,10 @@ pub mod nspawn;
 pub mod oci;
 pub mod process;
 pub mod qemu;
+pub mod qemu_microvm;
+pub mod qemu_nano;
+pub mod qemu_restore;
+pub mod qemu_tuned;
 pub mod runc;
 pub mod runsc;
 pub mod tare;
@@ -92,6 +96,15 @@ pub enum Undo {
     Unmount(PathBuf),
     /// Remove a file or a directory tree.
     Remove(PathBuf),
+}
+
+/// How a resumed box becomes ready: it runs again, answers a fresh `ping` as its first act, and touches memory.
+#[derive(Debug)]
+pub struct Resumption {
+    /// Its monitor, which says when it runs.
+    pub monitor: crate::channel::Channel,
+    /// How much memory it touches first, KiB.
+    pub touch_kib: u32,
 }
 
 /// What a contender is, in words.
@@ -199,6 +212,11 @@ pub trait Contender: std::fmt::Debug {
         Vec::new()
     }
 
+    /// For a box that is resumed and said READY long ago, right after its launch: what the lab waits for instead.
+    fn resumption(&mut self) -> Option<Resumption> {
+        None
+    }
+
     /// The command line to print for one instance.
     fn command(&mut self, site: &Site) -> Vec<String>;
 
@@ -256,6 +274,10 @@ pub fn all() -> Result<Vec<Box<dyn Contender>>> {
         Box::new(bwrap::Bwrap::default()),
         Box::new(nspawn::Nspawn::default()),
         Box::new(qemu::Qemu::default()),
+        Box::new(qemu_tuned::QemuTuned::default()),
+        Box::new(qemu_microvm::QemuMicrovm::default()),
+        Box::new(qemu_restore::QemuRestore::default()),
+        Box::new(qemu_nano::QemuNano::default()),
     ];
     all.extend(fake::from_environment()?);
     Ok(all)

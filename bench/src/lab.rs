@@ -7,9 +7,10 @@
 mod events;
 mod herd;
 mod patience;
+mod resume;
 mod stop;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::os::fd::AsRawFd;
@@ -62,6 +63,8 @@ pub struct Instance {
     pub not_applied: Vec<String>,
     /// What a watched start needs: when it began, and what was said of it.
     pub moments: Moments,
+    /// Named parts of `ready_ns` that this kind of start always has, ns.
+    pub spans: BTreeMap<String, u64>,
     channel: Option<Channel>,
     /// The process whose end is the end of the box.
     main: Option<u32>,
@@ -211,6 +214,7 @@ impl Lab {
             prepared_ns,
             not_applied: Vec::new(),
             moments: Moments { began: t0, ..Moments::default() },
+            spans: BTreeMap::new(),
             channel: None,
             main: None,
             scripted: None,
@@ -240,7 +244,15 @@ impl Lab {
                 let fds = [input.as_raw_fd(), output.as_raw_fd(), self.errors.as_raw_fd()];
                 self.request(Request::Start { tag, launch }, &fds)?;
                 drop((input, output));
-                let line = self.ready(&mut channel, contender, start, tag, deadline)?;
+                let line = match contender.resumption() {
+                    None => self.ready(&mut channel, contender, start, tag, deadline)?,
+                    Some(resumption) => {
+                        let (line, spans) =
+                            self.resume(&mut channel, resumption, (start, t0), tag, deadline)?;
+                        instance.spans = spans;
+                        line
+                    }
+                };
                 instance.ready_ns = line.at_ns - t0;
                 instance.moments.line_began = line.began_ns;
                 instance.moments.ready = line.at_ns;

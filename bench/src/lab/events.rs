@@ -14,9 +14,9 @@ use crate::spawner::protocol::{Event, Exit, Request};
 
 /// Which of the descriptors waited for has something to say.
 #[derive(Debug, Clone, Copy)]
-struct Woken {
-    spawner: bool,
-    channel: bool,
+pub(super) struct Woken {
+    pub(super) spawner: bool,
+    pub(super) channel: bool,
 }
 
 impl Lab {
@@ -60,7 +60,7 @@ impl Lab {
         }
     }
 
-    fn died_early(&mut self, pid: u32, deadline: Deadline) -> Failed {
+    pub(super) fn died_early(&mut self, pid: u32, deadline: Deadline) -> Failed {
         match self.exit_of(pid, deadline) {
             Ok(exit) => Failed::new(Failure::Crash, format!("ended before READY with {}", exit.how)),
             Err(failed) => failed,
@@ -118,7 +118,7 @@ impl Lab {
     }
 
     /// Reads one event of the spawner and files it.
-    fn take_event(&mut self) -> Result<(), Failed> {
+    pub(super) fn take_event(&mut self) -> Result<(), Failed> {
         match self.spawner.receive().map_err(gone)? {
             Event::Exited(exit) => self.exits.push(exit),
             Event::Hello { .. } => {}
@@ -134,7 +134,7 @@ impl Lab {
     }
 
     /// Waits for the spawner or the channel.
-    fn wait(&mut self, channel: Option<&Channel>, deadline: Deadline) -> Result<Woken, Failed> {
+    pub(super) fn wait(&mut self, channel: Option<&Channel>, deadline: Deadline) -> Result<Woken, Failed> {
         let mut fds = vec![
             PollFd::new(self.spawner.socket(), PollFlags::POLLIN),
             PollFd::new(self.interrupt.readable(), PollFlags::POLLIN),
