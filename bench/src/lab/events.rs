@@ -60,7 +60,7 @@ impl Lab {
         }
     }
 
-    fn died_early(&mut self, pid: u32, deadline: Deadline) -> Failed {
+    pub(super) fn died_early(&mut self, pid: u32, deadline: Deadline) -> Failed {
         match self.exit_of(pid, deadline) {
             Ok(exit) => Failed::new(Failure::Crash, format!("ended before READY with {}", exit.how)),
             Err(failed) => failed,
@@ -118,7 +118,7 @@ impl Lab {
     }
 
     /// Reads one event of the spawner and files it.
-    fn take_event(&mut self) -> Result<(), Failed> {
+    pub(super) fn take_event(&mut self) -> Result<(), Failed> {
         match self.spawner.receive().map_err(gone)? {
             Event::Exited(exit) => self.exits.push(exit),
             Event::Hello { .. } => {}
@@ -148,17 +148,25 @@ impl Lab {
         }
         let ready = |i: usize| fds.get(i).is_some_and(|fd| fd.any().unwrap_or(true));
         let woken = Woken { spawner: ready(0), channel: ready(2) };
-        if ready(1) {
+        let interrupted = ready(1);
+        drop(fds);
+        self.heed(interrupted)?;
+        if !woken.spawner && !woken.channel && deadline.passed() {
+            return Err(Failed::new(Failure::Timeout, "nothing came before the deadline"));
+        }
+        Ok(woken)
+    }
+
+    /// Breaks a wait off when a signal has come that asks the run to end.
+    pub(super) fn heed(&mut self, signalled: bool) -> Result<(), Failed> {
+        if signalled {
             let known = self.interrupt.seen().is_some();
             // Only the signal's arrival breaks a wait off: taking the box down afterwards waits as usual.
             if self.interrupt.check().is_some() && !known {
                 return Err(Failed::new(Failure::Interrupted, "the run was interrupted"));
             }
         }
-        if !woken.spawner && !woken.channel && deadline.passed() {
-            return Err(Failed::new(Failure::Timeout, "nothing came before the deadline"));
-        }
-        Ok(woken)
+        Ok(())
     }
 }
 
