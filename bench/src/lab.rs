@@ -9,8 +9,9 @@ mod herd;
 mod patience;
 mod resume;
 mod stop;
+mod volley;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::os::fd::AsRawFd;
@@ -30,6 +31,7 @@ use crate::spawner::protocol::{Event, Exit, Launch, Mark, Request, Script};
 
 use patience::Patience;
 pub use stop::Stopped;
+pub use volley::{Arrival, Schedule};
 
 /// How long a payload that said READY may take to answer.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
@@ -101,7 +103,7 @@ impl Instance {
     }
 }
 
-/// Starts, watches and stops boxes, one at a time.
+/// Starts, watches and stops boxes: one at a time, many on a schedule, or beside others that are held.
 #[derive(Debug)]
 pub struct Lab {
     spawner: Spawner,
@@ -113,6 +115,8 @@ pub struct Lab {
     nonce: u64,
     exits: Vec<Exit>,
     answers: HashMap<u64, Event>,
+    /// Processes of boxes that run beside those in hand, and are no trace of these.
+    held: BTreeSet<u32>,
     /// CPU time the spawner spent on the instance in hand, ns.
     spawner_cpu_ns: u64,
     patience: Patience,
@@ -140,6 +144,7 @@ impl Lab {
             nonce: seed,
             exits: Vec::new(),
             answers: HashMap::new(),
+            held: BTreeSet::new(),
             spawner_cpu_ns: 0,
             patience: Patience::default(),
         })
@@ -179,7 +184,8 @@ impl Lab {
     }
 
     fn begin(&mut self) {
-        self.exits.clear();
+        // One of those held may end at any time; whoever takes them down asks for it.
+        self.exits.retain(|it| self.held.contains(&it.pid));
         self.answers.clear();
         self.spawner_cpu_ns = 0;
         self.errors_from = self.errors.metadata().map(|m| m.len()).unwrap_or(0);

@@ -4,9 +4,12 @@
 //! else.
 
 mod climb;
+pub mod concurrency;
 pub mod ladder;
+mod levels;
 pub mod memory;
 pub mod spans;
+pub mod running;
 pub mod startup;
 
 use anyhow::Result;
@@ -33,6 +36,11 @@ pub trait Measure {
     /// Whether a run of this profile measures it although nobody named it.
     fn in_profile(&self, _profile: Profile) -> bool {
         true
+    }
+
+    /// What it leaves out for this contender on this host, in words, and what would add it.
+    fn left_out(&self, _contender: &dyn Contender) -> Vec<String> {
+        Vec::new()
     }
 
     /// Its runs of rounds, one after another; most measures have one.
@@ -95,5 +103,7 @@ pub fn all() -> Result<Vec<Box<dyn Measure>>> {
         Box::new(memory::Memory),
         Box::new(ladder::Ladder),
         Box::new(spans::Spans::default()),
+        Box::new(concurrency::Concurrency),
+        Box::new(running::Running),
     ])
 }

@@ -134,7 +134,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
             command: std::env::args().collect(),
             readings: Vec::new(),
             census: None,
-            left_out: options.selection.left_out(options.profile),
+            left_out: left_out(options, &measures, &contenders),
         },
         host: facts::read(surroundings.kvm.to_string()),
         contenders: Vec::new(),
@@ -149,6 +149,18 @@ pub fn run(options: &Options) -> Result<Outcome> {
     let interrupted = measured?;
     removed?;
     finish(record, interrupted)
+}
+
+/// What the selection leaves out, and what the measures themselves do.
+fn left_out(
+    options: &Options,
+    measures: &[Box<dyn Measure>],
+    contenders: &[Box<dyn Contender>],
+) -> Vec<String> {
+    let mut left = options.selection.left_out(options.profile);
+    let pairs = measures.iter().flat_map(|m| contenders.iter().map(move |c| (m, c)));
+    left.extend(pairs.flat_map(|(measure, contender)| measure.left_out(contender.as_ref())));
+    left
 }
 
 fn measure(

@@ -148,17 +148,25 @@ impl Lab {
         }
         let ready = |i: usize| fds.get(i).is_some_and(|fd| fd.any().unwrap_or(true));
         let woken = Woken { spawner: ready(0), channel: ready(2) };
-        if ready(1) {
+        let interrupted = ready(1);
+        drop(fds);
+        self.heed(interrupted)?;
+        if !woken.spawner && !woken.channel && deadline.passed() {
+            return Err(Failed::new(Failure::Timeout, "nothing came before the deadline"));
+        }
+        Ok(woken)
+    }
+
+    /// Breaks a wait off when a signal has come that asks the run to end.
+    pub(super) fn heed(&mut self, signalled: bool) -> Result<(), Failed> {
+        if signalled {
             let known = self.interrupt.seen().is_some();
             // Only the signal's arrival breaks a wait off: taking the box down afterwards waits as usual.
             if self.interrupt.check().is_some() && !known {
                 return Err(Failed::new(Failure::Interrupted, "the run was interrupted"));
             }
         }
-        if !woken.spawner && !woken.channel && deadline.passed() {
-            return Err(Failed::new(Failure::Timeout, "nothing came before the deadline"));
-        }
-        Ok(woken)
+        Ok(())
     }
 }
 

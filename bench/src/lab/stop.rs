@@ -41,7 +41,8 @@ impl Lab {
             teardown_ns = Err(self.explain(contender, site, &start, failed));
             self.rescue(contender, site, &start);
         }
-        let cpu_ns = self.spawner_cpu_ns + self.exits.iter().map(|exit| exit.cpu_ns).sum::<u64>();
+        let own = self.exits.iter().filter(|exit| !self.held.contains(&exit.pid));
+        let cpu_ns = self.spawner_cpu_ns + own.map(|exit| exit.cpu_ns).sum::<u64>();
         let teardown_ns = teardown_ns.and_then(|ns| self.nothing_left(contender, site, &start).map(|()| ns));
         Stopped { teardown_ns, cpu_ns }
     }
@@ -109,11 +110,15 @@ impl Lab {
         }
     }
 
-    fn children(&mut self) -> Result<Vec<u32>, Failed> {
+    /// The processes below the spawner, without those of boxes that are held.
+    pub(super) fn children(&mut self) -> Result<Vec<u32>, Failed> {
         let tag = self.next_tag();
         self.request(Request::Children { tag }, &[])?;
         match self.answer(tag, Deadline::after(STEP))? {
-            Event::Children { pids, .. } => Ok(pids),
+            Event::Children { mut pids, .. } => {
+                pids.retain(|pid| !self.held.contains(pid));
+                Ok(pids)
+            }
             _ => Err(Failed::new(Failure::Leak, "the spawner did not list its children")),
         }
     }
