@@ -8,8 +8,8 @@ pub mod concurrency;
 pub mod ladder;
 mod levels;
 pub mod memory;
-pub mod spans;
 pub mod running;
+pub mod spans;
 pub mod startup;
 
 use anyhow::Result;
