@@ -58,7 +58,7 @@ impl Channel {
 
     /// A channel over ends that somebody else made.
     pub fn over(to_box: OwnedFd, from_box: OwnedFd) -> Self {
-        Self { to_box: Some(to_box), from_box, buffer: Vec::new() }
+        Self { to_box: Some(to_box), from_box, buffer: Vec::new(), began_ns: None }
     }
 
     /// Sends one line.

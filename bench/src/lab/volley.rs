@@ -4,6 +4,7 @@
 //! next start, or counts from when he came to it, leaves out exactly the waiting that a user would see
 //! (coordinated omission, METHOD 18).
 
+use std::collections::BTreeMap;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 use tare_reports::document::Failure;
 
-use super::{Failed, Instance, Lab};
+use super::{Failed, Instance, Lab, Moments};
 use crate::channel::{Channel, Read};
 use crate::clock::{self, Deadline};
 use crate::contenders::Contender;
@@ -267,6 +268,8 @@ impl Lab {
             ready_ns: at_ns.saturating_sub(flight.intended_ns),
             prepared_ns: None,
             not_applied,
+            moments: Moments::default(),
+            spans: BTreeMap::new(),
             channel: flight.channel.take(),
             main: Some(main),
             scripted: None,
