@@ -122,7 +122,7 @@ fn spans(moments: &Moments, monitor: &Heard, debug: &Heard) -> Spans {
     let greeted = monitor.first().map(|it| it.0);
     let mut firmware = debug.iter().filter(|it| it.1.iter().any(u8::is_ascii)).map(|it| it.0);
     let first = firmware.next();
-    let last = firmware.last().or(first);
+    let last = firmware.next_back().or(first);
     let (init, modules) = (mark(debug, INIT), mark(debug, MODULES));
     let channel = mark(debug, CHANNEL);
     let parts = [

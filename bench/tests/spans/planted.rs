@@ -49,8 +49,8 @@ fn low(values: &mut [i64]) -> i64 {
 }
 
 /// Asserts that the starts with an odd number have the delay in this span and in no other, as far as a span's own
-/// ups and downs let it be told.
-fn appears_only_in(document: &Document, name: &str, span: &str) {
+/// ups and downs let it be told; those in `over` have ended before the delay and are not looked at.
+fn appears_only_in(document: &Document, name: &str, span: &str, over: &[&str]) {
     let samples = samples(document, name, "ready");
     let part = |sample: &Sample, name: &str| match name {
         "unattributed" => sample.value.unwrap() as i64 - sample.spans.values().sum::<u64>() as i64,
@@ -59,7 +59,7 @@ fn appears_only_in(document: &Document, name: &str, span: &str) {
     let names = samples.iter().flat_map(|it| it.spans.keys().map(String::as_str)).chain(["unattributed"]);
     let names: std::collections::BTreeSet<&str> = names.collect();
     assert!(names.contains(span), "{names:?}");
-    for other in names {
+    for other in names.into_iter().filter(|it| !over.contains(it)) {
         // A start that failed on a busy host says nothing of its spans.
         let of = |odd: u32| samples.iter().filter(move |it| it.round % 2 == odd && it.value.is_some());
         let [mut without, mut with]: [Vec<i64>; 2] =
@@ -69,7 +69,7 @@ fn appears_only_in(document: &Document, name: &str, span: &str) {
         let noise = without[without.len() / 2] - without[0];
         eprintln!("{name}: {other}: {more} ns more, noise {noise} ns");
         if other == span {
-            let expected = PLANTED as i64 * 3 / 4..PLANTED as i64 * 2 + noise;
+            let expected = PLANTED as i64 / 2..PLANTED as i64 * 2 + noise;
             assert!(expected.contains(&more), "{name}: {span} grew by {more} ns: {without:?} {with:?}");
         } else {
             let limit = (PLANTED as i64 / 2).max(2 * noise);
@@ -91,7 +91,7 @@ fn a_delay_in_tares_clone_is_in_clone() {
     let planted = format!("exec {} $PLANT 5 {runtime} \"$@\"", delay().display());
     let tool = script(dir.path(), "\" run \"", ["nowhere", "clone"], &runtime, &planted);
     let document = watched("tare", "20", &[("TARE_RUNTIME", &tool.display().to_string())]);
-    appears_only_in(&document, "tare", "clone");
+    appears_only_in(&document, "tare", "clone", &[]);
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn a_delay_in_runcs_exec_of_the_payload_is_in_exec() {
     let tool = script(dir.path(), "\" run \"", ["nowhere", "exec"], &runc, &planted);
     let document = watched("runc", "24", &[("TARE_RUNC", &tool.display().to_string())]);
     assert!(measured(&document, "runc"));
-    appears_only_in(&document, "runc", "exec");
+    appears_only_in(&document, "runc", "exec", &[]);
 }
 
 /// Every span of a machine is there, and nearly nothing is left over.
@@ -131,6 +131,7 @@ fn a_machine_is_seen_whole_and_a_delay_in_its_init_is_in_init() {
     let document = watched("qemu", "6", &[("TARE_QEMU", &tool.display().to_string())]);
     if measured(&document, "qemu") {
         seen_whole(&document);
-        appears_only_in(&document, "qemu", "init");
+        // From boot to boot these differ by tens of milliseconds under TCG.
+        appears_only_in(&document, "qemu", "init", &["vmm", "machine", "firmware", "kernel"]);
     }
 }
