@@ -69,12 +69,7 @@ impl Lab {
     /// Starts so many boxes on schedule, waits for all of them, asks each for a sign of life, and takes all
     /// down again. One arrival per start, in the order of departure. A box that leaves something behind has
     /// failed, as has one that does not end when asked to.
-    pub fn volley(
-        &mut self,
-        contender: &mut dyn Contender,
-        site: &Site,
-        schedule: Schedule,
-    ) -> Vec<Arrival> {
+    pub fn volley(&mut self, contender: &mut dyn Contender, site: &Site, schedule: Schedule) -> Vec<Arrival> {
         self.begin();
         let starts: Vec<Start> = (0..schedule.count).map(|_| self.next_start(contender.name())).collect();
         if contender.is_scripted() {
@@ -131,7 +126,9 @@ impl Lab {
             if heard.spawner {
                 self.take_event()?;
             }
-            if heard.writable && let Some(flight) = flights.get_mut(next) {
+            if heard.writable
+                && let Some(flight) = flights.get_mut(next)
+            {
                 next += 1;
                 if flight.outcome.is_none() {
                     flight.left_ns = clock::now_ns();
@@ -204,9 +201,9 @@ impl Lab {
     fn land(&mut self, contender: &mut dyn Contender, site: &Site, flights: Vec<Flight>) -> Vec<Arrival> {
         let mut landed: Vec<(Flight, Result<Instance, Failed>)> = Vec::new();
         for mut flight in flights {
-            let instance = self.board(contender, site, &mut flight).and_then(|mut instance| {
-                self.alive(contender, site, &mut instance, None).map(|()| instance)
-            });
+            let instance = self
+                .board(contender, site, &mut flight)
+                .and_then(|mut instance| self.alive(contender, site, &mut instance, None).map(|()| instance));
             landed.push((flight, instance));
         }
         for (_, instance) in &mut landed {

@@ -46,7 +46,10 @@ pub(super) fn fits(contender: &dyn Contender, count: u32) -> Result<(), String> 
         ));
     }
     if u64::from(count) > channels() {
-        return Err(format!("{count} channels are more than `ulimit -n` allows: ulimit -n {}", count * 2 + 64));
+        return Err(format!(
+            "{count} channels are more than `ulimit -n` allows: ulimit -n {}",
+            count * 2 + 64
+        ));
     }
     Ok(())
 }
