@@ -12,6 +12,7 @@
 pub mod audit;
 pub mod charts;
 pub mod claims;
+pub mod curves;
 pub mod document;
 mod error;
 pub mod ladder;

@@ -2,6 +2,7 @@
 
 mod canvas;
 mod compact;
+mod curve;
 mod distribution;
 mod ladder;
 mod lanes;
@@ -96,5 +97,5 @@ pub fn standalone(
 }
 
 /// The list, in the order of the page.
-pub static ALL: [&dyn Chart; 5] =
-    [&ladder::Ladder, &distribution::Distribution, &ratio::RatioChart, &order::Order, &waterfall::Waterfall];
+pub static ALL: [&dyn Chart; 6] =
+    [&ladder::Ladder, &distribution::Distribution, &ratio::RatioChart, &order::Order, &waterfall::Waterfall, &curve::Curve];

@@ -37,12 +37,16 @@ pub(super) fn quantity(name: &str, lang: Lang) -> String {
         "cpu" => lang
             .pick("CPU time: what one start burns, helpers included", "CPU 时间：一次启动的消耗，含辅助进程"),
         "memory" => lang.pick("Host memory of one idle box", "一个空闲盒子占用的宿主机内存"),
+        "late" => lang.pick(
+            "Late: how much later than meant the lab came to a start",
+            "延误：框架实际发出启动比预定晚多少",
+        ),
         other => other,
     }
     .to_owned()
 }
 
-const CHAPTERS: [Words; 3] = [STARTUP, LADDER, SPANS];
+const CHAPTERS: [Words; 5] = [STARTUP, SPANS, LADDER, CONCURRENCY, RUNNING];
 
 const STARTUP: Words = Words {
     measure: "startup",
@@ -226,5 +230,77 @@ const SPANS: Words = Words {
              `kernel`.",
             "固件的最后一个字节与内核的第一条指令之间，内核被加载并解压；这包含在 `kernel` 中。",
         ),
+    ],
+};
+
+const CONCURRENCY: Words = Words {
+    measure: "concurrency",
+    title: ("Many at once", "同时启动"),
+    question: (
+        "How long does a start take when many are wanted at the same moment: 1, 2, 4 and 8 for each CPU?",
+        "当同一时刻需要许多个盒子（每个 CPU 1、2、4、8 个）时，一次启动要多久？",
+    ),
+    how: &[
+        (
+            "In open loop: all starts of a visit are meant to leave at the same moment, and none waits for another's \
+             answer. Each latency counts from that moment, so the waiting in the queue is inside it (no coordinated \
+             omission).",
+            "开环：一次访问中的所有启动预定在同一时刻发出，互不等待对方的应答。每个延迟都从该时刻算起，因而包含排队等待（无协调遗漏）。",
+        ),
+        (
+            "`late` is how long after that moment the lab came to the start: its own share, and inside the latency.",
+            "`late` 为框架实际发出该启动比该时刻晚多少：这是框架自身的份额，也包含在延迟之内。",
+        ),
+        (
+            "Every box is asked for a sign of life once all are there, and all are taken down before the next visit. Medians \
+             are exact; p90 and p99 come from an HDR histogram with three significant figures, from 100 and 1,000 samples on.",
+            "全部就绪后逐个确认其存活，并在下一次访问之前全部销毁。中位数为精确值；p90 与 p99 取自三位有效数字的 HDR 直方图，分别需 100 与 1,000 个样本。",
+        ),
+        (
+            "A start may take as much longer than its usual deadline as there are starts for each CPU.",
+            "启动的时限按每个 CPU 的启动数目相应放宽。",
+        ),
+    ],
+    not_shown: &[
+        (
+            "Not the capacity of a service: it is one burst, not a stream of requests.",
+            "不是服务的容量：这是一次突发，而非持续的请求流。",
+        ),
+        (
+            "Not what many threads would reach: one spawner sends all starts off. Where the box is made inside it (`floor`, \
+             `tare-lib`), they are made one after another.",
+            "不是多线程所能达到的结果：所有启动由同一个启动器发出；若盒子在其内部创建（`floor`、`tare-lib`），则逐个进行。",
+        ),
+    ],
+};
+
+const RUNNING: Words = Words {
+    measure: "running",
+    title: ("Beside many others", "与众多盒子并存"),
+    question: (
+        "Does a start take longer when 10, 100 or 1,000 boxes of the same kind run already?",
+        "当已有 10、100 或 1,000 个同类盒子在运行时，启动会变慢吗？",
+    ),
+    how: &[
+        (
+            "Each visit makes its own herd of idle boxes, starts twenty beside it one at a time, and takes the herd down: the \
+             levels stand in seeded, shuffled order. Making the herd is outside the clock.",
+            "每次访问各自建立一群空闲盒子，在其旁逐个启动二十个，然后销毁这群盒子：各档位以带种子的随机顺序进行。建立这群盒子在计时之外。",
+        ),
+        (
+            "A herd of which one box did not end when asked to is a failed sample: it was not the herd that the level names.",
+            "若其中有盒子未按要求结束，则记为失败样本：那已不是该档位所说的一群盒子。",
+        ),
+        (
+            "Virtual machines go up to half of the memory that was available; levels beyond are named among what was left out.",
+            "虚拟机的数目以可用内存的一半为限；超出的档位列在“未测”之中。",
+        ),
+    ],
+    not_shown: &[
+        (
+            "Not a loaded host: the herd is idle. Emulated machines (tcg) are never quite idle.",
+            "不是有负载的主机：这群盒子是空闲的；模拟的虚拟机（tcg）则从不完全空闲。",
+        ),
+        ("Not how many fit: that is density's question.", "不说明能装多少个：那是密度的问题。"),
     ],
 };
