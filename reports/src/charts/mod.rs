@@ -97,5 +97,11 @@ pub fn standalone(
 }
 
 /// The list, in the order of the page.
-pub static ALL: [&dyn Chart; 6] =
-    [&ladder::Ladder, &distribution::Distribution, &ratio::RatioChart, &order::Order, &waterfall::Waterfall, &curve::Curve];
+pub static ALL: [&dyn Chart; 6] = [
+    &ladder::Ladder,
+    &distribution::Distribution,
+    &ratio::RatioChart,
+    &order::Order,
+    &waterfall::Waterfall,
+    &curve::Curve,
+];
