@@ -146,11 +146,23 @@ impl Chart for Waterfall {
                 lane.failed().to_string(),
                 lane.median.map_or_else(|| "n/a".to_owned(), |it| shown(it, Unit::Ns)),
             ];
-            row.extend(all.iter().map(|name| time(median(series, name))));
+            row.extend(all.iter().map(|name| match median(series, name) {
+                None if !can_have(lane.class, name) => "–".to_owned(),
+                it => time(it),
+            }));
             row.push(unattributed_share(series).map_or_else(|| "n/a".to_owned(), percent));
             row
         });
         Table { rows: rows.collect(), header }
+    }
+}
+
+/// Whether a start of this class can have this part at all.
+fn can_have(class: Class, name: &str) -> bool {
+    match name {
+        "payload" | "notice" => true,
+        "vmm" | "machine" | "firmware" | "kernel" | "boot" | "modules" | "init" => class == Class::Vm,
+        _ => class != Class::Vm,
     }
 }
 
@@ -165,7 +177,7 @@ fn draw(canvas: &mut Canvas, block: &Block, Column { left, right, next }: Column
     let total = shown(block.total as f64, Unit::Ns);
     canvas.text(&fit(&block.lane.contender, NAME.size, 170), (left, head), NAME, Align::Start)?;
     if block.accel != "native" {
-        let beside = left + 12 + (block.lane.contender.chars().count().min(20) as i32) * 9;
+        let beside = left + 20 + (block.lane.contender.chars().count().min(20) as i32) * 9;
         canvas.text(block.accel, (beside, head), SMALL, Align::Start)?;
     }
     canvas.text(&total, (figures, head), FIGURE, Align::End)?;

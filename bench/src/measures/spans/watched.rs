@@ -79,6 +79,7 @@ impl<'a> Watched<'a> {
     fn traced(&mut self, began: u64, ready: u64) -> Option<(Spans, Option<path::Seen>)> {
         let text = self.tracer?.end().map_err(|e| self.note("read the tracepoints", e)).ok()?;
         let events = parse::events(&text).map_err(|e| self.note("the tracepoints", e)).ok()?;
+        // For a person who looks into the rule, and for the fixture of its tests: the last start's recording.
         if let Some(file) = std::env::var_os("TARE_SPANS_TRACE") {
             let _ = std::fs::write(file, &text);
         }
