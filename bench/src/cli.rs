@@ -66,7 +66,7 @@ pub enum Command {
 /// Options of `tare run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// What to measure; `tare list` shows the names [default: all, and in the quick profile all but `ladder`]
+    /// What to measure; `tare list` shows the names [default: all, and in the quick profile `startup`]
     pub measures: Vec<String>,
     /// Only these contenders [default: all; with the quick profile process, floor, tare, tare-lib, runc,
     /// qemu and qemu-microvm]
