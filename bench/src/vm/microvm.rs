@@ -10,12 +10,11 @@ const MACHINE: &str = "microvm,acpi=off,rtc=off,isa-serial=on,auto-kernel-cmdlin
 /// What a kernel need not look for in such a machine. Only what this kernel knows: a word that it does not know
 /// becomes an argument of `/init`. `nolapic_timer`: the interval timer ticks once when it is
 /// asked to, and the local one would first be calibrated for a tenth of a second.
-const KERNEL: &str = "console=ttyS1 quiet loglevel=0 panic=-1 reboot=t pci=off no_timer_check nolapic_timer \
-                      tsc=reliable lpj=4000000 random.trust_cpu=on";
+const KERNEL: &str = "console=ttyS1 quiet panic=-1 reboot=t pci=off nolapic_timer random.trust_cpu=on";
 
 /// The same for Debian's kernel on a q35.
-const TUNED_KERNEL: &str = "console=ttyS1 quiet loglevel=0 panic=-1 reboot=t mitigations=off no_timer_check \
-                            tsc=reliable lpj=4000000 random.trust_cpu=on cryptomgr.notests pci=lastbus=0 \
+const TUNED_KERNEL: &str = "console=ttyS1 quiet panic=-1 reboot=t mitigations=off \
+                            random.trust_cpu=on cryptomgr.notests pci=lastbus=0 \
                             i8042.noaux i8042.nokbd";
 
 /// Where a microvm's memory is.
