@@ -42,9 +42,9 @@ fn saved(qemu: &Qemu, kernel: &Kernel, directory: &Path) -> Saved {
 /// A resumed machine that runs.
 fn resume(qemu: &Qemu, saved: &Saved, directory: &Path, name: &str) -> (Guest, PathBuf) {
     let (console, name) = (directory.join(format!("{name}.console")), directory.join(name));
-    let mut command = qemu.resume_command(&saved.source(), &console, &saved.ram());
+    let mut command = qemu.resume_command(&console, &saved.ram());
     command.extend(monitor::arguments(&name));
-    let mut channel = monitor::open(&name).expect("a monitor");
+    let mut channel = monitor::open(&name, &saved.requests()).expect("a monitor");
     let guest = Guest::start(&command).expect("qemu starts");
     monitor::wait(&mut channel, Deadline::after(PATIENCE), |said| monitor::says_running(said).then_some(()))
         .expect("it runs again");
@@ -82,7 +82,10 @@ fn a_saved_state_that_is_cut_off_is_refused_with_words() {
     let state = fs::read(saved.state()).expect("the saved state");
     fs::write(saved.state(), &state[..state.len() / 2]).expect("cut off");
     let refused = |console: &str| {
-        let command = qemu.resume_command(&saved.source(), &directory.path().join(console), &saved.ram());
+        let name = directory.path().join(console);
+        let mut command = qemu.resume_command(&name.with_extension("console"), &saved.ram());
+        command.extend(monitor::arguments(&name));
+        let _channel = monitor::open(&name, &saved.requests()).expect("a monitor");
         let mut guest = Guest::start(&command).expect("qemu starts");
         match guest.line(soon()) {
             Err(Silence::Ended(words)) => words,

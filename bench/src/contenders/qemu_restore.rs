@@ -33,8 +33,7 @@ pub struct QemuRestore {
 impl QemuRestore {
     fn argv(&self, site: &Site, start: &Start) -> Result<Vec<String>> {
         let (machine, _) = self.machine.as_ref().context("the contender was not probed")?;
-        let saved = saved(site);
-        let mut argv = machine.resume_command(&saved.source(), &console(site, start), &saved.ram());
+        let mut argv = machine.resume_command(&console(site, start), &saved(site).ram());
         argv.extend(monitor::arguments(&monitor_name(site, start)));
         Ok(argv)
     }
@@ -87,7 +86,8 @@ impl Contender for QemuRestore {
     }
 
     fn launch(&mut self, site: &Site, start: &Start) -> Result<Launch> {
-        let channel = monitor::open(&monitor_name(site, start)).context("make QEMU's monitor")?;
+        let channel = monitor::open(&monitor_name(site, start), &saved(site).requests())
+            .context("make QEMU's monitor")?;
         self.monitor = Some(channel);
         Ok(launch(self.argv(site, start)?))
     }

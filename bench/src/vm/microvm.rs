@@ -45,11 +45,11 @@ impl Qemu {
         command
     }
 
-    /// A microvm that does not boot: its state comes from what `source` prints, its memory from `ram`.
+    /// A microvm that does not boot: its memory comes from `ram`, and its state from where its monitor is told.
     #[must_use]
-    pub fn resume_command(&self, source: &str, console_log: &Path, ram: &Path) -> Vec<String> {
+    pub fn resume_command(&self, console_log: &Path, ram: &Path) -> Vec<String> {
         let mut command = self.microvm(console_log, Ram::CopyOf(ram));
-        extend(&mut command, &["-incoming", source]);
+        extend(&mut command, &["-incoming", "defer"]);
         command
     }
 
@@ -83,8 +83,6 @@ impl Qemu {
                     spread(path)
                 );
             }
-            // Shared memory stays where it is and is not part of the saved state.
-            extend(&mut command, &["-global", "migration.x-ignore-shared=on"]);
         }
         // The machine has one serial port of its own.
         console(&mut command, "-device", "isa-serial,index=1,chardev=console", console_log);
@@ -115,7 +113,6 @@ mod tests {
             |ram| qemu.microvm_command("n7", "/k".as_ref(), "/i".as_ref(), "/c".as_ref(), ram).join(" ");
         let file = Path::new("/a,b/ram");
         assert!(line(Ram::Own).contains("-object memory-backend-memfd,id=tare-ram,size=256M,share=on "));
-        assert!(!line(Ram::Own).contains("x-ignore-shared"));
         assert!(
             line(Ram::File(file))
                 .contains("-object memory-backend-file,id=tare-ram,size=256M,share=on,mem-path=/a,,b/ram ")
@@ -127,8 +124,8 @@ mod tests {
     #[test]
     fn a_resumed_machine_boots_nothing() {
         let qemu = Qemu::new("qemu".as_ref(), Accel::Tcg);
-        let line = qemu.resume_command("exec:cat /s", "/c".as_ref(), "/r".as_ref()).join(" ");
-        assert!(line.ends_with(" -incoming exec:cat /s"), "{line}");
-        assert!(!line.contains("-kernel") && line.contains("share=off"), "{line}");
+        let line = qemu.resume_command("/c".as_ref(), "/r".as_ref()).join(" ");
+        assert!(line.ends_with(" -incoming defer"), "{line}");
+        assert!(!line.contains(" -kernel") && line.contains("share=off"), "{line}");
     }
 }

@@ -65,22 +65,18 @@ pub fn parse(line: &str) -> Said {
     }
 }
 
-/// Whether a machine that is being resumed runs by what was said: it ran already when it was asked, or began to.
+/// Whether a machine that is being resumed runs by what was said.
 #[must_use]
 pub fn says_running(said: &Said) -> bool {
-    match said {
-        Said::Event(name, _) => name == "RESUME",
-        Said::Answer(answer) => answer["running"] == Value::Bool(true),
-        Said::Refused(_) | Said::Other => false,
-    }
+    matches!(said, Said::Event(name, _) if name == "RESUME")
 }
 
-/// Makes the FIFOs and lays the first requests ready: events are wanted, and is it running already? The channel
-/// ends when QEMU does.
+/// Makes the FIFOs and lays these requests ready, behind the one that every monitor wants first. The channel ends
+/// when QEMU does.
 ///
 /// # Errors
 /// The FIFOs exist already, or cannot be made.
-pub fn open(name: &Path) -> io::Result<Channel> {
+pub fn open(name: &Path, requests: &[Value]) -> io::Result<Channel> {
     let [to, from] = files(name);
     for path in [&to, &from] {
         mkfifo(path, Mode::S_IRUSR | Mode::S_IWUSR)?;
@@ -91,7 +87,9 @@ pub fn open(name: &Path) -> io::Result<Channel> {
     // Ours for reading is not open for writing: so the end of QEMU, which has it open, is an end of file.
     let channel = Channel::over(open(&to, true)?.into(), open(&from, false)?.into());
     channel.send(r#"{"execute":"qmp_capabilities"}"#)?;
-    channel.send(r#"{"execute":"query-status"}"#)?;
+    for request in requests {
+        channel.send(&request.to_string())?;
+    }
     Ok(channel)
 }
 
@@ -163,16 +161,15 @@ mod tests {
         for broken in ["", "{", "[]", "null", r#"{"event": 7}"#] {
             assert_eq!(parse(broken), Said::Other, "{broken}");
         }
-        assert!(says_running(&parse(r#"{"return": {"status": "running", "running": true}}"#)));
-        assert!(!says_running(&parse(r#"{"return": {"status": "inmigrate", "running": false}}"#)));
+        assert!(!says_running(&parse(r#"{"event": "STOP"}"#)));
     }
 
     #[test]
     fn waits_for_words_for_the_end_and_for_no_longer_than_the_deadline() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let name = directory.path().join("qmp");
-        let mut channel = open(&name).expect("FIFOs");
-        assert_eq!(open(&name).unwrap_err().kind(), ErrorKind::AlreadyExists);
+        let mut channel = open(&name, &[]).expect("FIFOs");
+        assert_eq!(open(&name, &[]).unwrap_err().kind(), ErrorKind::AlreadyExists);
         let [to, from] = files(&name);
         // QEMU's part, which opens both for both.
         let both = |path| std::fs::File::options().read(true).write(true).open(path).expect("a FIFO");

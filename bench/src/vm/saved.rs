@@ -10,6 +10,7 @@ use super::monitor::{self, Said};
 use super::qemu::Qemu;
 use crate::clock::Deadline;
 use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -40,10 +41,11 @@ impl Saved {
         self.0.join("state")
     }
 
-    /// Where a machine that is resumed reads the state, in QEMU's words.
+    /// What to ask the monitor of a machine that is resumed.
     #[must_use]
-    pub fn source(&self) -> String {
-        format!("exec:exec cat {}", quoted(&self.state()))
+    pub fn requests(&self) -> [Value; 2] {
+        let uri = format!("exec:exec cat {}", quoted(&self.state()));
+        [capabilities(), json!({"execute": "migrate-incoming", "arguments": {"uri": uri}})]
     }
 
     /// Boots a microvm until its payload has said READY and waits for commands, and saves it.
@@ -70,21 +72,17 @@ impl Saved {
         let (console, name) = (self.0.join("console"), self.0.join("monitor"));
         let mut command = qemu.microvm_command("saved", kernel, initramfs, &console, Ram::File(&self.ram()));
         command.extend(monitor::arguments(&name));
-        let mut monitor = monitor::open(&name).context("make the monitor of the machine to be saved")?;
+        let mut monitor =
+            monitor::open(&name, &[capabilities()]).context("make the monitor of the machine to be saved")?;
         let mut guest = Guest::start(&command).context("start the machine to be saved")?;
         let ready = guest.line(Instant::now() + DEADLINE).context("boot the machine to be saved")?;
         ensure!(ready == "READY saved", "the machine to be saved says {ready:?} instead of READY");
 
         let deadline = Deadline::after(DEADLINE);
-        for line in [
-            r#"{"execute":"migrate-set-capabilities","arguments":{"capabilities":[{"capability":"events","state":true}]}}"#.to_owned(),
-            r#"{"execute":"stop"}"#.to_owned(),
-            serde_json::json!({"execute": "migrate",
-                "arguments": {"uri": format!("exec:exec cat >{}", quoted(&self.state()))}})
-            .to_string(),
-        ] {
-            monitor.send(&line).context("ask QEMU to save its state")?;
-        }
+        let uri = format!("exec:exec cat >{}", quoted(&self.state()));
+        let migrate = json!({"execute": "migrate", "arguments": {"uri": uri}});
+        // Not stopped by us before: a machine that was paused when it was saved is paused when it is resumed.
+        monitor.send(&migrate.to_string()).context("ask QEMU to save its state")?;
         let ended = monitor::wait(&mut monitor, deadline, |said| match said {
             Said::Event(name, data) if name == "MIGRATION" => {
                 let status = data["status"].as_str().unwrap_or_default();
@@ -104,6 +102,13 @@ impl Saved {
     }
 }
 
+/// Shared memory stays where it is and is no part of the state; and the end of saving is an event.
+fn capabilities() -> Value {
+    let on = |name: &str| json!({"capability": name, "state": true});
+    json!({"execute": "migrate-set-capabilities",
+        "arguments": {"capabilities": [on("x-ignore-shared"), on("events")]}})
+}
+
 /// As one word for a shell.
 fn quoted(path: &Path) -> String {
     format!("'{}'", path.to_string_lossy().replace('\'', r"'\''"))
@@ -116,6 +121,7 @@ mod tests {
     #[test]
     fn a_path_is_one_word_for_the_shell() {
         let saved = Saved::at("/a b/it's".as_ref());
-        assert_eq!(saved.source(), r"exec:exec cat '/a b/it'\''s/state'");
+        let [_, incoming] = saved.requests();
+        assert_eq!(incoming["arguments"]["uri"], r"exec:exec cat '/a b/it'\''s/state'");
     }
 }
