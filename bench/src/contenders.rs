@@ -3,6 +3,7 @@
 //! To add one: a file with a type that implements [`Contender`], and a line in [`all`]. Nothing else.
 
 pub mod crun;
+pub mod docker;
 pub mod fake;
 pub mod floor;
 pub mod hand_loop;
@@ -186,6 +187,38 @@ pub trait Contender: std::fmt::Debug {
         None
     }
 
+    /// The directory in which the lab makes FIFOs, for a box whose tool hands no descriptor through; it is
+    /// called after [`launch`](Self::launch), which makes it.
+    fn fifos(&self, _site: &Site, _start: &Start) -> Option<PathBuf> {
+        None
+    }
+
+    /// Whether its boxes are started by a daemon, and so are no descendants of what the lab starts.
+    fn is_served(&self) -> bool {
+        false
+    }
+
+    /// The process id of such a box. Outside the clock.
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    fn served_process(&self, _site: &Site, _start: &Start) -> Result<u32> {
+        anyhow::bail!("{} is served by no daemon", self.name())
+    }
+
+    /// CPU time so far of helpers that serve all its boxes, with the boxes themselves, ns; `None` where there are none.
+    fn helpers_cpu(&self, _site: &Site) -> Option<Result<u64>> {
+        None
+    }
+
+    /// Takes away what [`prepare`](Self::prepare) made outside the site, and ends what it started.
+    ///
+    /// # Errors
+    /// When something stays.
+    fn finish(&mut self, _site: &Site) -> Result<()> {
+        Ok(())
+    }
+
     /// How the box is taken down once its process has ended. Inside teardown's clock.
     fn teardown(&self, _site: &Site, _start: &Start) -> Vec<Undo> {
         Vec::new()
@@ -230,6 +263,7 @@ pub fn all() -> Result<Vec<Box<dyn Contender>>> {
         Box::new(runc::Runc::default()),
         Box::new(crun::Crun::default()),
         Box::new(crun::CrunWrapper::default()),
+        Box::new(docker::Docker::default()),
         Box::new(qemu::Qemu::default()),
     ];
     all.extend(fake::from_environment()?);

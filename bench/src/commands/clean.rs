@@ -14,6 +14,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::print_bytes;
+use crate::engine::journal;
 use crate::host::{cgroups, process};
 use crate::site::{self, Owner};
 
@@ -90,6 +91,7 @@ impl Leftovers {
         for mount in &self.mounts {
             umount2(mount, MntFlags::MNT_DETACH).with_context(|| format!("unmount {}", mount.display()))?;
         }
+        journal::clear(dir)?;
         cgroups::remove_tree(&owner.cgroup_parent)?;
         cgroups::remove_empty("/tare");
         fs::remove_dir_all(dir).with_context(|| format!("remove {}", dir.display()))

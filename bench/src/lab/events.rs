@@ -1,22 +1,22 @@
 //! Waiting: for a line, for an answer of the spawner, for the end of a process; always with a deadline.
 
-use std::os::fd::RawFd;
+use std::os::fd::{BorrowedFd, RawFd};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tare_reports::document::Failure;
 
 use super::{Failed, Lab};
 use crate::channel::{Channel, Line, Read};
-use crate::clock::Deadline;
+use crate::clock::{self, Deadline};
 use crate::contenders::Contender;
 use crate::site::Start;
-use crate::spawner::protocol::{Event, Exit, Request};
+use crate::spawner::protocol::{Event, Exit, How, Request};
 
 /// Which of the descriptors waited for has something to say.
 #[derive(Debug, Clone, Copy)]
 struct Woken {
     spawner: bool,
-    channel: bool,
+    other: bool,
 }
 
 impl Lab {
@@ -74,8 +74,8 @@ impl Lab {
         }
         loop {
             // The channel first: its line is what is being timed.
-            let woken = self.wait(Some(channel), deadline)?;
-            if woken.channel {
+            let woken = self.wait(Some(channel.readable()), deadline)?;
+            if woken.other {
                 match channel.read() {
                     Ok(Read::Line(line)) => return Ok(line),
                     Ok(Read::Partial) => {}
@@ -85,6 +85,35 @@ impl Lab {
                     }
                 }
             } else if woken.spawner {
+                self.take_event()?;
+                if channel.is_kept_open() {
+                    self.client_works()?;
+                }
+            }
+        }
+    }
+
+    /// Fails when the client that was to start the box has failed: on FIFOs nothing else would tell.
+    fn client_works(&self) -> Result<(), Failed> {
+        let refused = self.answers.values().find_map(|event| match event {
+            Event::Refused { error, .. } => Some(error.clone()),
+            _ => None,
+        });
+        let ended = self.exits.iter().find(|exit| exit.how != How::Code(0));
+        match refused.or_else(|| ended.map(|exit| format!("the client ended with {}", exit.how))) {
+            Some(error) => Err(Failed::new(Failure::Start, error)),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits for the end of a process that is not below the spawner; returns when that was seen, ns.
+    pub(super) fn end_of(&mut self, pidfd: BorrowedFd<'_>, deadline: Deadline) -> Result<u64, Failed> {
+        loop {
+            let woken = self.wait(Some(pidfd), deadline)?;
+            if woken.other {
+                return Ok(clock::now_ns());
+            }
+            if woken.spawner {
                 self.take_event()?;
             }
         }
@@ -133,13 +162,13 @@ impl Lab {
         Ok(())
     }
 
-    /// Waits for the spawner or the channel.
-    fn wait(&mut self, channel: Option<&Channel>, deadline: Deadline) -> Result<Woken, Failed> {
+    /// Waits for the spawner or this descriptor.
+    fn wait(&mut self, other: Option<BorrowedFd<'_>>, deadline: Deadline) -> Result<Woken, Failed> {
         let mut fds = vec![
             PollFd::new(self.spawner.socket(), PollFlags::POLLIN),
             PollFd::new(self.interrupt.readable(), PollFlags::POLLIN),
         ];
-        fds.extend(channel.map(|c| PollFd::new(c.readable(), PollFlags::POLLIN)));
+        fds.extend(other.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         // Rounded up: waking a little late is harmless, waking early would spin.
         let timeout = PollTimeout::try_from(deadline.left().as_millis() + 1).unwrap_or(PollTimeout::MAX);
         match poll(&mut fds, timeout) {
@@ -147,7 +176,7 @@ impl Lab {
             Err(errno) => return Err(Failed::new(Failure::Timeout, format!("poll: {errno}"))),
         }
         let ready = |i: usize| fds.get(i).is_some_and(|fd| fd.any().unwrap_or(true));
-        let woken = Woken { spawner: ready(0), channel: ready(2) };
+        let woken = Woken { spawner: ready(0), other: ready(2) };
         if ready(1) {
             let known = self.interrupt.seen().is_some();
             // Only the signal's arrival breaks a wait off: taking the box down afterwards waits as usual.
@@ -155,7 +184,7 @@ impl Lab {
                 return Err(Failed::new(Failure::Interrupted, "the run was interrupted"));
             }
         }
-        if !woken.spawner && !woken.channel && deadline.passed() {
+        if !woken.spawner && !woken.other && deadline.passed() {
             return Err(Failed::new(Failure::Timeout, "nothing came before the deadline"));
         }
         Ok(woken)

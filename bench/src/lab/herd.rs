@@ -61,7 +61,7 @@ impl Lab {
             return Ok(());
         }
         herd.iter_mut().for_each(Instance::ask_to_exit);
-        for instance in herd.iter() {
+        for instance in herd.iter_mut() {
             self.ended(instance)?;
         }
         for instance in herd.iter() {

@@ -1,6 +1,6 @@
 //! Taking a box down, timed; and taking it away, whatever state it is in.
 
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 use std::time::Duration;
 
@@ -25,14 +25,14 @@ pub struct Stopped {
     /// From the stop request until process, cgroups and mounts were gone, ns.
     pub teardown_ns: Result<u64, Failed>,
     /// CPU time of the box with its helpers, from start to end, ns.
-    pub cpu_ns: u64,
+    pub cpu_ns: Result<u64, Failed>,
 }
 
 impl Lab {
     /// Asks the box to exit, waits for its end, has the tool remove it, and checks that nothing is left.
     pub fn stop(&mut self, contender: &mut dyn Contender, site: &Site, mut instance: Instance) -> Stopped {
         if let Some(Scripted { teardown_ns, cpu_ns, .. }) = instance.scripted {
-            return Stopped { teardown_ns: Ok(teardown_ns), cpu_ns };
+            return Stopped { teardown_ns: Ok(teardown_ns), cpu_ns: Ok(cpu_ns) };
         }
         let start = instance.start.clone();
         let mut teardown_ns = self.stop_timed(contender, site, &mut instance);
@@ -40,9 +40,17 @@ impl Lab {
             teardown_ns = Err(self.explain(contender, site, &start, failed));
             self.rescue(contender, site, &start);
         }
-        let cpu_ns = self.spawner_cpu_ns + self.exits.iter().map(|exit| exit.cpu_ns).sum::<u64>();
+        let own = self.spawner_cpu_ns + self.exits.iter().map(|exit| exit.cpu_ns).sum::<u64>();
         let teardown_ns = teardown_ns.and_then(|ns| self.nothing_left(contender, site, &start).map(|()| ns));
+        let cpu_ns = self.helpers_share(contender, site).map(|helpers| own + helpers);
         Stopped { teardown_ns, cpu_ns }
+    }
+
+    /// What the contender's helpers have spent since the instance in hand was begun, ns.
+    fn helpers_share(&mut self, contender: &dyn Contender, site: &Site) -> Result<u64, Failed> {
+        let Some(before) = self.helpers_cpu_ns.take() else { return Ok(0) };
+        let now = super::helpers_cpu(contender, site).unwrap_or(Ok(0))?;
+        Ok(now.saturating_sub(before?))
     }
 
     /// Takes away a box that is known to be broken.
@@ -68,7 +76,11 @@ impl Lab {
     }
 
     /// Waits for the end of a box that was asked to exit; it must end by itself and without a complaint.
-    pub(super) fn ended(&mut self, instance: &Instance) -> Result<Exit, Failed> {
+    pub(super) fn ended(&mut self, instance: &mut Instance) -> Result<Exit, Failed> {
+        if let Some(pidfd) = instance.foreign.take() {
+            let at_ns = self.end_of(pidfd.as_fd(), Deadline::after(ENDS_WITHIN))?;
+            return self.last_word(instance, at_ns);
+        }
         let main =
             instance.main.ok_or_else(|| Failed::new(Failure::Start, "the box has no process to wait for"))?;
         let exit =
@@ -83,6 +95,21 @@ impl Lab {
             How::Code(0) => Ok(exit),
             how => Err(Failed::new(Failure::Crash, format!("ended with {how}"))),
         }
+    }
+
+    /// How a box that is another daemon's child has ended is not for us to ask: its last word must tell.
+    fn last_word(&mut self, instance: &mut Instance, at_ns: u64) -> Result<Exit, Failed> {
+        let said = match instance.channel.take() {
+            Some(mut channel) => self.line(&mut channel, Deadline::after(STEP))?.text,
+            None => String::new(),
+        };
+        if said != "OK exit 0" {
+            return Err(Failed::new(
+                Failure::Crash,
+                format!("ended after {said:?}, not after \"OK exit 0\""),
+            ));
+        }
+        Ok(Exit { pid: 0, how: How::Code(0), cpu_ns: 0, at_ns })
     }
 
     /// Takes away whatever is left of an instance, without looking at the time.
