@@ -2,6 +2,7 @@
 //!
 //! To add one: a file with a type that implements [`Contender`], and a line in [`all`]. Nothing else.
 
+pub mod containerd;
 pub mod crun;
 pub mod docker;
 pub mod fake;
@@ -264,6 +265,7 @@ pub fn all() -> Result<Vec<Box<dyn Contender>>> {
         Box::new(crun::Crun::default()),
         Box::new(crun::CrunWrapper::default()),
         Box::new(docker::Docker::default()),
+        Box::new(containerd::Containerd::default()),
         Box::new(qemu::Qemu::default()),
     ];
     all.extend(fake::from_environment()?);

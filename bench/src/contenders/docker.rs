@@ -22,6 +22,8 @@ use crate::spawner::protocol::Launch;
 
 const NAME: &str = "docker";
 const SOCKET: &str = "/var/run/docker.sock";
+/// What dockerd's containerd makes outside of the directories that it is told.
+const TRACES: [&str; 3] = ["/opt/containerd/bin", "/opt/containerd/lib", "/opt/containerd"];
 
 /// See the file's head.
 #[derive(Debug, Default)]
@@ -165,11 +167,12 @@ impl Contender for Docker {
                 list: words(&["ps", "--all", "--format", "{{.Names}}"]),
                 prefix: format!("tare-{}-", engine::run_name(site)),
                 remove: vec![words(&["rm", "--force"])],
-                image: words(&["rmi", "--force", &image]),
+                rest: vec![words(&["rmi", "--force", &image])],
             };
             journal::note(site.dir(), &entry)?;
             self.made = Some(entry);
         } else if let Some(dockerd) = &self.dockerd {
+            journal::note_traces(site.dir(), &TRACES)?;
             self.daemon = Some(self.start_daemon(site, dockerd)?);
         }
         call(&self.words(site, &["import", &text(&file), &image]), &[]).context("import the image")?;
@@ -224,9 +227,9 @@ impl Contender for Docker {
         paths
     }
 
-    fn finish(&mut self, _site: &Site) -> Result<()> {
+    fn finish(&mut self, site: &Site) -> Result<()> {
         let cleared = self.made.take().map_or(Ok(()), |made| made.clear());
-        self.daemon.take().map_or(Ok(()), Daemon::stop).and(cleared)
+        self.daemon.take().map_or(Ok(()), Daemon::stop).and(cleared).and(journal::clear_traces(site.dir()))
     }
 
     fn deadline(&self) -> Duration {

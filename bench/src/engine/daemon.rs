@@ -67,6 +67,11 @@ impl Daemon {
         Ok(daemon)
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ends it, and whatever else is in the engine's cgroup; the cgroup goes too.
     ///
     /// # Errors

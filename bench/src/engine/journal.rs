@@ -1,8 +1,9 @@
-//! A note, in the site, of what a run makes inside an engine that is not its own, written before it is made:
-//! `tare clean` takes it away by the engine's own client.
+//! A note, in the site, of what a run makes outside of the site and its cgroups, written before it is made: boxes
+//! and images inside an engine that is not its own, and the traces that some tools leave on the host. `tare clean`
+//! takes both away.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -11,6 +12,8 @@ use super::call;
 
 /// File in the site's directory; one line for each engine.
 const FILE: &str = "engines.jsonl";
+/// File in the site's directory; one path in each line.
+const TRACES: &str = "traces";
 
 /// What a run makes in one engine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,8 +26,8 @@ pub struct Entry {
     pub prefix: String,
     /// Words after the client, before a box's name, that remove a box; each in turn.
     pub remove: Vec<Vec<String>>,
-    /// Words after the client that remove our image.
-    pub image: Vec<String>,
+    /// Words after the client that remove our image, and whatever else was made; each in turn.
+    pub rest: Vec<Vec<String>>,
 }
 
 /// Notes what is going to be made.
@@ -51,7 +54,37 @@ pub fn clear(site: &Path) -> Result<()> {
     for entry in text.lines().filter_map(|line| serde_json::from_str::<Entry>(line).ok()) {
         result = result.and(entry.clear());
     }
-    result
+    result.and(clear_traces(site))
+}
+
+/// Notes which of these files and directories, that a tool is known to make, are not there yet. Inner ones first.
+///
+/// # Errors
+/// When the note cannot be written.
+pub fn note_traces(site: &Path, traces: &[&str]) -> Result<()> {
+    use std::io::Write;
+    let path = site.join(TRACES);
+    let mut file = fs::File::options().create(true).append(true).open(&path)?;
+    for trace in traces.iter().filter(|trace| !Path::new(trace).exists()) {
+        writeln!(file, "{trace}").with_context(|| format!("write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Removes the traces that were noted; a directory only when it is empty, for somebody else may use it by now.
+///
+/// # Errors
+/// When a file cannot be removed.
+pub fn clear_traces(site: &Path) -> Result<()> {
+    let text = fs::read_to_string(site.join(TRACES)).unwrap_or_default();
+    for path in text.lines().map(PathBuf::from) {
+        match path.symlink_metadata() {
+            Ok(meta) if meta.is_dir() => drop(fs::remove_dir(&path)),
+            Ok(_) => fs::remove_file(&path).with_context(|| format!("remove {}", path.display()))?,
+            Err(_) => {}
+        }
+    }
+    Ok(())
 }
 
 impl Entry {
@@ -71,9 +104,15 @@ impl Entry {
                 }
             }
         }
-        match call(&words(&self.image), &[]) {
-            Err(error) if !format!("{error:#}").to_lowercase().contains("no such image") => Err(error),
-            _ => Ok(()),
+        for rest in &self.rest {
+            if let Err(error) = call(&words(rest), &[]) {
+                let said = format!("{error:#}").to_lowercase();
+                // A run that was killed early had made none.
+                if !said.contains("no such image") && !said.contains("not found") {
+                    return Err(error);
+                }
+            }
         }
+        Ok(())
     }
 }
