@@ -9,6 +9,7 @@ pub mod fake;
 pub mod floor;
 pub mod hand_loop;
 mod oci;
+pub mod podman;
 pub mod process;
 pub mod qemu;
 pub mod runc;
@@ -81,10 +82,14 @@ pub struct Surroundings {
 pub enum Undo {
     /// Run the tool's own command.
     Command(Vec<String>),
+    /// The same with an environment.
+    CommandIn(Vec<String>, Vec<(String, String)>),
     /// Have the spawner take down what it made.
     Made(Made),
     /// Undo the overlay mount that the lab made.
     Unmount(PathBuf),
+    /// Remove the cgroups below this path, within each hierarchy, in which nothing runs.
+    IdleCgroups(String),
     /// Remove a file or a directory tree.
     Remove(PathBuf),
 }
@@ -265,6 +270,7 @@ pub fn all() -> Result<Vec<Box<dyn Contender>>> {
         Box::new(crun::Crun::default()),
         Box::new(crun::CrunWrapper::default()),
         Box::new(docker::Docker::default()),
+        Box::new(podman::Podman::default()),
         Box::new(containerd::Containerd::default()),
         Box::new(qemu::Qemu::default()),
     ];

@@ -10,6 +10,7 @@ use tare_reports::document::Failure;
 use super::{Failed, Instance, Lab, Scripted};
 use crate::clock::{self, Deadline};
 use crate::contenders::{Contender, Undo};
+use crate::host::cgroups;
 use crate::site::{Site, Start};
 use crate::spawner::protocol::{Event, Exit, How, Launch, Request};
 
@@ -147,7 +148,8 @@ impl Lab {
     pub(super) fn undo(&mut self, undo: Undo) -> Result<(), Failed> {
         let leak = |detail: String| Failed::new(Failure::Leak, detail);
         match undo {
-            Undo::Command(argv) => self.undo_by(argv),
+            Undo::Command(argv) => self.undo_by(argv, Vec::new()),
+            Undo::CommandIn(argv, env) => self.undo_by(argv, env),
             Undo::Made(made) => {
                 let tag = self.next_tag();
                 self.request(Request::Delete { tag, made }, &[])?;
@@ -158,17 +160,21 @@ impl Lab {
                 self.request(Request::Unmount { tag, target }, &[])?;
                 self.done(tag)
             }
+            Undo::IdleCgroups(path) => {
+                cgroups::remove_idle(&path);
+                Ok(())
+            }
             Undo::Remove(path) => remove(&path).map_err(|e| leak(format!("remove {}: {e}", path.display()))),
         }
     }
 
     /// Runs a tool's own command to its end.
-    fn undo_by(&mut self, argv: Vec<String>) -> Result<(), Failed> {
+    fn undo_by(&mut self, argv: Vec<String>, env: Vec<(String, String)>) -> Result<(), Failed> {
         let name = argv.join(" ");
         let leak = |detail: String| Failed::new(Failure::Leak, detail);
         let null = std::fs::File::options().read(true).write(true).open("/dev/null");
         let null = null.map_err(|e| leak(format!("open /dev/null: {e}")))?;
-        let launch = Launch::Command { argv, env: Vec::new(), overlay: None, dies_with_parent: false };
+        let launch = Launch::Command { argv, env, overlay: None, dies_with_parent: false };
         let tag = self.next_tag();
         self.request(
             Request::Start { tag, launch },
