@@ -93,6 +93,6 @@ impl Pass for Startup {
         }
         visit.outcome("ready", Unit::Ns, ready);
         visit.outcome("teardown", Unit::Ns, stopped.teardown_ns.clone());
-        visit.outcome("cpu", Unit::Ns, stopped.teardown_ns.and_then(|_| stopped.cpu_ns));
+        visit.outcome("cpu", Unit::Ns, stopped.teardown_ns.and(stopped.cpu_ns));
     }
 }
