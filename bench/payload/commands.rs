@@ -80,7 +80,7 @@ fn exit(argument: &[u8], output: &mut Output) -> Result<(), &'static str> {
 }
 
 /// A decimal number, digits only.
-fn number(text: &[u8]) -> Option<u64> {
+pub(crate) fn number(text: &[u8]) -> Option<u64> {
     if text.is_empty() {
         return None;
     }

@@ -1,7 +1,8 @@
 //! The payload: the tiny static program that every contender runs, and a virtual machine's `/init`.
 //!
-//! `payload NONCE [machine=TTY | channel=DIRECTORY]`. With `channel=` it first opens the FIFOs `in` and `out` of
-//! that directory as descriptors 0 and 1: for boxes that hand no descriptor through. Its very first act is to write `READY <nonce>`; then it obeys one-line
+//! `payload NONCE [machine=TTY | channel=DIRECTORY] [probe]`. With `channel=` it first opens the FIFOs `in` and
+//! `out` of that directory as descriptors 0 and 1: for boxes that hand no descriptor through.
+//! Its very first act is to write `READY <nonce>`; then it obeys one-line
 //! commands on descriptor 0 and answers on descriptor 1, each answer ending with a line `OK <command> ...`
 //! or `ERR <command> <reason>` (`PONG <nonce>` for `ping`). End of input is `exit`. No C library, no
 //! allocator: what it costs is what the box costs. `bench/build.rs` compiles it.
@@ -35,13 +36,16 @@ pub(crate) struct Start {
 
 fn main(arguments: sys::Arguments) -> ! {
     let mut output = Output::new();
-    let (nonce, place) = match understand(arguments) {
+    let Understood { nonce, place, probe, pause } = match understand(arguments) {
         Ok(understood) => understood,
         Err(reason) => {
             let _ = sys::write(2, reason.as_bytes());
             leave(2);
         }
     };
+    if probe {
+        machine::mark(machine::INIT);
+    }
     let machine = matches!(place, Place::Terminal(_));
     match place {
         Place::Standard => {}
@@ -52,6 +56,12 @@ fn main(arguments: sys::Arguments) -> ! {
                 leave(2);
             }
         }
+    }
+    if pause > 0 {
+        sys::sleep(pause);
+    }
+    if probe {
+        machine::mark(machine::CHANNEL);
     }
     output.raw(b"READY ").raw(nonce).end().flush();
     let ready = [sys::clock(sys::CLOCK_MONOTONIC), sys::clock(sys::CLOCK_BOOTTIME)];
@@ -81,31 +91,43 @@ enum Place {
     Directory(&'static [u8]),
 }
 
-type Understood = (&'static [u8], Place);
+/// What the arguments say.
+struct Understood {
+    nonce: &'static [u8],
+    place: Place,
+    /// Whether to mark the way to READY on the machine's debug port.
+    probe: bool,
+    /// A delay planted in that way, ms: for the tests of whoever reads the marks.
+    pause: u64,
+}
 
-/// The nonce and the place of the channel, or what is wrong with the arguments.
+/// Or what is wrong with them.
 fn understand(arguments: sys::Arguments) -> Result<Understood, &'static str> {
     let nonce = arguments.get(1).ok_or("payload: no nonce: usage: payload NONCE [machine=TTY | channel=DIRECTORY]\n")?;
     if nonce.is_empty() || nonce.len() > LONGEST_NONCE || !nonce.iter().all(u8::is_ascii_graphic) {
         return Err("payload: the nonce is not 1 to 64 visible ASCII characters\n");
     }
-    let mut place = Place::Standard;
+    let mut understood = Understood { nonce, place: Place::Standard, probe: false, pause: 0 };
     for index in 2..arguments.count() {
         let argument = arguments.get(index).unwrap_or(&[]);
         if let Some(directory) = argument.strip_prefix(b"channel=") {
             if !channel::is_directory_name(directory) {
                 return Err("payload: channel= takes an absolute path of at most 64 bytes\n");
             }
-            place = Place::Directory(directory);
+            understood.place = Place::Directory(directory);
             continue;
         }
         match argument.strip_prefix(b"machine=") {
-            Some(name) if machine::is_terminal_name(name) => place = Place::Terminal(name),
+            Some(name) if machine::is_terminal_name(name) => understood.place = Place::Terminal(name),
             Some(_) => return Err("payload: machine= takes a terminal's name such as ttyS0\n"),
-            None => return Err("payload: unknown argument: usage: payload NONCE [machine=TTY | channel=DIRECTORY]\n"),
+            None if argument == b"probe" => understood.probe = true,
+            None => match argument.strip_prefix(b"pause=").and_then(commands::number) {
+                Some(pause @ ..=10_000) => understood.pause = pause,
+                _ => return Err("payload: unknown argument: usage: payload NONCE [machine=TTY | channel=DIRECTORY] [probe]\n"),
+            },
         }
     }
-    Ok((nonce, place))
+    Ok(understood)
 }
 
 /// Leaves the box: the process ends; a machine restarts, which ends its virtual machine monitor when that

@@ -286,6 +286,25 @@ pub(crate) fn restart_machine() {
     let _ = unsafe { call(169, [0xfee1_dead, 672_274_793, 0x0123_4567, 0, 0, 0]) };
 }
 
+/// ioperm(2): from here on this thread may use the port.
+pub(crate) fn allow_port(port: u16) -> Result<(), Errno> {
+    // SAFETY: touches no memory of ours.
+    unsafe { call(173, [usize::from(port), 1, 1, 0, 0, 0]) }.map(|_| ())
+}
+
+/// Writes a byte to a port that [`allow_port`] has given us; without that the kernel ends the process.
+pub(crate) fn write_port(port: u16, byte: u8) {
+    // SAFETY: a debug port takes bytes and does nothing to memory; the instruction changes no flags.
+    unsafe { asm!("out dx, al", in("dx") port, in("al") byte, options(nomem, nostack, preserves_flags)) };
+}
+
+/// nanosleep(2) for so many milliseconds.
+pub(crate) fn sleep(ms: u64) {
+    let time = [ms / 1000, ms % 1000 * 1_000_000];
+    // SAFETY: the kernel reads two words that live until it returns, and writes nowhere.
+    let _ = unsafe { call(35, [time.as_ptr() as usize, 0, 0, 0, 0, 0]) };
+}
+
 /// pause(2): returns after a signal that did not end the process.
 pub(crate) fn pause() {
     // SAFETY: touches no memory.

@@ -24,6 +24,8 @@ pub struct Channel {
     buffer: Vec<u8>,
     /// The box's end of its output, held as long as the box may not have opened it yet.
     keeper: Option<OwnedFd>,
+    /// When a line was begun that is not whole yet, ns.
+    began_ns: Option<u64>,
 }
 
 /// A line from the box, without its end, and when the lab had read it.
@@ -31,7 +33,9 @@ pub struct Channel {
 pub struct Line {
     /// The text; bytes that are not UTF-8 are replaced.
     pub text: String,
-    /// When it was read, on the host's monotonic clock, ns.
+    /// When its first byte had been read, on the host's monotonic clock, ns. A serial line brings it in pieces.
+    pub began_ns: u64,
+    /// When it had been read, ns.
     pub at_ns: u64,
 }
 
@@ -54,7 +58,10 @@ impl Channel {
     pub fn pipes() -> io::Result<(Self, [OwnedFd; 2])> {
         let (input, to_box) = pipe2(OFlag::O_CLOEXEC)?;
         let (from_box, output) = pipe2(OFlag::O_CLOEXEC)?;
-        Ok((Self { to_box: Some(to_box), from_box, buffer: Vec::new(), keeper: None }, [input, output]))
+        Ok((
+            Self { to_box: Some(to_box), from_box, buffer: Vec::new(), began_ns: None, keeper: None },
+            [input, output],
+        ))
     }
 
     /// Makes the FIFOs `in` and `out` in a directory, and opens the lab's ends of them.
@@ -72,7 +79,7 @@ impl Channel {
         let to_box = open("in", OFlag::O_RDWR)?;
         let keeper = open("out", OFlag::O_RDWR)?;
         let from_box = open("out", OFlag::O_RDONLY)?;
-        Ok(Self { to_box: Some(to_box), from_box, buffer: Vec::new(), keeper: Some(keeper) })
+        Ok(Self { to_box: Some(to_box), from_box, buffer: Vec::new(), began_ns: None, keeper: Some(keeper) })
     }
 
     /// Whether a box that never came would leave the lab waiting: true for FIFOs before READY.
@@ -80,9 +87,16 @@ impl Channel {
         self.keeper.is_some()
     }
 
-    /// From now on the end of the box is the end of its output.
-    pub fn box_has_opened(&mut self) {
+    /// The channel of a box that has opened its side: from now on the end of the box is the end of its output.
+    #[must_use]
+    pub fn of_an_open_box(mut self) -> Self {
         self.keeper = None;
+        self
+    }
+
+    /// A channel over ends that somebody else made.
+    pub fn over(to_box: OwnedFd, from_box: OwnedFd) -> Self {
+        Self { to_box: Some(to_box), from_box, buffer: Vec::new(), began_ns: None, keeper: None }
     }
 
     /// Sends one line.
@@ -120,7 +134,8 @@ impl Channel {
         let line = std::mem::replace(&mut self.buffer, rest);
         // A serial line ends in CR LF until the guest's terminal is raw.
         let text = String::from_utf8_lossy(&line[..end]).trim_end_matches('\r').to_owned();
-        Some(Line { text, at_ns: clock::now_ns() })
+        let at_ns = clock::now_ns();
+        Some(Line { text, began_ns: self.began_ns.take().unwrap_or(at_ns), at_ns })
     }
 
     /// Reads once; blocks unless poll(2) said that there is something.
@@ -143,7 +158,10 @@ impl Channel {
             None if self.buffer.len() > LONGEST => {
                 Err(io::Error::new(io::ErrorKind::InvalidData, "a line above 64 KiB"))
             }
-            None => Ok(Read::Partial),
+            None => {
+                self.began_ns.get_or_insert_with(clock::now_ns);
+                Ok(Read::Partial)
+            }
         }
     }
 }

@@ -2,20 +2,31 @@
 //!
 //! To add one: a file with a type that implements [`Contender`], and a line in [`all`]. Nothing else.
 
+pub(crate) mod assisted;
+pub mod bwrap;
 pub mod containerd;
 pub mod crun;
 pub mod docker;
 pub mod fake;
 pub mod floor;
+pub(crate) mod ground;
 pub mod hand_loop;
-mod oci;
+pub mod nspawn;
+pub mod oci;
 pub mod podman;
 pub mod process;
 pub mod qemu;
+pub mod qemu_microvm;
+pub mod qemu_nano;
+pub mod qemu_restore;
+pub mod qemu_tuned;
 pub mod runc;
+pub mod runsc;
 pub mod tare;
 pub mod tare_lib;
 pub mod tare_pool;
+mod tool;
+pub mod youki;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -24,7 +35,7 @@ use anyhow::Result;
 use tare_reports::document::{Accel, Class, Failure, Mode};
 
 use crate::site::{Site, Start};
-use crate::spawner::protocol::{Launch, Made};
+use crate::spawner::protocol::{Launch, Made, Mark};
 use crate::vm::kvm::Kvm;
 
 /// The effective memory of every box, bytes: a container's limit, a VM's RAM.
@@ -92,6 +103,15 @@ pub enum Undo {
     IdleCgroups(String),
     /// Remove a file or a directory tree.
     Remove(PathBuf),
+}
+
+/// How a resumed box becomes ready: it runs again, answers a fresh `ping` as its first act, and touches memory.
+#[derive(Debug)]
+pub struct Resumption {
+    /// Its monitor, which says when it runs.
+    pub monitor: crate::channel::Channel,
+    /// How much memory it touches first, KiB.
+    pub touch_kib: u32,
 }
 
 /// What a contender is, in words.
@@ -185,6 +205,25 @@ pub trait Contender: std::fmt::Debug {
         anyhow::bail!("{} cannot leave out the mechanisms beyond {rung}", self.name())
     }
 
+    /// As [`launch`](Self::launch), for a start that is watched (the measure `spans`): with all that this
+    /// contender can tell of it by itself. The files that it is told in are below the site's boxes.
+    ///
+    /// # Errors
+    /// As `launch`.
+    fn launch_watched(&mut self, site: &Site, start: &Start) -> Result<Launch> {
+        self.launch(site, start)
+    }
+
+    /// What its runtime noted of a watched start, in a file.
+    fn marks(&self, _site: &Site, _start: &Start) -> Vec<Mark> {
+        Vec::new()
+    }
+
+    /// For a box that is resumed and said READY long ago, right after its launch: what the lab waits for instead.
+    fn resumption(&mut self) -> Option<Resumption> {
+        None
+    }
+
     /// The command line to print for one instance.
     fn command(&mut self, site: &Site) -> Vec<String>;
 
@@ -269,10 +308,18 @@ pub fn all() -> Result<Vec<Box<dyn Contender>>> {
         Box::new(runc::Runc::default()),
         Box::new(crun::Crun::default()),
         Box::new(crun::CrunWrapper::default()),
+        Box::new(youki::Youki::default()),
+        Box::new(runsc::Runsc::default()),
+        Box::new(bwrap::Bwrap::default()),
+        Box::new(nspawn::Nspawn::default()),
         Box::new(docker::Docker::default()),
         Box::new(podman::Podman::default()),
         Box::new(containerd::Containerd::default()),
         Box::new(qemu::Qemu::default()),
+        Box::new(qemu_tuned::QemuTuned::default()),
+        Box::new(qemu_microvm::QemuMicrovm::default()),
+        Box::new(qemu_restore::QemuRestore::default()),
+        Box::new(qemu_nano::QemuNano::default()),
     ];
     all.extend(fake::from_environment()?);
     Ok(all)
@@ -298,14 +345,6 @@ fn runtime_spec(site: &Site, start: &Start) -> Result<tare_runtime::Spec> {
         missing_limits: tare_runtime::MissingLimits::Record,
         ..tare_runtime::Spec::new(start.id.parse()?, site.rootfs(), args)
     })
-}
-
-/// Finds a program: where the environment variable points, else on PATH.
-fn find(variable: &str, name: &str) -> Option<PathBuf> {
-    if let Some(path) = std::env::var_os(variable) {
-        return Some(path.into());
-    }
-    on_path(name)
 }
 
 fn on_path(name: &str) -> Option<PathBuf> {

@@ -81,8 +81,8 @@ pub fn fifos(site: &Site, start: &Start) -> PathBuf {
     site.instance(start).join("channel")
 }
 
-/// Cgroups of boxes that are there: everything below the engine's but its daemon's.
-pub fn box_cgroups(site: &Site, engine: &str) -> Vec<PathBuf> {
+/// Cgroups that boxes have left: what is below the engine's, but its daemon's and those in which something runs.
+pub fn idle_cgroups(site: &Site, engine: &str) -> Vec<PathBuf> {
     let tops = crate::host::cgroups::below(&cgroup(site, engine));
     tops.iter()
         .filter_map(|top| fs::read_dir(top).ok())
@@ -90,7 +90,14 @@ pub fn box_cgroups(site: &Site, engine: &str) -> Vec<PathBuf> {
         .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
         .filter(|entry| entry.file_name() != daemon::CGROUP)
         .map(|entry| entry.path())
+        .filter(|path| is_idle(path))
         .collect()
+}
+
+fn is_idle(cgroup: &Path) -> bool {
+    let below = fs::read_dir(cgroup).into_iter().flatten().flatten();
+    let mut below = below.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    crate::host::cgroups::members(cgroup).is_empty() && below.all(|entry| is_idle(&entry.path()))
 }
 
 /// Runs a tool to its end and returns what it printed.

@@ -6,9 +6,12 @@
 
 mod events;
 mod herd;
+mod patience;
+mod resume;
 mod stop;
+mod volley;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -24,9 +27,11 @@ use crate::contenders::Contender;
 use crate::interrupt::Interrupt;
 use crate::site::{Site, Start};
 use crate::spawner::client::Spawner;
-use crate::spawner::protocol::{Event, Exit, How, Launch, Request, Script};
+use crate::spawner::protocol::{Event, Exit, How, Launch, Mark, Request, Script};
 
+use patience::Patience;
 pub use stop::Stopped;
+pub use volley::{Arrival, Schedule};
 
 /// How long a payload that said READY may take to answer.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
@@ -58,12 +63,31 @@ pub struct Instance {
     pub prepared_ns: Option<u64>,
     /// What of the common box was not applied, in words.
     pub not_applied: Vec<String>,
+    /// What a watched start needs: when it began, and what was said of it.
+    pub moments: Moments,
+    /// Named parts of `ready_ns` that this kind of start always has, ns.
+    pub spans: BTreeMap<String, u64>,
     channel: Option<Channel>,
     /// The process whose end is the end of the box.
     main: Option<u32>,
     /// The same where that process is not below the spawner but below an engine's daemon.
     foreign: Option<OwnedFd>,
     scripted: Option<Scripted>,
+}
+
+/// Moments of one start on the host's clock.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Moments {
+    /// Just before the first call for this instance, ns.
+    pub began: u64,
+    /// The first byte of the line with READY was read, ns.
+    pub line_began: u64,
+    /// The whole line was read, ns.
+    pub ready: u64,
+    /// What our runtime noted, called as a library.
+    pub marks: Vec<Mark>,
+    /// The spans that a script gives.
+    pub scripted: std::collections::BTreeMap<String, u64>,
 }
 
 /// The figures of a box that answers from a script, and of one that the spawner timed by itself.
@@ -81,7 +105,7 @@ impl Instance {
     }
 }
 
-/// Starts, watches and stops boxes, one at a time.
+/// Starts, watches and stops boxes: one at a time, many on a schedule, or beside others that are held.
 #[derive(Debug)]
 pub struct Lab {
     spawner: Spawner,
@@ -93,8 +117,11 @@ pub struct Lab {
     nonce: u64,
     exits: Vec<Exit>,
     answers: HashMap<u64, Event>,
+    /// Processes of boxes that run beside those in hand, and are no trace of these.
+    held: BTreeSet<u32>,
     /// CPU time the spawner spent on the instance in hand, ns.
     spawner_cpu_ns: u64,
+    patience: Patience,
     /// CPU time of the contender's helpers before the instance in hand, ns; none where it has none.
     helpers_cpu_ns: Option<Result<u64, Failed>>,
 }
@@ -121,7 +148,9 @@ impl Lab {
             nonce: seed,
             exits: Vec::new(),
             answers: HashMap::new(),
+            held: BTreeSet::new(),
             spawner_cpu_ns: 0,
+            patience: Patience::default(),
             helpers_cpu_ns: None,
         })
     }
@@ -152,6 +181,7 @@ impl Lab {
         self.helpers_cpu_ns = helpers_cpu(contender, site);
         let start = self.next_start(contender.name());
         let result = self.start_timed(contender, site, &start);
+        let result = self.in_time(contender, result);
         result.map_err(|failed| {
             let failed = self.explain(contender, site, &start, failed);
             self.rescue(contender, site, &start);
@@ -160,7 +190,8 @@ impl Lab {
     }
 
     fn begin(&mut self) {
-        self.exits.clear();
+        // One of those held may end at any time; whoever takes them down asks for it.
+        self.exits.retain(|it| self.held.contains(&it.pid));
         self.answers.clear();
         self.spawner_cpu_ns = 0;
         self.errors_from = self.errors.metadata().map(|m| m.len()).unwrap_or(0);
@@ -185,7 +216,7 @@ impl Lab {
     ) -> Result<Instance, Failed> {
         let prepared_ns = self.stock(contender, site, start)?;
         let tag = self.next_tag();
-        let deadline = Deadline::after(contender.deadline());
+        let deadline = self.deadline(contender);
         let t0 = clock::now_ns();
         let launch =
             contender.launch(site, start).map_err(|e| Failed::new(Failure::Start, format!("{e:#}")))?;
@@ -194,14 +225,17 @@ impl Lab {
             ready_ns: 0,
             prepared_ns,
             not_applied: Vec::new(),
+            moments: Moments { began: t0, ..Moments::default() },
+            spans: BTreeMap::new(),
             channel: None,
             main: None,
             foreign: None,
             scripted: None,
         };
         match launch {
-            Launch::Scripted(Script::Took { ready, teardown, cpu, memory }) => {
+            Launch::Scripted(Script::Took { ready, teardown, cpu, memory, spans }) => {
                 instance.ready_ns = ready;
+                instance.moments.scripted = spans;
                 instance.scripted = Some(Scripted { teardown_ns: teardown, cpu_ns: cpu, memory });
                 return Ok(instance);
             }
@@ -223,18 +257,28 @@ impl Lab {
                 let fds = [input.as_raw_fd(), output.as_raw_fd(), self.errors.as_raw_fd()];
                 self.request(Request::Start { tag, launch }, &fds)?;
                 drop((input, output));
-                let line = self.ready(&mut channel, contender, start, tag, deadline)?;
+                let line = match contender.resumption() {
+                    None => self.ready(&mut channel, contender, start, tag, deadline)?,
+                    Some(resumption) => {
+                        let (line, spans) =
+                            self.resume(&mut channel, resumption, (start, t0), tag, deadline)?;
+                        instance.spans = spans;
+                        line
+                    }
+                };
                 instance.ready_ns = line.at_ns - t0;
-                channel.box_has_opened();
-                instance.channel = Some(channel);
+                instance.moments.line_began = line.began_ns;
+                instance.moments.ready = line.at_ns;
+                instance.channel = Some(channel.of_an_open_box());
             }
         }
         // From here on outside the clock.
-        let Event::Started { pid, cpu_ns, not_applied, .. } = self.answer(tag, deadline)? else {
+        let Event::Started { pid, cpu_ns, not_applied, marks, .. } = self.answer(tag, deadline)? else {
             return Err(Failed::new(Failure::Start, "the spawner gave another answer than a process"));
         };
         self.spawner_cpu_ns += cpu_ns;
         instance.not_applied = not_applied;
+        instance.moments.marks = marks;
         self.find_process(&mut instance, contender, site, pid, deadline)?;
         Ok(instance)
     }
@@ -250,7 +294,7 @@ impl Lab {
         let Some(launch) = contender.stock(site, start).map_err(|e| failed(format!("{e:#}")))? else {
             return Ok(None);
         };
-        let deadline = Deadline::after(contender.deadline());
+        let deadline = self.deadline(contender);
         let (tag, before) = (self.next_tag(), clock::now_ns());
         // Its own descriptors come with its command.
         let null = File::options().read(true).write(true).open("/dev/null");
@@ -358,7 +402,7 @@ impl Lab {
         let result = channel
             .send(line)
             .map_err(|e| Failed::new(Failure::Crash, format!("send {line:?}: {e}")))
-            .and_then(|()| self.line(&mut channel, Deadline::after(within)))
+            .and_then(|()| self.line(&mut channel, None, Deadline::after(within)))
             .map(|line| line.text);
         instance.channel = Some(channel);
         result

@@ -29,6 +29,7 @@ pub mod record;
 pub mod rounds;
 pub mod run;
 pub mod site;
+pub mod spans;
 pub mod spawner;
 mod sys;
 pub mod vm;

@@ -4,8 +4,12 @@
 //! else.
 
 mod climb;
+pub mod concurrency;
 pub mod ladder;
+mod levels;
 pub mod memory;
+pub mod running;
+pub mod spans;
 pub mod startup;
 
 use anyhow::Result;
@@ -32,6 +36,11 @@ pub trait Measure {
     /// Whether a run of this profile measures it although nobody named it.
     fn in_profile(&self, _profile: Profile) -> bool {
         true
+    }
+
+    /// What it leaves out for this contender on this host, in words, and what would add it.
+    fn left_out(&self, _contender: &dyn Contender) -> Vec<String> {
+        Vec::new()
     }
 
     /// Its runs of rounds, one after another; most measures have one.
@@ -89,5 +98,12 @@ pub trait Pass {
 /// # Errors
 /// When `TARE_FAULT` has a form that nobody understands.
 pub fn all() -> Result<Vec<Box<dyn Measure>>> {
-    Ok(vec![Box::new(startup::Startup::new()?), Box::new(memory::Memory), Box::new(ladder::Ladder)])
+    Ok(vec![
+        Box::new(startup::Startup::new()?),
+        Box::new(memory::Memory),
+        Box::new(ladder::Ladder),
+        Box::new(spans::Spans::default()),
+        Box::new(concurrency::Concurrency),
+        Box::new(running::Running),
+    ])
 }

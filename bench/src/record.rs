@@ -1,8 +1,10 @@
 //! Keeping what was seen: every sample goes to `samples.jsonl` the moment it exists, and into the document.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
@@ -17,7 +19,39 @@ pub struct Record {
     samples: File,
     /// What will be written as `result.json`.
     pub document: Document,
+    /// What the time did not allow.
+    pub unfit: Vec<Unfit>,
     broken: Option<std::io::Error>,
+}
+
+/// A contender that a profile's time allowed too few visits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unfit {
+    /// Its name.
+    pub contender: String,
+    /// What was asked.
+    pub measure: String,
+    /// Visits made.
+    pub visits: u32,
+    /// The longest of them.
+    pub longest: Duration,
+}
+
+impl Unfit {
+    /// What did not fit, in words.
+    pub fn reason(&self) -> String {
+        let took = match self.visits {
+            0 => String::new(),
+            _ => format!(", taking up to {:.1} s", self.longest.as_secs_f64()),
+        };
+        let visits = if self.visits == 1 { "visit" } else { "visits" };
+        format!("the profile's time allowed {} {visits} for {}{took}", self.visits, self.measure)
+    }
+
+    /// The command that measures it.
+    pub fn fix(&self) -> String {
+        format!("tare run {} --only {} --rounds 20", self.measure, self.contender)
+    }
 }
 
 /// A line of `samples.jsonl`: a sample with the names of its series.
@@ -45,7 +79,7 @@ impl Record {
         let path = dir.join("samples.jsonl");
         let samples = File::create(&path).with_context(|| format!("make {}", path.display()))?;
         point_latest(out, &document.run.id)?;
-        Ok(Self { dir, samples, document, broken: None })
+        Ok(Self { dir, samples, document, unfit: Vec::new(), broken: None })
     }
 
     /// The run's directory.
@@ -63,6 +97,17 @@ impl Record {
         }
         tare_reports::write(&self.document, &self.dir.join("result.json"))?;
         Ok(())
+    }
+
+    /// Lists a contender that the time allowed too few visits; of the passes of a measure one tells.
+    pub fn note_unfit(&mut self, unfit: Unfit) {
+        let same = |it: &Unfit| (&it.contender, &it.measure) == (&unfit.contender, &unfit.measure);
+        if self.unfit.iter().any(same) {
+            return;
+        }
+        let line = format!("contender {}: {}: {}", unfit.contender, unfit.reason(), unfit.fix());
+        self.document.run.left_out.push(line);
+        self.unfit.push(unfit);
     }
 
     fn push(&mut self, name: Name<'_>, unit: Unit, sample: Sample) {
@@ -131,8 +176,18 @@ pub struct Visit<'a> {
 impl Visit<'_> {
     /// Records what came of a quantity.
     pub fn outcome(&mut self, quantity: &str, unit: Unit, outcome: Result<u64, Failed>) {
+        self.parted(quantity, unit, outcome.map(|value| (value, BTreeMap::new())));
+    }
+
+    /// The same for a value with named parts, ns.
+    pub fn parted(
+        &mut self,
+        quantity: &str,
+        unit: Unit,
+        outcome: Result<(u64, BTreeMap<String, u64>), Failed>,
+    ) {
         let sample = match outcome {
-            Ok(value) => Sample::value(self.round, self.position, value),
+            Ok((value, spans)) => Sample { spans, ..Sample::value(self.round, self.position, value) },
             Err(f) => Sample::failure(self.round, self.position, f.failure, f.detail),
         };
         let Self { measure, contender, mode, parameters, .. } = *self;

@@ -2,8 +2,12 @@
 //!
 //! All of A and then all of B would measure the weather as well (METHOD, 19): each round visits everybody
 //! once, in an order drawn from the run's seed and stored with the samples. A contender that takes seconds is
-//! visited in every n-th round only, so that it cannot eat the budget of those that take milliseconds.
+//! visited in every n-th round only, so that it cannot eat the budget of those that take milliseconds; what did
+//! not fit is listed with the command that measures it.
 
+mod schedule;
+
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -11,16 +15,16 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use tare_reports::document::Parameters;
+use tare_reports::stats::MIN_FOR_INTERVAL;
 
 use crate::contenders::Contender;
 use crate::host::noise::Noise;
 use crate::lab::Lab;
 use crate::measures::{Order, Pass};
-use crate::record::{Record, Visit};
+use crate::record::{Record, Unfit, Visit};
 use crate::site::Site;
 
-/// A visit above this length is slow: it is not made in every round.
-const SLOW: Duration = Duration::from_millis(400);
+use schedule::{Schedule, even_above};
 
 /// How often the document is written, at most; `samples.jsonl` has every sample at once.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
@@ -40,8 +44,6 @@ struct Entry {
     contender: usize,
     /// What is held constant over its series; says too whether it is the second visit of the A/A test.
     parameters: Parameters,
-    /// It is visited in every n-th round.
-    every: u32,
 }
 
 /// Everything that a run of rounds works with.
@@ -62,7 +64,7 @@ pub struct Rounds<'a> {
     pub progress: &'a mut dyn FnMut(u64, u64, &str),
 }
 
-/// Runs the rounds; returns whether all of them were finished.
+/// Runs the rounds; returns whether all of them were finished. What the time did not allow is noted in the record.
 ///
 /// # Errors
 /// When results cannot be saved.
@@ -70,16 +72,16 @@ pub fn run(mut rounds: Rounds<'_>, plan: Plan, seed: u64) -> Result<bool> {
     let mut order = Xoshiro256PlusPlus::seed_from_u64(seed);
     let plan = rounds.pass.plan(plan);
     let mirrored = rounds.pass.order() == Order::Mirrored;
-    let mut entries = entries(rounds.contenders, rounds.pass);
+    let entries = entries(rounds.contenders, rounds.pass);
     if entries.is_empty() {
         return Ok(true);
     }
-    for contender in rounds.contenders.iter_mut().filter(|it| !rounds.pass.settings(it.as_ref()).is_empty()) {
-        rounds.pass.warm_up(rounds.lab, rounds.site, contender.as_mut());
-    }
-    let began = Instant::now();
-    let mut costs = vec![Duration::ZERO; entries.len()];
-    let mut total = if mirrored { pairs(plan.rounds) } else { plan.rounds };
+    // The warm-up is paid from the same budget.
+    let end = plan.budget.map(|budget| rounds.lab.elapsed() + budget);
+    let mut schedule = Schedule::new(entries.len(), end);
+    rounds.warm_up(&schedule);
+    let began = rounds.lab.elapsed();
+    let mut total = if mirrored { even_above(plan.rounds) } else { plan.rounds };
     let (mut made, mut planned) = (0, entries.len() as u64);
     let mut saved = Instant::now();
     let mut before = Noise::read(std::process::id());
@@ -89,19 +91,26 @@ pub fn run(mut rounds: Rounds<'_>, plan: Plan, seed: u64) -> Result<bool> {
         if mirrored && round % 2 == 1 {
             visits.reverse();
         } else {
-            visits = (0..entries.len()).filter(|&i| round.is_multiple_of(entries[i].every)).collect();
+            visits = (0..entries.len()).filter(|&i| schedule.is_due(i, round)).collect();
             visits.shuffle(&mut order);
         }
+        let before_round = made;
         for (position, &i) in visits.iter().enumerate() {
-            let visit = Instant::now();
-            let name = rounds.visit(&entries[i], round, position as u32);
-            costs[i] = costs[i].max(visit.elapsed());
+            if !schedule.fits(i, rounds.lab.elapsed()) {
+                continue;
+            }
+            let name = rounds.timed_visit(&mut schedule, i, &entries[i], round, position as u32);
             made += 1;
             (rounds.progress)(made, planned, &name);
             if rounds.lab.interrupted().is_some() {
+                rounds.lab.cut_at(None);
                 rounds.record.save()?;
                 return Ok(false);
             }
+        }
+        if made == before_round {
+            // The time is over.
+            break;
         }
         if rounds.pass.single_starts() {
             let now = Noise::read(std::process::id());
@@ -110,11 +119,12 @@ pub fn run(mut rounds: Rounds<'_>, plan: Plan, seed: u64) -> Result<bool> {
         }
         if round == 0 {
             // The first round told what a visit costs: the rest of the budget is shared out now.
+            let now = rounds.lab.elapsed();
             total = match mirrored {
-                true => pairs(fitting(plan, began.elapsed())),
-                false => share(&mut entries, &costs, plan, began.elapsed()),
+                true => schedule.pairs(plan.rounds, began, now),
+                false => schedule.share(plan.rounds, now),
             };
-            planned = entries.iter().map(|e| u64::from(total.div_ceil(e.every))).sum();
+            planned = schedule.planned(total);
         }
         if saved.elapsed() >= SAVE_EVERY {
             rounds.record.save()?;
@@ -122,11 +132,38 @@ pub fn run(mut rounds: Rounds<'_>, plan: Plan, seed: u64) -> Result<bool> {
         }
         round += 1;
     }
+    rounds.lab.cut_at(None);
+    if plan.budget.is_some() {
+        rounds.note_unfit(&entries, &schedule, plan);
+    }
     rounds.record.save()?;
     Ok(true)
 }
 
 impl Rounds<'_> {
+    fn warm_up(&mut self, schedule: &Schedule) {
+        for contender in self.contenders.iter_mut().filter(|it| !self.pass.settings(it.as_ref()).is_empty()) {
+            self.lab.cut_at(schedule.cut_at(0, self.lab.elapsed()));
+            self.pass.warm_up(self.lab, self.site, contender.as_mut());
+        }
+    }
+
+    /// A visit within its time, and what it took.
+    fn timed_visit(
+        &mut self,
+        schedule: &mut Schedule,
+        place: usize,
+        entry: &Entry,
+        round: u32,
+        position: u32,
+    ) -> String {
+        let began = self.lab.elapsed();
+        self.lab.cut_at(schedule.cut_at(place, began));
+        let name = self.visit(entry, round, position);
+        schedule.visited(place, self.lab.elapsed() - began, self.lab.was_cut());
+        name
+    }
+
     fn visit(&mut self, entry: &Entry, round: u32, position: u32) -> String {
         let contender = self.contenders[entry.contender].as_mut();
         let (name, mode) = (contender.name().to_owned(), contender.description().mode);
@@ -145,6 +182,26 @@ impl Rounds<'_> {
             None => name,
         }
     }
+
+    /// Notes whom the time allowed fewer visits than an interval needs: of the settings of a contender the one
+    /// visited least.
+    fn note_unfit(&mut self, entries: &[Entry], schedule: &Schedule, plan: Plan) {
+        let enough = plan.rounds.min(MIN_FOR_INTERVAL as u32);
+        let mut least: BTreeMap<usize, (u32, Duration)> = BTreeMap::new();
+        for (place, entry) in entries.iter().enumerate().filter(|(_, it)| it.parameters.aa.is_none()) {
+            let (visits, cost) = schedule.made(place);
+            let known = least.entry(entry.contender).or_insert((visits, cost));
+            *known = (known.0.min(visits), known.1.max(cost));
+        }
+        for (contender, (visits, longest)) in least.into_iter().filter(|(_, (visits, _))| *visits < enough) {
+            self.record.note_unfit(Unfit {
+                contender: self.contenders[contender].name().to_owned(),
+                measure: self.measure.to_owned(),
+                visits,
+                longest,
+            });
+        }
+    }
 }
 
 /// One place for each setting of each contender, and a second one for the A/A test: with our runtime where it
@@ -152,7 +209,7 @@ impl Rounds<'_> {
 fn entries(contenders: &[Box<dyn Contender>], pass: &dyn Pass) -> Vec<Entry> {
     let of = |contender: usize| {
         let settings = pass.settings(contenders[contender].as_ref()).into_iter();
-        settings.map(move |parameters| Entry { contender, parameters, every: 1 })
+        settings.map(move |parameters| Entry { contender, parameters })
     };
     let mut entries: Vec<Entry> = (0..contenders.len()).flat_map(of).collect();
     if pass.single_starts() {
@@ -163,115 +220,8 @@ fn entries(contenders: &[Box<dyn Contender>], pass: &dyn Pass) -> Vec<Entry> {
         let again = twice.map(|it| Entry {
             parameters: Parameters { aa: Some(true), ..it.parameters.clone() },
             contender: it.contender,
-            every: 1,
         });
         entries.extend(again);
     }
     entries
-}
-
-/// The next even number, at least two.
-fn pairs(rounds: u32) -> u32 {
-    rounds.max(1).next_multiple_of(2)
-}
-
-/// How many rounds the plan lets be made where one took so long.
-fn fitting(plan: Plan, one: Duration) -> u32 {
-    let Some(budget) = plan.budget else { return plan.rounds };
-    // A pair that would go over the budget is not begun.
-    let rounds = (budget.as_nanos() / one.as_nanos().max(1)) as u32;
-    (rounds - rounds % 2).min(plan.rounds)
-}
-
-/// Shares the budget: half of it for the visits that take milliseconds, the other half, and what those leave
-/// over, evenly among the slow ones. Returns the number of rounds.
-fn share(entries: &mut [Entry], costs: &[Duration], plan: Plan, spent: Duration) -> u32 {
-    let Some(budget) = plan.budget else { return plan.rounds };
-    let left = budget.saturating_sub(spent);
-    let slow: Vec<usize> = (0..entries.len()).filter(|&i| costs[i] > SLOW).collect();
-    let quick: Duration = (0..entries.len()).filter(|i| !slow.contains(i)).map(|i| costs[i]).sum();
-    let fits = |time: Duration, cost: Duration| (time.as_nanos() / cost.as_nanos().max(1)) as u32;
-    // The first round is done already.
-    let more = plan.rounds.saturating_sub(1);
-    let rounds = match slow.is_empty() {
-        true => fits(left, quick).min(more),
-        // Without a quick one the slow ones decide.
-        false if quick.is_zero() => fits(left, slow.iter().map(|&i| costs[i]).sum()).min(more),
-        false => fits(left / 2, quick).min(more),
-    };
-    let for_slow = left.saturating_sub(quick * rounds);
-    for &i in &slow {
-        let visits = fits(for_slow / slow.len() as u32, costs[i]).max(1);
-        entries[i].every = rounds.div_ceil(visits).max(1);
-    }
-    rounds + 1
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn entry(contender: usize) -> Entry {
-        Entry { contender, parameters: Parameters::default(), every: 1 }
-    }
-
-    fn shared(costs_ms: &[u64], budget_s: u64, rounds: u32) -> (u32, Vec<u32>) {
-        let mut entries: Vec<Entry> = (0..costs_ms.len()).map(entry).collect();
-        let costs: Vec<Duration> = costs_ms.iter().map(|&ms| Duration::from_millis(ms)).collect();
-        let plan = Plan { rounds, budget: Some(Duration::from_secs(budget_s)) };
-        let spent = costs.iter().sum();
-        let rounds = share(&mut entries, &costs, plan, spent);
-        (rounds, entries.iter().map(|e| e.every).collect())
-    }
-
-    #[test]
-    fn the_budget_is_kept_and_the_slow_one_is_not_starved() {
-        let (rounds, every) = shared(&[10, 20, 70, 3000], 120, 10_000);
-        let cost: u64 = (0..rounds)
-            .map(|r| {
-                [10, 20, 70, 3000]
-                    .iter()
-                    .zip(&every)
-                    .filter(|(_, e)| r % **e == 0)
-                    .map(|(c, _)| c)
-                    .sum::<u64>()
-            })
-            .sum();
-        assert!((90_000..=125_000).contains(&cost), "{cost} ms of 120 s, {rounds} rounds, every {every:?}");
-        assert_eq!(every[..3], [1, 1, 1]);
-        assert!(rounds / every[3] >= 18, "the slow one gets its half: {} visits", rounds / every[3]);
-    }
-
-    #[test]
-    fn the_number_of_rounds_is_bounded() {
-        assert_eq!(shared(&[1], 1000, 50), (50, vec![1]));
-    }
-
-    #[test]
-    fn only_slow_ones_are_visited_in_every_round() {
-        let (rounds, every) = shared(&[3000], 60, 1000);
-        assert_eq!((rounds, every), (20, vec![1]));
-    }
-
-    #[test]
-    fn without_a_budget_everybody_is_visited_in_every_round() {
-        let mut entries = vec![entry(0)];
-        let plan = Plan { rounds: 7, budget: None };
-        assert_eq!(share(&mut entries, &[Duration::from_secs(60)], plan, Duration::ZERO), 7);
-        assert_eq!(entries[0].every, 1);
-    }
-
-    #[test]
-    fn mirrored_rounds_come_in_pairs_and_keep_the_budget() {
-        assert_eq!([0, 1, 2, 3, 40].map(pairs), [2, 2, 2, 4, 40]);
-        let plan = Plan { rounds: 100, budget: Some(Duration::from_secs(20)) };
-        let made = |seconds| pairs(fitting(plan, Duration::from_secs(seconds)));
-        assert_eq!([1, 2, 3, 6, 15, 60].map(made), [20, 10, 6, 2, 2, 2]);
-        assert_eq!(fitting(Plan { rounds: 7, budget: None }, Duration::from_secs(60)), 7);
-        assert_eq!(
-            fitting(Plan { rounds: 4, ..plan }, Duration::from_millis(1)),
-            4,
-            "never more than planned"
-        );
-    }
 }

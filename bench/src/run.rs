@@ -3,18 +3,20 @@
 mod selection;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use nix::sys::signal::Signal;
-use tare_reports::document::{Accel, CensusPair, Contender as Row, Document, Host, Run, SCHEMA, Status};
+use tare_reports::document::{
+    Accel, CensusPair, Contender as Row, Document, Failure, Host, Run, SCHEMA, Status,
+};
 
 use crate::contenders::{Contender, Found, Missing, Surroundings};
 use crate::host::{census, facts};
 use crate::lab::Lab;
 use crate::measures::Measure;
-use crate::record::Record;
+use crate::record::{Record, Unfit};
 use crate::rounds::{self, Plan, Rounds};
 use crate::site::Site;
 use crate::vm::kvm::{self, Kvm};
@@ -52,6 +54,13 @@ impl Profile {
             Self::Full => (3000, 120),
         };
         Plan { rounds, budget: Some(Duration::from_secs(minutes * 60)) }
+    }
+
+    /// How long after its beginning the last visit of a run may end, where all of it together is bounded. In
+    /// the quick profile the rest of the three minutes is for what may follow: a box that does not end, the
+    /// census, the page.
+    fn whole(self) -> Option<Duration> {
+        (self == Self::Quick).then_some(Duration::from_secs(150))
     }
 }
 
@@ -106,7 +115,7 @@ impl Outcome {
 /// When the site or the run's directory cannot be made, the spawner does not start, or results cannot be
 /// saved. What a contender does wrong is in the document, not here.
 pub fn run(options: &Options) -> Result<Outcome> {
-    let started = Timestamp::now();
+    let (started, clock) = (Timestamp::now(), Instant::now());
     let id = format!("{}-{:04x}", started.strftime("%Y%m%dT%H%M%SZ"), std::process::id() & 0xffff);
     let (measures, mut contenders) = options.selection.resolve(options.profile)?;
     let surroundings = surroundings(&contenders);
@@ -125,7 +134,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
             command: std::env::args().collect(),
             readings: Vec::new(),
             census: None,
-            left_out: options.selection.left_out(options.profile),
+            left_out: left_out(options, &measures, &contenders),
         },
         host: facts::read(surroundings.kvm.to_string()),
         contenders: Vec::new(),
@@ -134,12 +143,24 @@ pub fn run(options: &Options) -> Result<Outcome> {
     };
     let mut record = Record::create(&options.out, document)?;
     let site = Site::create(&id)?;
-    let measured = measure(options, &measures, &mut contenders, &surroundings, &site, &mut record);
+    let measured = measure(options, &measures, &mut contenders, &surroundings, &site, &mut record, clock);
     // The site goes whatever happened; an error of the run itself is the one to tell.
     let removed = site.remove();
     let interrupted = measured?;
     removed?;
     finish(record, interrupted)
+}
+
+/// What the selection leaves out, and what the measures themselves do.
+fn left_out(
+    options: &Options,
+    measures: &[Box<dyn Measure>],
+    contenders: &[Box<dyn Contender>],
+) -> Vec<String> {
+    let mut left = options.selection.left_out(options.profile);
+    let pairs = measures.iter().flat_map(|m| contenders.iter().map(move |c| (m, c)));
+    left.extend(pairs.flat_map(|(measure, contender)| measure.left_out(contender.as_ref())));
+    left
 }
 
 fn measure(
@@ -149,7 +170,9 @@ fn measure(
     surroundings: &Surroundings,
     site: &Site,
     record: &mut Record,
+    began: Instant,
 ) -> Result<Option<Signal>> {
+    let before_the_lab = began.elapsed();
     let mut lab = Lab::open(&options.spawner, &record.dir().join("stderr.log"), options.seed)?;
     let before = census::take(site, lab.spawner_pid());
     record.document.contenders = rows(contenders, measures, surroundings, site);
@@ -166,6 +189,8 @@ fn measure(
         Some(rounds) => Plan { rounds, budget: None },
         None => options.profile.plan(),
     };
+    let whole = options.profile.whole().filter(|_| options.rounds.is_none());
+    let mut passes: u32 = measures.iter().map(|it| it.passes().len() as u32).sum();
     let mut complete = true;
     for measure in measures {
         if lab.interrupted().is_some() {
@@ -187,6 +212,10 @@ fn measure(
                 record,
                 progress: &mut progress,
             };
+            // What the passes before it left, shared with those to come.
+            let left = whole.map(|it| it.saturating_sub(before_the_lab + rounds.lab.elapsed()) / passes);
+            let plan = Plan { budget: plan.budget.map(|it| it.min(left.unwrap_or(it))), ..plan };
+            passes = passes.saturating_sub(1);
             // Rounds end early only when the run is interrupted.
             if !rounds::run(rounds, plan, options.seed)? {
                 complete = false;
@@ -214,7 +243,7 @@ fn measure(
 fn finish(mut record: Record, interrupted: Option<Signal>) -> Result<Outcome> {
     let document = &mut record.document;
     document.run.finished = Some(Timestamp::now().to_string());
-    settle_statuses(document);
+    settle_statuses(document, &record.unfit);
     document.run.unreliable_because = tare_reports::reliability::check(document);
     document.run.reliable = document.run.unreliable_because.is_empty();
     document.audit = tare_reports::audit::audit(document);
@@ -235,15 +264,23 @@ pub fn write_page(document: &Document, dir: &Path, lang: tare_reports::Lang) -> 
     Ok(page)
 }
 
-/// A contender of which no sample succeeded has failed, with the first failure as the reason.
-fn settle_statuses(document: &mut Document) {
+/// A contender of which no sample succeeded has failed, with the first failure as the reason; or was skipped,
+/// where there was no time for it.
+fn settle_statuses(document: &mut Document, unfit: &[Unfit]) {
     for row in &mut document.contenders {
         if row.status != Status::Measured {
             continue;
         }
         let mut samples =
             document.series.iter().filter(|s| s.contender == row.name).flat_map(|s| &s.samples).peekable();
-        if samples.peek().is_none() {
+        let unfit = unfit.iter().find(|it| it.contender == row.name);
+        if let Some(unfit) = unfit
+            && samples.clone().all(|s| s.failure == Some(Failure::NotMeasured))
+        {
+            row.status = Status::Skipped;
+            row.reason = Some(unfit.reason());
+            row.fix = Some(unfit.fix());
+        } else if samples.peek().is_none() {
             row.status = Status::Failed;
             row.reason = Some("the run ended before its first visit".into());
         } else if let Some(first) = samples.clone().find(|s| s.failure.is_some())

@@ -1,7 +1,7 @@
 //! The kernel calls for which no safe wrapper exists. The only file of this crate with `unsafe`.
 #![allow(unsafe_code)]
 
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
@@ -58,6 +58,18 @@ pub(crate) fn die_with_parent(command: &mut Command) {
     // SAFETY: the closure runs between fork and exec in a single-threaded child; it makes one system call
     // and allocates nothing.
     unsafe { command.pre_exec(set) };
+}
+
+/// In a child that is about to execute a program: has the program find this descriptor as `number`.
+pub(crate) fn pass_on(fd: BorrowedFd, number: RawFd) -> Result<(), Errno> {
+    let fd = fd.as_raw_fd();
+    // SAFETY: neither call touches memory. The caller is a child whose table of descriptors is its own and
+    // which only executes another program, so no owner of `number` is left to be surprised.
+    let result = unsafe {
+        // Copied onto itself it would stay close-on-exec.
+        if fd == number { libc::fcntl(fd, libc::F_SETFD, 0) } else { libc::dup2(fd, number) }
+    };
+    Errno::result(result).map(drop)
 }
 
 /// One child that has ended: its id, how, and the CPU time of it and of the children it waited for, ns.

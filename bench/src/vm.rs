@@ -7,7 +7,11 @@ pub mod guest;
 pub mod initramfs;
 pub mod kernel;
 pub mod kvm;
+pub mod microvm;
+pub mod monitor;
 pub mod qemu;
+pub mod saved;
+pub mod small;
 mod sys;
 pub mod tool;
 

@@ -2,8 +2,8 @@
 
 mod common;
 
-use common::{document, finish, left_of, median, root, row, samples, skip, tare, values};
-use tare_reports::document::{Accel, Class, Document, Status};
+use common::{document, finish, five_rounds, left_of, median, root, row, samples, skip, tare, values};
+use tare_reports::document::{Accel, Class, Status};
 
 #[test]
 fn process_and_our_runtime_are_measured_whoever_runs_it() {
@@ -26,27 +26,6 @@ fn process_and_our_runtime_are_measured_whoever_runs_it() {
     );
     assert_eq!(left_of(&document.run.id), Vec::<std::path::PathBuf>::new());
     assert!(document.run.complete);
-}
-
-/// Five rounds of these, as root; `None`, said aloud, where `tool` is missing. Nothing of the run may stay.
-fn five_rounds(contenders: &str, tool: &str) -> Option<Document> {
-    if !root() {
-        return None;
-    }
-    let out = tempfile::tempdir().unwrap();
-    let output = finish(&mut tare(out.path(), &["--only", contenders, "--rounds", "5"]));
-    let document = document(out.path());
-    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(left_of(&document.run.id), Vec::<std::path::PathBuf>::new());
-    let census = document.run.census.as_ref().unwrap();
-    assert_eq!(census.before.cgroups + census.before.files + census.before.mounts, 0);
-    assert_eq!((census.after.cgroups, census.after.files, census.after.mounts), (0, 0, 0));
-    assert_eq!(census.after.processes, 0);
-    if row(&document, tool).status == Status::Skipped {
-        skip(tool, row(&document, tool).reason.as_deref().unwrap_or("?"));
-        return None;
-    }
-    Some(document)
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The lab itself, on boxes made for the test: where its clock starts and ends, and whose clock it is.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use tare::clock;
@@ -202,4 +202,27 @@ fn a_leak_fails_the_whole_sample() {
     for series in &record.document.series {
         assert_eq!(series.samples[0].failure, Some(Failure::Leak), "{}", series.quantity);
     }
+}
+
+#[test]
+fn a_start_that_the_runs_time_ends_is_not_the_boxs_failure_and_leaves_nothing() {
+    let script = |text| Script { preparation: Duration::ZERO, text, noisy: false };
+    with_lab(|lab, site| {
+        let (slow, began) = (&mut script("sleep 30; echo READY $0; read line"), Instant::now());
+        lab.cut_at(Some(lab.elapsed() + Duration::from_millis(300)));
+        let failed = lab.start(slow, site).unwrap_err();
+        assert_eq!((failed.failure, lab.was_cut()), (Failure::NotMeasured, true), "{failed:?}");
+        assert!(began.elapsed() < Duration::from_secs(3), "its own deadline is five seconds");
+        let sleeping =
+            std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children", pid = lab.spawner_pid()));
+        assert_eq!(sleeping.unwrap().trim(), "", "the box was taken away");
+        // A box that is in time, and one whose own deadline passes first, are judged as ever.
+        lab.cut_at(Some(lab.elapsed() + Duration::from_secs(60)));
+        let quick = &mut script("echo READY $0; read line; exit 0");
+        let instance = lab.start(quick, site).unwrap();
+        assert!(lab.stop(quick, site, instance).teardown_ns.is_ok());
+        assert!(!lab.was_cut());
+        assert_eq!(lab.start(slow, site).unwrap_err().failure, Failure::Timeout);
+        assert!(!lab.was_cut());
+    });
 }

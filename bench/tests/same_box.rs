@@ -7,12 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use ::tare_runtime::DEFAULT_PATH;
 use nix::sched::{CloneFlags, setns};
-use tare::contenders::{Contender, Surroundings, crun, floor, runc, tare as tare_runtime, tare_lib};
+use tare::contenders::{
+    Contender, Surroundings, bwrap, crun, floor, nspawn, runc, runsc, tare as tare_runtime, tare_lib, youki,
+};
 use tare::host::cgroups;
 use tare::lab::{Instance, Lab};
 use tare::site::Site;
@@ -35,9 +37,12 @@ const LIMITS: [&str; 10] = [
     "cpu.shares",
 ];
 
-/// What of their boxes is not as ours; `Oci::not_expressed` says why.
+/// What of their boxes is not as ours; their `not_expressed` says why.
 const RUNCS: &[&str] = &["SigIgn", "cgroups", "environ", "limit devices devices.list", "mounts"];
 const CRUNS: &[&str] = &["/dev", "SigIgn", "cgroups", "environ", "limit devices devices.list", "mounts"];
+const YOUKIS: &[&str] = &["SigBlk", "SigIgn", "cgroups", "limit devices devices.list", "loopback", "mounts"];
+const BWRAPS: &[&str] = &["/", "/dev", "CapAmb", "CapBnd", "CapInh", "environ", "loopback", "mounts"];
+const NSPAWNS: &[&str] = &["/", "/dev", "CapInh", "Seccomp_filters", "cgroups", "environ", "mounts"];
 
 /// Lines of /proc/PID/status that describe the box and not the moment.
 const STATUS: [&str; 17] = [
@@ -90,29 +95,97 @@ fn the_confined_floor_is_the_box_that_tare_makes() {
     }
 }
 
-/// What the runtimes that take bundles can be told about the box, they are told; the rest stands in their rows.
+/// What the others can be told about the box, they are told; the rest stands in their rows.
 #[test]
-fn the_boxes_of_runc_and_crun_are_the_same_but_for_what_their_rows_say() {
+fn the_boxes_of_others_are_the_same_but_for_what_their_rows_say() {
     if !common::root() {
         return;
     }
     common::binaries();
     let Some(tare) = seen(&mut tare_runtime::Tare::default()) else { return };
-    for (contender, foreign) in
-        [(&mut runc::Runc::default() as &mut dyn Contender, RUNCS), (&mut crun::Crun::default(), CRUNS)]
-    {
-        let Some(other) = seen(contender) else { continue };
-        let told: Vec<_> = tare
-            .iter()
-            .map(|(what, of_tare)| (what.as_str(), of_tare, other.get(what)))
-            .filter(|(_, of_tare, of_other)| Some(*of_tare) != *of_other)
-            .collect();
-        let differ: Vec<&str> = told.iter().map(|(what, ..)| *what).collect();
-        assert_eq!(differ, foreign, "{}: {told:#?}", contender.name());
-        assert!(tare.len() - differ.len() > 30, "only {} things were compared", tare.len());
+    let bundled: [(&mut dyn Contender, _, _); 3] = [
+        (&mut runc::Runc::default(), RUNCS, "HOME=/\0"),
+        (&mut crun::Crun::default(), CRUNS, "HOME=/\0"),
+        (&mut youki::Youki::default(), YOUKIS, ""),
+    ];
+    for (contender, foreign, environ) in bundled {
+        let Some(other) = differs(contender, &tare, foreign) else { continue };
         // Not as ours, but no more than that.
-        assert_eq!(other["environ"], format!("{}HOME=/\0", tare["environ"]));
+        assert_eq!(other["environ"], format!("{}{environ}", tare["environ"]));
         assert_eq!(targets(&other["mounts"]), targets(&tare["mounts"]), "{}", contender.name());
+    }
+    if let Some(bwrap) = differs(&mut bwrap::Bwrap::default(), &tare, BWRAPS) {
+        assert_eq!(bwrap["CapEff"], tare["CapEff"]);
+        let theirs = targets(&bwrap["mounts"]);
+        for target in targets(&tare["mounts"]).difference(&theirs) {
+            assert!(target.contains(" on /sys"), "{target} is not among {theirs:?}");
+        }
+    }
+    differs(&mut nspawn::Nspawn::default(), &tare, NSPAWNS);
+}
+
+/// gVisor's box cannot be looked into from the host, but at its limits.
+#[test]
+fn the_limits_of_gvisor_are_those_of_tare() {
+    if !common::root() {
+        return;
+    }
+    common::binaries();
+    let (Some(tare), Some(runsc)) = (
+        seen(&mut tare_runtime::Tare::default()),
+        seen_by(&mut runsc::Runsc::default(), |site, instance| {
+            let places = site.cgroups_of(&instance.start);
+            assert!(places.iter().any(|dir| !cgroups::members(dir).is_empty()), "nobody is in {places:?}");
+            limits(&places).into_iter().collect()
+        }),
+    ) else {
+        return;
+    };
+    let ours = tare.iter().filter(|(what, _)| what.starts_with("limit "));
+    let compared: Vec<_> = ours
+        .filter(|(what, _)| !what.contains("devices"))
+        .map(|(what, limit)| (what, limit, runsc.get(what)))
+        .collect();
+    assert!(compared.len() > 3, "{compared:?}");
+    for (what, tares, runscs) in compared {
+        assert_eq!(Some(tares), runscs, "{what}");
+    }
+}
+
+/// A box that may differ from tare's in `foreign`, each explained in its row. `None` where there is none.
+fn differs(contender: &mut dyn Contender, tare: &View, foreign: &[&str]) -> Option<View> {
+    let other = seen(contender)?;
+    let name = contender.name().to_owned();
+    let told: Vec<_> = tare
+        .iter()
+        .map(|(what, of_tare)| (what.as_str(), of_tare, other.get(what)))
+        .filter(|(_, of_tare, of_other)| Some(*of_tare) != *of_other)
+        .collect();
+    let differ: Vec<&str> = told.iter().map(|(what, ..)| *what).collect();
+    assert_eq!(differ, foreign, "{name}: {told:#?}");
+    assert!(tare.len() - differ.len() > 30, "only {} things were compared", tare.len());
+    let row = contender.probe(&surroundings()).unwrap().not_expressed;
+    for what in differ {
+        let words = topics(what);
+        let said = row.iter().any(|line| words.iter().any(|word| line.starts_with(word)));
+        assert!(said, "{name}: nothing of {what} ({words:?}) in {row:#?}");
+    }
+    Some(other)
+}
+
+/// With what words the line starts that explains a difference.
+fn topics(what: &str) -> &'static [&'static str] {
+    match what {
+        "SigBlk" | "SigIgn" => &["signals:"],
+        "cgroups" => &["cgroups"],
+        "environ" => &["environment:"],
+        // Without a sysfs it cannot be seen.
+        "loopback" => &["network:", "mounts: it mounts no sysfs"],
+        "/dev" | "limit devices devices.list" => &["devices:"],
+        "/" | "mounts" => &["mounts:", "masked paths:"],
+        "Seccomp_filters" => &["seccomp:"],
+        _ if what.starts_with("Cap") => &["capabilities:"],
+        _ => &[],
     }
 }
 
@@ -131,9 +204,18 @@ fn the_plain_floor_is_seen_to_be_another_box() {
 
 /// Starts one, looks at it and takes it down.
 fn seen(contender: &mut dyn Contender) -> Option<View> {
-    let surroundings = Surroundings { root: true, kvm: Kvm::Unknown("not asked for".into()) };
-    if let Err(missing) = contender.probe(&surroundings) {
-        common::skip("root", &missing.reason);
+    seen_by(contender, look)
+}
+
+fn surroundings() -> Surroundings {
+    Surroundings { root: true, kvm: Kvm::Unknown("not asked for".into()) }
+}
+
+fn seen_by(contender: &mut dyn Contender, look: impl Fn(&Site, &Instance) -> View) -> Option<View> {
+    if let Err(missing) = contender.probe(&surroundings()) {
+        let tools = ["runc", "crun", "youki", "runsc", "bwrap", "nspawn"];
+        let word = tools.into_iter().find(|name| *name == contender.name());
+        common::skip(word.unwrap_or("root"), &missing.reason);
         return None;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -155,9 +237,12 @@ fn seen(contender: &mut dyn Contender) -> Option<View> {
 
 fn look(site: &Site, instance: &Instance) -> View {
     let places = site.cgroups_of(&instance.start);
-    let pid =
-        places.iter().flat_map(|dir| cgroups::members(dir)).next().expect("a process in a cgroup of the box");
-    let proc = Path::new("/proc").join(pid.to_string());
+    let members = places.iter().flat_map(|dir| cgroups::members(dir));
+    // Some tools wait beside the payload.
+    let proc = members
+        .map(|pid| Path::new("/proc").join(pid.to_string()))
+        .find(|proc| fs::read_to_string(proc.join("comm")).is_ok_and(|name| name == "payload\n"))
+        .expect("the payload in a cgroup of the box");
     let read = |name: &str| fs::read_to_string(proc.join(name)).unwrap();
     let link = |name: &str| fs::read_link(proc.join(name)).unwrap().display().to_string();
     let mut view = View::new();
@@ -203,13 +288,21 @@ fn look(site: &Site, instance: &Instance) -> View {
     }
     add("loopback", fs::read_to_string(proc.join("root/sys/class/net/lo/flags")).unwrap_or_default());
     add("host name", host_name(&proc));
-    for (dir, file) in places.iter().flat_map(|dir| LIMITS.map(|file| (dir, file))) {
-        if let Ok(limit) = fs::read_to_string(dir.join(file)) {
-            let tree = dir.components().nth(4).unwrap().as_os_str().to_string_lossy().into_owned();
-            add(&format!("limit {tree} {file}"), limit);
-        }
+    for (what, limit) in limits(&places) {
+        add(&what, limit);
     }
     view
+}
+
+/// The limits set in these cgroup directories.
+fn limits(places: &[PathBuf]) -> Vec<(String, String)> {
+    let files = places.iter().flat_map(|dir| LIMITS.map(|file| (dir, file)));
+    let limit = |(dir, file): (&PathBuf, &str)| {
+        let limit = fs::read_to_string(dir.join(file)).ok()?;
+        let tree = dir.components().nth(4).unwrap().as_os_str().to_string_lossy().into_owned();
+        Some((format!("limit {tree} {file}"), limit))
+    };
+    files.filter_map(limit).collect()
 }
 
 /// A line of mountinfo without the numbers of this very mount, and without the overlay's directories.

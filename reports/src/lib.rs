@@ -12,13 +12,16 @@
 pub mod audit;
 pub mod charts;
 pub mod claims;
+pub mod curves;
 pub mod document;
 mod error;
 pub mod ladder;
 pub mod lang;
 pub mod page;
+pub mod power;
 pub mod reliability;
 mod schema;
+pub mod spans;
 pub mod stats;
 mod store;
 pub mod summary;

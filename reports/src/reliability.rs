@@ -149,6 +149,7 @@ fn drift(document: &Document) -> Rule {
     let name = "drift";
     let single = document.series.iter().filter(|it| {
         it.quantity == "ready"
+            && it.measure != crate::spans::MEASURE
             && it.parameters.aa != Some(true)
             && it.parameters.concurrency.is_none_or(|it| it <= 1)
             && it.parameters.running.is_none_or(|it| it == 0)

@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use crate::Error;
-use crate::document::{Document, SCHEMA, Status};
+use crate::document::{Document, Failure, SCHEMA, Status};
 
 /// Reads a result document and checks that it does not contradict itself.
 ///
@@ -44,7 +44,8 @@ fn parse(text: &str, path: &Path) -> Result<Document, Error> {
 ///
 /// # Errors
 /// The first contradiction, in words: a sample with both or neither of value and failure, a series of an
-/// unknown contender, two contenders of one name, a skipped contender with samples.
+/// unknown contender, two contenders of one name, a skipped contender with samples that
+/// were measured.
 pub fn check(document: &Document) -> Result<(), String> {
     let mut names = BTreeSet::new();
     for contender in &document.contenders {
@@ -57,7 +58,9 @@ pub fn check(document: &Document) -> Result<(), String> {
         let Some(contender) = document.contenders.iter().find(|it| it.name == series.contender) else {
             return Err(format!("{label}: no such contender is listed"));
         };
-        if contender.status == Status::Skipped && !series.samples.is_empty() {
+        // One that was tried and for which the time was too short has samples that were not measured.
+        let measured = series.samples.iter().any(|it| it.failure != Some(Failure::NotMeasured));
+        if contender.status == Status::Skipped && measured {
             return Err(format!("{label}: the contender is `skipped`, yet it has samples"));
         }
         for (index, sample) in series.samples.iter().enumerate() {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::curves::Along;
 use crate::document::{Accel, Class, Document, Failure, Mode, Parameters, Series, Unit};
 use crate::stats::{self, Interval, Ratio};
 
@@ -65,10 +66,14 @@ impl Summary {
         self.parameters.aa == Some(true)
     }
 
-    /// What tells it apart in its table: the rung on the ladder, else the contender's name; marked where it is the second visit of the A/A test.
+    /// What tells it apart in its table: the rung on the ladder, else the contender's name, with its level on
+    /// a curve; marked where it is the second visit of the A/A test.
     pub fn label(&self) -> String {
-        let name = self.parameters.rung.as_ref().unwrap_or(&self.contender);
-        if self.is_aa() { format!("{name} (A/A)") } else { name.clone() }
+        let mut name = self.parameters.rung.clone().unwrap_or_else(|| self.contender.clone());
+        if let Some(along) = Along::of(&self.measure) {
+            name.push_str(&format!(" × {}", along.level(&self.parameters)));
+        }
+        if self.is_aa() { format!("{name} (A/A)") } else { name }
     }
 
     /// Number of samples that failed, for whatever reason.

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::bundle::{Bundle, call, eventually};
-use common::{Lab, entries, skip};
+use common::{Lab, entries, has_strace};
 
 /// Everything that the runtime and its boxes are recognised by while they live.
 const MARK: &str = "TARE_KILLED";
@@ -157,8 +157,7 @@ fn strings(list: &[&str]) -> Vec<String> {
 #[test]
 fn nothing_is_left_of_a_runtime_that_was_killed_at_fifty_points() {
     let Some(lab) = Lab::new() else { return };
-    if Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_err() {
-        skip("root", "there is no strace (apt-get install strace)");
+    if !has_strace() {
         return;
     }
     let seed = seed();
@@ -214,8 +213,7 @@ fn nothing_is_left_of_a_runtime_that_was_killed_at_fifty_points() {
 #[test]
 fn a_box_whose_ids_nobody_writes_any_more_ends_by_itself() {
     let Some(lab) = Lab::new() else { return };
-    if Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_err() {
-        skip("root", "there is no strace (apt-get install strace)");
+    if !has_strace() {
         return;
     }
     let mark = format!("{MARK}=ids-{}", std::process::id());

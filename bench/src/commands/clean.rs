@@ -1,7 +1,7 @@
 //! `tare clean`: removes what a killed run left, and only that.
 //!
-//! Everything a run makes is below its site's directory or below its cgroup parent, both of which carry the
-//! run's name, and the site's `owner.json` says which lab it belonged to. A site whose lab still runs is left
+//! Everything a run makes is below its site's directory or below its cgroup parent (but for the directories that
+//! systemd-nspawn makes for its machines, when it is killed), all of which carry the run's name, and the site's `owner.json` says which lab it belonged to. A site whose lab still runs is left
 //! alone; so is everything without an `owner.json`.
 
 use std::fmt::Write;
@@ -14,9 +14,11 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::print_bytes;
+use crate::contenders::nspawn;
 use crate::engine::journal;
 use crate::host::{cgroups, process};
 use crate::site::{self, Owner};
+use crate::spans::tracefs;
 
 /// Removes leftovers and says what was removed.
 ///
@@ -40,6 +42,12 @@ pub fn clean(dry_run: bool) -> Result<i32> {
             dir.display()
         )?;
     }
+    // Instances of ftrace stand in no directory of ours, but their names hold the run's.
+    let alive = |run: &str| owner_of(&site::base().join(run)).is_some_and(|owner| owner.alive());
+    for name in tracefs::clean(alive, dry_run) {
+        let verb = if dry_run { "would remove" } else { "removed" };
+        writeln!(out, "{verb} the instance {name} of ftrace")?;
+    }
     if out.is_empty() {
         out.push_str("nothing to remove\n");
     }
@@ -55,16 +63,17 @@ fn dead_sites(base: &Path) -> Result<Vec<(PathBuf, Owner)>> {
     };
     let mut dead = Vec::new();
     for entry in entries.flatten() {
-        let owner = fs::read(entry.path().join("owner.json"))
-            .ok()
-            .and_then(|bytes| serde_json::from_slice::<Owner>(&bytes).ok());
-        if let Some(owner) = owner
+        if let Some(owner) = owner_of(&entry.path())
             && !owner.alive()
         {
             dead.push((entry.path(), owner));
         }
     }
     Ok(dead)
+}
+
+fn owner_of(dir: &Path) -> Option<Owner> {
+    fs::read(dir.join("owner.json")).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok())
 }
 
 /// What a dead run left.
@@ -93,6 +102,9 @@ impl Leftovers {
         }
         journal::clear(dir)?;
         cgroups::remove_tree(&owner.cgroup_parent)?;
+        for path in nspawn::elsewhere(&owner.run) {
+            fs::remove_dir_all(&path).with_context(|| format!("remove {}", path.display()))?;
+        }
         cgroups::remove_empty("/tare");
         fs::remove_dir_all(dir).with_context(|| format!("remove {}", dir.display()))
     }

@@ -9,9 +9,10 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tare_reports::document::{Accel, Class};
 
+use super::tool::tool;
 use super::{
-    CPUS, Contender, Description, Found, HOSTNAME, MEMORY, Missing, Surroundings, Undo, example, find,
-    on_path, text, version_of,
+    CPUS, Contender, Description, Found, HOSTNAME, MEMORY, Missing, Surroundings, Undo, example, on_path,
+    text, version_of,
 };
 use crate::engine::daemon::{self, Daemon};
 use crate::engine::journal::{self, Entry};
@@ -105,8 +106,7 @@ impl Contender for Containerd {
 
     fn probe(&mut self, surroundings: &Surroundings) -> Result<Found, Missing> {
         let setup = "./scripts/setup --peers (or apt-get install containerd runc)";
-        let program = find("TARE_CTR", "ctr")
-            .ok_or_else(|| Missing::new("ctr is not on PATH and TARE_CTR is not set", setup))?;
+        let program = tool("TARE_CTR", "ctr", setup)?;
         let version = version_of(&program, "--version")?;
         self.client = program;
         if !surroundings.root {
@@ -209,7 +209,7 @@ impl Contender for Containerd {
     }
 
     fn leaves(&self, site: &Site, start: &Start) -> Vec<PathBuf> {
-        let mut paths = engine::box_cgroups(site, NAME);
+        let mut paths = engine::idle_cgroups(site, NAME);
         paths.push(site.instance(start));
         paths
     }

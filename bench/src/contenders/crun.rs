@@ -8,15 +8,13 @@
 //! bare payload: its distance from `process` is what the wrapper costs. Elsewhere crun is started plainly, and
 //! that row is skipped.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Result;
 use tare_reports::document::{Accel, Class};
 
-use super::oci::Oci;
-use super::{
-    Contender, Description, Found, Missing, Surroundings, Undo, example, find, on_path, text, version_of,
-};
+use super::oci::{Bundled, Runtime, as_of_runc};
+use super::{Contender, Description, Found, Missing, Surroundings, example, on_path, text, version_of};
 use crate::site::{Site, Start};
 use crate::spawner::protocol::Launch;
 
@@ -39,65 +37,53 @@ fn wrapper(unified: &Path) -> Result<Vec<String>, Missing> {
 }
 
 /// See the file's head.
-#[derive(Debug)]
-pub struct Crun {
-    oci: Oci,
+pub type Crun = Bundled<InC>;
+
+/// What sets crun apart.
+#[derive(Debug, Default)]
+pub struct InC {
     wrapped: bool,
 }
 
-impl Default for Crun {
-    fn default() -> Self {
-        Self { oci: Oci::new("crun"), wrapped: false }
-    }
-}
+impl Runtime for InC {
+    const NAME: &'static str = "crun";
+    const VARIABLE: &'static str = "TARE_CRUN";
+    const ABOUT: &'static str = "the runtime written in C, detached, given the same box as tare";
+    const FIX: &'static str = "./scripts/setup (or apt-get install crun)";
 
-impl Contender for Crun {
-    fn description(&self) -> Description<'_> {
-        Description {
-            name: "crun",
-            class: Class::Container,
-            about: "the runtime written in C, detached, given the same box as tare",
-            inside_clock: if self.wrapped {
-                &[
-                    "bundle written",
-                    "pipes",
-                    "request to the spawner",
-                    "overlay mounted by the lab",
-                    "posix_spawn of unshare, sh and umount, which hide the v2 cgroup tree (alone: crun-wrapper)",
-                    "exec of crun",
-                    "crun run",
-                    "READY",
-                ]
-            } else {
-                &[
-                    "bundle written",
-                    "pipes",
-                    "request to the spawner",
-                    "overlay mounted by the lab",
-                    "posix_spawn of crun",
-                    "crun run",
-                    "READY",
-                ]
-            },
-            ..Description::default()
+    fn inside_clock(&self) -> &'static [&'static str] {
+        if self.wrapped {
+            &[
+                "bundle written",
+                "pipes",
+                "request to the spawner",
+                "overlay mounted by the lab",
+                "posix_spawn of unshare, sh and umount, which hide the v2 cgroup tree (alone: crun-wrapper)",
+                "exec of crun",
+                "crun run",
+                "READY",
+            ]
+        } else {
+            &[
+                "bundle written",
+                "pipes",
+                "request to the spawner",
+                "overlay mounted by the lab",
+                "posix_spawn of crun",
+                "crun run",
+                "READY",
+            ]
         }
     }
 
-    fn probe(&mut self, surroundings: &Surroundings) -> Result<Found, Missing> {
-        let program = find("TARE_CRUN", "crun").ok_or_else(|| {
-            Missing::new(
-                "crun is not on PATH and TARE_CRUN is not set",
-                "./scripts/setup (or apt-get install crun)",
-            )
-        })?;
-        if !surroundings.root {
-            return Err(Missing::root("crun with cgroup limits"));
-        }
-        let version = version_of(&program, "--version")?;
-        let wrapper = wrapper(Path::new(UNIFIED))?;
-        self.wrapped = !wrapper.is_empty();
-        self.oci.found(program, wrapper);
-        let mut not_expressed = Oci::not_expressed();
+    fn wrapper(&mut self) -> Result<Vec<String>, Missing> {
+        let words = wrapper(Path::new(UNIFIED))?;
+        self.wrapped = !words.is_empty();
+        Ok(words)
+    }
+
+    fn not_expressed(&self) -> Vec<String> {
+        let mut not_expressed = as_of_runc();
         not_expressed.push(
             "mounts: its root is not nodev, its masks are the host's /dev/null, and /dev has a link `core`"
                 .into(),
@@ -108,31 +94,7 @@ impl Contender for Crun {
                  {UNIFIED} in sight, by programs whose cost the row crun-wrapper shows"
             ));
         }
-        Ok(Found { version, accel: Accel::Native, not_expressed })
-    }
-
-    fn launch(&mut self, site: &Site, start: &Start) -> Result<Launch> {
-        self.oci.launch(site, start)
-    }
-
-    fn command(&mut self, site: &Site) -> Vec<String> {
-        self.oci.run(site, &example())
-    }
-
-    fn pid_file(&self, site: &Site, start: &Start) -> Option<PathBuf> {
-        Some(self.oci.pid_file(site, start))
-    }
-
-    fn teardown(&self, site: &Site, start: &Start) -> Vec<Undo> {
-        self.oci.undo(site, start, &["delete", &start.id])
-    }
-
-    fn rescue(&self, site: &Site, start: &Start) -> Vec<Undo> {
-        self.oci.undo(site, start, &["delete", "--force", &start.id])
-    }
-
-    fn leaves(&self, site: &Site, start: &Start) -> Vec<PathBuf> {
-        self.oci.leaves(site, start)
+        not_expressed
     }
 }
 

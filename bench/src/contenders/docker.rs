@@ -10,8 +10,9 @@ use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use tare_reports::document::{Accel, Class};
 
+use super::tool::tool;
 use super::{
-    CPUS, Contender, Description, Found, HOSTNAME, MEMORY, Missing, PIDS, Surroundings, Undo, example, find,
+    CPUS, Contender, Description, Found, HOSTNAME, MEMORY, Missing, PIDS, Surroundings, Undo, example,
     on_path, text, version_of,
 };
 use crate::engine::daemon::{self, Daemon};
@@ -106,8 +107,7 @@ impl Contender for Docker {
 
     fn probe(&mut self, surroundings: &Surroundings) -> Result<Found, Missing> {
         let setup = "./scripts/setup --peers (or apt-get install docker.io)";
-        let program = find("TARE_DOCKER", NAME)
-            .ok_or_else(|| Missing::new("docker is not on PATH and TARE_DOCKER is not set", setup))?;
+        let program = tool("TARE_DOCKER", NAME, setup)?;
         let version = version_of(&program, "--version")?;
         self.client = program;
         let mut not_expressed: Vec<String> = [
@@ -222,7 +222,7 @@ impl Contender for Docker {
     }
 
     fn leaves(&self, site: &Site, start: &Start) -> Vec<PathBuf> {
-        let mut paths = engine::box_cgroups(site, NAME);
+        let mut paths = engine::idle_cgroups(site, NAME);
         paths.push(site.instance(start));
         paths
     }

@@ -59,7 +59,11 @@ pub fn from_environment() -> Result<Vec<Box<dyn Contender>>> {
     from_file(Path::new(&path))
 }
 
-fn from_file(path: &Path) -> Result<Vec<Box<dyn Contender>>> {
+/// The scripted contenders of a script.
+///
+/// # Errors
+/// As [`from_environment`].
+pub fn from_file(path: &Path) -> Result<Vec<Box<dyn Contender>>> {
     let text =
         std::fs::read_to_string(path).with_context(|| format!("read the script {}", path.display()))?;
     let play: Play =

@@ -1,55 +1,136 @@
 //! What the runtimes that take OCI bundles have in common: a bundle written and an overlay mounted for them
 //! inside the clock, because they do neither themselves; started detached; `delete` afterwards.
+//!
+//! To add one: a type that implements [`Runtime`], the description of what sets it apart.
 
 mod config;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use tare_reports::document::{Accel, Class};
 
-use super::{Undo, text};
+use super::tool::tool;
+use super::{Contender, Description, Found, Missing, Surroundings, Undo, example, text, version_of};
 use crate::site::{Site, Start};
 use crate::spawner::protocol::{Launch, Overlay};
 
-/// One such runtime.
+/// What sets one of them apart from the others.
+pub trait Runtime: std::fmt::Debug + Default {
+    /// Its name; so its program is called, and its state directory.
+    const NAME: &'static str;
+    /// The environment variable that names another program.
+    const VARIABLE: &'static str;
+    /// What kind of box it makes.
+    const CLASS: Class = Class::Container;
+    /// One line on what it is.
+    const ABOUT: &'static str;
+    /// The command that installs it.
+    const FIX: &'static str;
+    /// Options between the program and its command.
+    const OPTIONS: &'static [&'static str] = &[];
+
+    /// What is inside the clock, in order.
+    fn inside_clock(&self) -> &'static [&'static str];
+
+    /// Looks whether this host needs words before the program when it starts a box, and says which.
+    ///
+    /// # Errors
+    /// Why it cannot run here.
+    fn wrapper(&mut self) -> Result<Vec<String>, Missing> {
+        Ok(Vec::new())
+    }
+
+    /// What of the common box it cannot express.
+    fn not_expressed(&self) -> Vec<String> {
+        as_of_runc()
+    }
+}
+
+/// What runc cannot express of the common box, and nobody who does as runc does.
+pub(super) fn as_of_runc() -> Vec<String> {
+    [
+        NO_OVERLAY,
+        "cgroups: it makes one in every v1 tree there is, tare only in those of its limits",
+        "devices: it lets any node be made, and ours be made anew; runc opens /dev/net/tun too",
+        "environment: it adds HOME",
+        "masked paths: covered under other flags and sizes than tare's",
+        SIGNALS,
+        SECCOMP,
+    ]
+    .map(str::to_owned)
+    .into()
+}
+
+/// Said of whoever mounts none.
+pub(super) const NO_OVERLAY: &str = "it mounts no overlay: the lab mounts it inside the clock";
+/// Said of whoever is started by posix_spawn and passes signals on as they are.
+pub(super) const SIGNALS: &str =
+    "signals: it resets none, and posix_spawn leaves one or two of the C library's own ignored";
+/// Said of whoever takes our filter in the words of an OCI bundle.
+pub(super) const SECCOMP: &str =
+    "seccomp: no refusal of personality by value, nor of system calls newer than the filter";
+
+/// The contender that such a runtime is.
 #[derive(Debug)]
-pub(super) struct Oci {
-    /// Its name, which its state directory gets too.
-    name: &'static str,
+pub struct Bundled<R> {
+    runtime: R,
     /// The program; its name as long as it has not been found.
     program: PathBuf,
     /// Words before the program when it starts a box.
     wrapper: Vec<String>,
 }
 
-impl Oci {
-    pub(super) fn new(name: &'static str) -> Self {
-        Self { name, program: name.into(), wrapper: Vec::new() }
+impl<R: Runtime> Default for Bundled<R> {
+    fn default() -> Self {
+        Self { runtime: R::default(), program: R::NAME.into(), wrapper: Vec::new() }
+    }
+}
+
+impl<R: Runtime> Bundled<R> {
+    /// The command that starts a box.
+    fn run(&self, site: &Site, start: &Start) -> Vec<String> {
+        let (bundle, pid_file) = (text(&site.instance(start)), text(&pid_file(site, start)));
+        let words = ["run", "--detach", "--bundle", &bundle, "--pid-file", &pid_file, &start.id];
+        self.wrapper.iter().cloned().chain(argv::<R>(&self.program, site, &words)).collect()
     }
 
-    /// Tells where it was found, and what must stand before it when it starts a box.
-    pub(super) fn found(&mut self, program: PathBuf, wrapper: Vec<String>) {
-        self.program = program;
-        self.wrapper = wrapper;
-    }
-
-    /// What of the common box such a runtime cannot express.
-    pub(super) fn not_expressed() -> Vec<String> {
+    /// How a box in the state that `words` (a form of `delete`) take is removed. It needs no wrapper: removing
+    /// is by the paths in the runtime's own state.
+    fn undo(&self, site: &Site, start: &Start, words: &[&str]) -> Vec<Undo> {
         vec![
-            "it mounts no overlay: the lab mounts it inside the clock".into(),
-            "cgroups: it makes one in every v1 tree there is, tare only in those of its limits".into(),
-            "devices: it lets any node be made, and ours be made anew; runc opens /dev/net/tun too".into(),
-            "environment: it adds HOME".into(),
-            "masked paths: covered under other flags and sizes than tare's".into(),
-            "signals: it resets none, and posix_spawn leaves one or two of the C library's own ignored"
-                .into(),
-            "seccomp: no refusal of personality by value, nor of system calls newer than the filter".into(),
+            Undo::Command(argv::<R>(&self.program, site, words)),
+            Undo::Unmount(site.instance(start).join("merged")),
+            Undo::Remove(site.instance(start)),
         ]
+    }
+}
+
+impl<R: Runtime> Contender for Bundled<R> {
+    fn description(&self) -> Description<'_> {
+        Description {
+            name: R::NAME,
+            class: R::CLASS,
+            about: R::ABOUT,
+            inside_clock: self.runtime.inside_clock(),
+            ..Description::default()
+        }
+    }
+
+    fn probe(&mut self, surroundings: &Surroundings) -> Result<Found, Missing> {
+        let program = tool(R::VARIABLE, R::NAME, R::FIX)?;
+        if !surroundings.root {
+            return Err(Missing::root(&format!("{} with cgroup limits", R::NAME)));
+        }
+        let version = version_of(&program, "--version")?;
+        self.wrapper = self.runtime.wrapper()?;
+        self.program = program;
+        Ok(Found { version, accel: Accel::Native, not_expressed: self.runtime.not_expressed() })
     }
 
     /// Writes the bundle and says how the box is started.
-    pub(super) fn launch(&self, site: &Site, start: &Start) -> Result<Launch> {
+    fn launch(&mut self, site: &Site, start: &Start) -> Result<Launch> {
         let dir = site.instance(start);
         fs::create_dir(&dir).with_context(|| format!("make the bundle {}", dir.display()))?;
         let config = config::config(site, start);
@@ -64,42 +145,39 @@ impl Oci {
         })
     }
 
-    /// The command that starts a box.
-    pub(super) fn run(&self, site: &Site, start: &Start) -> Vec<String> {
-        let (bundle, pid_file) = (text(&site.instance(start)), text(&self.pid_file(site, start)));
-        let words = ["run", "--detach", "--bundle", &bundle, "--pid-file", &pid_file, &start.id];
-        self.wrapper.iter().cloned().chain(self.argv(site, &words)).collect()
+    fn command(&mut self, site: &Site) -> Vec<String> {
+        self.run(site, &example())
     }
 
-    /// How a box in the state that `words` (a form of `delete`) take is removed. It needs no wrapper: removing
-    /// is by the paths in the runtime's own state.
-    pub(super) fn undo(&self, site: &Site, start: &Start, words: &[&str]) -> Vec<Undo> {
-        vec![
-            Undo::Command(self.argv(site, words)),
-            Undo::Unmount(site.instance(start).join("merged")),
-            Undo::Remove(site.instance(start)),
-        ]
+    fn pid_file(&self, site: &Site, start: &Start) -> Option<PathBuf> {
+        Some(pid_file(site, start))
     }
 
-    /// What must be gone after an instance.
-    pub(super) fn leaves(&self, site: &Site, start: &Start) -> Vec<PathBuf> {
+    fn teardown(&self, site: &Site, start: &Start) -> Vec<Undo> {
+        self.undo(site, start, &["delete", &start.id])
+    }
+
+    fn rescue(&self, site: &Site, start: &Start) -> Vec<Undo> {
+        self.undo(site, start, &["delete", "--force", &start.id])
+    }
+
+    fn leaves(&self, site: &Site, start: &Start) -> Vec<PathBuf> {
         let mut paths = site.cgroups_of(start);
-        paths.extend([site.instance(start), self.state(site).join(&start.id)]);
+        paths.extend([site.instance(start), state::<R>(site).join(&start.id)]);
         paths
     }
+}
 
-    pub(super) fn pid_file(&self, site: &Site, start: &Start) -> PathBuf {
-        site.instance(start).join("pid")
-    }
+fn pid_file(site: &Site, start: &Start) -> PathBuf {
+    site.instance(start).join("pid")
+}
 
-    fn state(&self, site: &Site) -> PathBuf {
-        site.dir().join(self.name)
-    }
+fn state<R: Runtime>(site: &Site) -> PathBuf {
+    site.dir().join(R::NAME)
+}
 
-    fn argv(&self, site: &Site, words: &[&str]) -> Vec<String> {
-        let program: &Path = &self.program;
-        let mut argv = vec![text(program), "--root".into(), text(&self.state(site))];
-        argv.extend(words.iter().map(|w| (*w).to_owned()));
-        argv
-    }
+fn argv<R: Runtime>(program: &std::path::Path, site: &Site, words: &[&str]) -> Vec<String> {
+    let mut argv = vec![text(program), "--root".into(), text(&state::<R>(site))];
+    argv.extend(R::OPTIONS.iter().chain(words).map(|word| (*word).to_owned()));
+    argv
 }

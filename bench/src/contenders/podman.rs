@@ -8,8 +8,9 @@ use anyhow::{Context, Result};
 use nix::sys::resource::{Resource, getrlimit};
 use tare_reports::document::{Accel, Class};
 
+use super::tool::tool;
 use super::{
-    CPUS, Contender, Description, Found, HOSTNAME, MEMORY, Missing, PIDS, Surroundings, Undo, example, find,
+    CPUS, Contender, Description, Found, HOSTNAME, MEMORY, Missing, PIDS, Surroundings, Undo, example,
     on_path, search_path, text, version_of,
 };
 use crate::engine::{self, archive, call, journal};
@@ -103,8 +104,7 @@ impl Contender for Podman {
     }
 
     fn probe(&mut self, surroundings: &Surroundings) -> Result<Found, Missing> {
-        let program = find("TARE_PODMAN", NAME)
-            .ok_or_else(|| Missing::new("podman is not on PATH and TARE_PODMAN is not set", SETUP))?;
+        let program = tool("TARE_PODMAN", NAME, SETUP)?;
         if !surroundings.root {
             return Err(Missing::root("podman with cgroup limits"));
         }
@@ -172,7 +172,7 @@ impl Contender for Podman {
     }
 
     fn leaves(&self, site: &Site, start: &Start) -> Vec<PathBuf> {
-        let mut paths = engine::box_cgroups(site, NAME);
+        let mut paths = engine::idle_cgroups(site, NAME);
         paths.push(site.instance(start));
         paths
     }

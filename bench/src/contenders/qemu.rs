@@ -1,6 +1,6 @@
 //! `qemu`: the baseline virtual machine: q35, SeaBIOS, Debian's cloud kernel, the payload as initramfs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -8,6 +8,7 @@ use tare_reports::document::{Accel, Class, Failure};
 
 use super::{Contender, Description, Found, Missing, Surroundings, Undo, example};
 use crate::site::{Site, Start};
+use crate::spans::machine;
 use crate::spawner::protocol::Launch;
 use crate::vm::kvm::Kvm;
 use crate::vm::{Unavailable, initramfs, kernel, qemu, tool};
@@ -50,21 +51,10 @@ impl Contender for Qemu {
     fn probe(&mut self, surroundings: &Surroundings) -> Result<Found, Missing> {
         let found = tool::find().map_err(missing)?;
         let kernel = kernel::find().map_err(missing)?;
-        let accel = match &surroundings.kvm {
-            Kvm::Usable { nested: false, .. } => Accel::Kvm,
-            Kvm::Usable { nested: true, .. } => Accel::KvmNested,
-            Kvm::Emulated(_) | Kvm::Absent(_) | Kvm::Unknown(_) => Accel::Tcg,
-        };
+        let accel = accel(&surroundings.kvm);
         let version = format!("{}, guest kernel {}", found.version, kernel.release);
         self.machine = Some((surroundings.kvm.qemu(&found.path), kernel.image));
-        Ok(Found {
-            version,
-            accel,
-            not_expressed: vec![
-                "its own kernel instead of namespaces and cgroups: the memory limit is the guest's RAM"
-                    .into(),
-            ],
-        })
+        Ok(Found { version, accel, not_expressed: vec![OWN_KERNEL.into()] })
     }
 
     fn prepare(&mut self, site: &Site) -> Result<()> {
@@ -72,13 +62,13 @@ impl Contender for Qemu {
     }
 
     fn launch(&mut self, site: &Site, start: &Start) -> Result<Launch> {
-        Ok(Launch::Command {
-            argv: self.argv(site, start)?,
-            env: Vec::new(),
-            overlay: None,
-            // It does not end with its input: the kernel ends it when the spawner dies.
-            dies_with_parent: true,
-        })
+        Ok(launch(self.argv(site, start)?))
+    }
+
+    fn launch_watched(&mut self, site: &Site, start: &Start) -> Result<Launch> {
+        let mut argv = self.argv(site, start)?;
+        machine::watch(&mut argv, site, start);
+        Ok(Launch::Command { argv, env: Vec::new(), overlay: None, dies_with_parent: true })
     }
 
     fn command(&mut self, site: &Site) -> Vec<String> {
@@ -94,9 +84,7 @@ impl Contender for Qemu {
     }
 
     fn diagnose(&self, site: &Site, start: &Start) -> Option<(Failure, String)> {
-        let log = std::fs::read(console(site, start)).ok()?;
-        let panic = qemu::panic_in(&String::from_utf8_lossy(&log))?;
-        Some((Failure::GuestPanic, panic))
+        panic_of(&console(site, start))
     }
 
     fn deadline(&self) -> Duration {
@@ -105,14 +93,39 @@ impl Contender for Qemu {
     }
 }
 
-fn missing(unavailable: Unavailable) -> Missing {
+/// What no virtual machine expresses of the common box.
+pub(super) const OWN_KERNEL: &str =
+    "its own kernel instead of namespaces and cgroups: the memory limit is the guest's RAM";
+
+pub(super) fn missing(unavailable: Unavailable) -> Missing {
     Missing::new(unavailable.reason, unavailable.fix)
 }
 
-fn initramfs_file(site: &Site) -> PathBuf {
+/// The accel class of machines started with what the probe found.
+pub(super) fn accel(kvm: &Kvm) -> Accel {
+    match kvm {
+        Kvm::Usable { nested: false, .. } => Accel::Kvm,
+        Kvm::Usable { nested: true, .. } => Accel::KvmNested,
+        Kvm::Emulated(_) | Kvm::Absent(_) | Kvm::Unknown(_) => Accel::Tcg,
+    }
+}
+
+/// QEMU does not end with its input: the kernel ends it when the spawner dies.
+pub(super) fn launch(argv: Vec<String>) -> Launch {
+    Launch::Command { argv, env: Vec::new(), overlay: None, dies_with_parent: true }
+}
+
+/// Why the guest kernel died, if its console says that it did.
+pub(super) fn panic_of(console: &Path) -> Option<(Failure, String)> {
+    let log = std::fs::read(console).ok()?;
+    let panic = qemu::panic_in(&String::from_utf8_lossy(&log))?;
+    Some((Failure::GuestPanic, panic))
+}
+
+pub(super) fn initramfs_file(site: &Site) -> PathBuf {
     site.dir().join("initramfs.cpio")
 }
 
-fn console(site: &Site, start: &Start) -> PathBuf {
+pub(super) fn console(site: &Site, start: &Start) -> PathBuf {
     site.boxes().join(format!("{}.console", start.id))
 }

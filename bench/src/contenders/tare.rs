@@ -10,7 +10,7 @@ use super::{
     is_program, text, version_of,
 };
 use crate::site::{Site, Start};
-use crate::spawner::protocol::Launch;
+use crate::spawner::protocol::{Launch, Mark};
 
 /// See the file's head.
 #[derive(Debug, Default)]
@@ -103,6 +103,19 @@ impl Contender for Tare {
         })
     }
 
+    fn launch_watched(&mut self, site: &Site, start: &Start) -> Result<Launch> {
+        let mut argv = self.run(site, start);
+        let id = argv.iter().position(|word| *word == start.id).context("the command names no box")?;
+        argv.splice(id..id, ["--marks".to_owned(), text(&marks_file(site, start))]);
+        Ok(Launch::Command { argv, env: Vec::new(), overlay: None, dies_with_parent: false })
+    }
+
+    fn marks(&self, site: &Site, start: &Start) -> Vec<Mark> {
+        // Written when the client is done; one that cannot be read is a start of which nothing was seen.
+        let file = std::fs::read(marks_file(site, start)).unwrap_or_default();
+        serde_json::from_slice(&file).unwrap_or_default()
+    }
+
     fn command(&mut self, site: &Site) -> Vec<String> {
         self.run(site, &example())
     }
@@ -127,6 +140,11 @@ impl Contender for Tare {
         paths.push(site.runtime_root().join(&start.id));
         paths
     }
+}
+
+/// Only a watched start has one; the measure takes it away.
+fn marks_file(site: &Site, start: &Start) -> PathBuf {
+    crate::spans::file(site, start, "marks")
 }
 
 fn pid_file(site: &Site, start: &Start) -> PathBuf {

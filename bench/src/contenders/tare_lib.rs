@@ -48,6 +48,11 @@ impl Contender for TareLib {
         Ok(Launch::Library { root: site.runtime_root(), spec: Box::new(runtime_spec(site, start)?) })
     }
 
+    fn launch_watched(&mut self, site: &Site, start: &Start) -> Result<Launch> {
+        let spec = tare_runtime::Spec { marks: true, ..runtime_spec(site, start)? };
+        Ok(Launch::Library { root: site.runtime_root(), spec: Box::new(spec) })
+    }
+
     fn climbs(&self) -> bool {
         true
     }

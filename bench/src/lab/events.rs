@@ -14,9 +14,9 @@ use crate::spawner::protocol::{Event, Exit, How, Request};
 
 /// Which of the descriptors waited for has something to say.
 #[derive(Debug, Clone, Copy)]
-struct Woken {
-    spawner: bool,
-    other: bool,
+pub(super) struct Woken {
+    pub(super) spawner: bool,
+    pub(super) channel: bool,
 }
 
 impl Lab {
@@ -35,7 +35,8 @@ impl Lab {
     ) -> Result<Line, Failed> {
         let expected = format!("READY {}", start.nonce);
         loop {
-            let line = match self.line(channel, deadline) {
+            let client = channel.is_kept_open().then_some(tag);
+            let line = match self.line(channel, client, deadline) {
                 Ok(line) => line,
                 // The channel closes early both when the box died and when it never was.
                 Err(failed) if failed.failure == Failure::Crash => {
@@ -60,22 +61,27 @@ impl Lab {
         }
     }
 
-    fn died_early(&mut self, pid: u32, deadline: Deadline) -> Failed {
+    pub(super) fn died_early(&mut self, pid: u32, deadline: Deadline) -> Failed {
         match self.exit_of(pid, deadline) {
             Ok(exit) => Failed::new(Failure::Crash, format!("ended before READY with {}", exit.how)),
             Err(failed) => failed,
         }
     }
 
-    /// The next line of the channel.
-    pub(super) fn line(&mut self, channel: &mut Channel, deadline: Deadline) -> Result<Line, Failed> {
+    /// The next line of the channel. It does not come when `client`, who was to start the box, has failed.
+    pub(super) fn line(
+        &mut self,
+        channel: &mut Channel,
+        client: Option<u64>,
+        deadline: Deadline,
+    ) -> Result<Line, Failed> {
         if let Some(line) = channel.buffered() {
             return Ok(line);
         }
         loop {
             // The channel first: its line is what is being timed.
-            let woken = self.wait(Some(channel.readable()), deadline)?;
-            if woken.other {
+            let woken = self.wait(Some(channel), deadline)?;
+            if woken.channel {
                 match channel.read() {
                     Ok(Read::Line(line)) => return Ok(line),
                     Ok(Read::Partial) => {}
@@ -86,31 +92,35 @@ impl Lab {
                 }
             } else if woken.spawner {
                 self.take_event()?;
-                if channel.is_kept_open() {
-                    self.client_works()?;
+                if let Some(failed) = client.and_then(|tag| self.client_failed(tag)) {
+                    return Err(failed);
                 }
             }
         }
     }
 
-    /// Fails when the client that was to start the box has failed: on FIFOs nothing else would tell.
-    fn client_works(&self) -> Result<(), Failed> {
-        let refused = self.answers.values().find_map(|event| match event {
-            Event::Refused { error, .. } => Some(error.clone()),
-            _ => None,
-        });
-        let ended = self.exits.iter().find(|exit| exit.how != How::Code(0));
-        match refused.or_else(|| ended.map(|exit| format!("the client ended with {}", exit.how))) {
-            Some(error) => Err(Failed::new(Failure::Start, error)),
-            None => Ok(()),
-        }
+    /// Why the client that was to start a box has failed, if it has: on FIFOs nothing else would tell.
+    pub(super) fn client_failed(&self, tag: u64) -> Option<Failed> {
+        let error = match self.answers.get(&tag)? {
+            Event::Refused { error, .. } => error.clone(),
+            Event::Started { pid, .. } => {
+                let exit = self.exits.iter().find(|exit| exit.pid == *pid && exit.how != How::Code(0))?;
+                format!("the client ended with {}", exit.how)
+            }
+            _ => return None,
+        };
+        Some(Failed::new(Failure::Start, error))
     }
 
     /// Waits for the end of a process that is not below the spawner; returns when that was seen, ns.
-    pub(super) fn end_of(&mut self, pidfd: BorrowedFd<'_>, deadline: Deadline) -> Result<u64, Failed> {
+    pub(super) fn end_of_foreign(
+        &mut self,
+        pidfd: BorrowedFd<'_>,
+        deadline: Deadline,
+    ) -> Result<u64, Failed> {
         loop {
-            let woken = self.wait(Some(pidfd), deadline)?;
-            if woken.other {
+            let woken = self.wait_for(Some(pidfd), deadline)?;
+            if woken.channel {
                 return Ok(clock::now_ns());
             }
             if woken.spawner {
@@ -147,7 +157,7 @@ impl Lab {
     }
 
     /// Reads one event of the spawner and files it.
-    fn take_event(&mut self) -> Result<(), Failed> {
+    pub(super) fn take_event(&mut self) -> Result<(), Failed> {
         match self.spawner.receive().map_err(gone)? {
             Event::Exited(exit) => self.exits.push(exit),
             Event::Hello { .. } => {}
@@ -162,8 +172,13 @@ impl Lab {
         Ok(())
     }
 
+    /// Waits for the spawner or the channel.
+    pub(super) fn wait(&mut self, channel: Option<&Channel>, deadline: Deadline) -> Result<Woken, Failed> {
+        self.wait_for(channel.map(Channel::readable), deadline)
+    }
+
     /// Waits for the spawner or this descriptor.
-    fn wait(&mut self, other: Option<BorrowedFd<'_>>, deadline: Deadline) -> Result<Woken, Failed> {
+    fn wait_for(&mut self, other: Option<BorrowedFd<'_>>, deadline: Deadline) -> Result<Woken, Failed> {
         let mut fds = vec![
             PollFd::new(self.spawner.socket(), PollFlags::POLLIN),
             PollFd::new(self.interrupt.readable(), PollFlags::POLLIN),
@@ -176,18 +191,26 @@ impl Lab {
             Err(errno) => return Err(Failed::new(Failure::Timeout, format!("poll: {errno}"))),
         }
         let ready = |i: usize| fds.get(i).is_some_and(|fd| fd.any().unwrap_or(true));
-        let woken = Woken { spawner: ready(0), other: ready(2) };
-        if ready(1) {
+        let woken = Woken { spawner: ready(0), channel: ready(2) };
+        let interrupted = ready(1);
+        drop(fds);
+        self.heed(interrupted)?;
+        if !woken.spawner && !woken.channel && deadline.passed() {
+            return Err(Failed::new(Failure::Timeout, "nothing came before the deadline"));
+        }
+        Ok(woken)
+    }
+
+    /// Breaks a wait off when a signal has come that asks the run to end.
+    pub(super) fn heed(&mut self, signalled: bool) -> Result<(), Failed> {
+        if signalled {
             let known = self.interrupt.seen().is_some();
             // Only the signal's arrival breaks a wait off: taking the box down afterwards waits as usual.
             if self.interrupt.check().is_some() && !known {
                 return Err(Failed::new(Failure::Interrupted, "the run was interrupted"));
             }
         }
-        if !woken.spawner && !woken.other && deadline.passed() {
-            return Err(Failed::new(Failure::Timeout, "nothing came before the deadline"));
-        }
-        Ok(woken)
+        Ok(())
     }
 }
 

@@ -51,6 +51,24 @@ impl Lab {
         released
     }
 
+    /// Lets a herd stay while other boxes are started and stopped beside it: what the spawner has below it
+    /// now is no trace of theirs, and no force against them touches it.
+    ///
+    /// # Errors
+    /// When the spawner does not list its children.
+    pub fn keep(&mut self, herd: &[Instance]) -> Result<(), Failed> {
+        if herd.iter().any(|it| it.scripted.is_none()) {
+            let below = self.children()?;
+            self.held.extend(below);
+        }
+        Ok(())
+    }
+
+    /// Takes a herd away by force.
+    pub fn drop_herd(&mut self, contender: &mut dyn Contender, site: &Site, mut herd: Vec<Instance>) {
+        self.abandon_herd(contender, site, &mut herd);
+    }
+
     fn release_gently(
         &mut self,
         contender: &mut dyn Contender,
@@ -60,6 +78,8 @@ impl Lab {
         if herd.iter().all(|it| it.scripted.is_some()) {
             return Ok(());
         }
+        // They are in hand again.
+        self.held.clear();
         herd.iter_mut().for_each(Instance::ask_to_exit);
         for instance in herd.iter_mut() {
             self.ended(instance)?;
@@ -73,6 +93,7 @@ impl Lab {
     }
 
     fn abandon_herd(&mut self, contender: &mut dyn Contender, site: &Site, herd: &mut Vec<Instance>) {
+        self.held.clear();
         for instance in herd.drain(..) {
             self.abandon(contender, site, &instance);
         }

@@ -33,6 +33,7 @@ impl Lab {
     /// Asks the box to exit, waits for its end, has the tool remove it, and checks that nothing is left.
     pub fn stop(&mut self, contender: &mut dyn Contender, site: &Site, mut instance: Instance) -> Stopped {
         if let Some(Scripted { teardown_ns, cpu_ns, .. }) = instance.scripted {
+            self.pretend(contender, teardown_ns);
             return Stopped { teardown_ns: Ok(teardown_ns), cpu_ns: Ok(cpu_ns) };
         }
         let start = instance.start.clone();
@@ -41,7 +42,8 @@ impl Lab {
             teardown_ns = Err(self.explain(contender, site, &start, failed));
             self.rescue(contender, site, &start);
         }
-        let own = self.spawner_cpu_ns + self.exits.iter().map(|exit| exit.cpu_ns).sum::<u64>();
+        let own = self.exits.iter().filter(|exit| !self.held.contains(&exit.pid));
+        let own = self.spawner_cpu_ns + own.map(|exit| exit.cpu_ns).sum::<u64>();
         let teardown_ns = teardown_ns.and_then(|ns| self.nothing_left(contender, site, &start).map(|()| ns));
         let cpu_ns = self.helpers_share(contender, site).map(|helpers| own + helpers);
         Stopped { teardown_ns, cpu_ns }
@@ -79,7 +81,7 @@ impl Lab {
     /// Waits for the end of a box that was asked to exit; it must end by itself and without a complaint.
     pub(super) fn ended(&mut self, instance: &mut Instance) -> Result<Exit, Failed> {
         if let Some(pidfd) = instance.foreign.take() {
-            let at_ns = self.end_of(pidfd.as_fd(), Deadline::after(ENDS_WITHIN))?;
+            let at_ns = self.end_of_foreign(pidfd.as_fd(), Deadline::after(ENDS_WITHIN))?;
             return self.last_word(instance, at_ns);
         }
         let main =
@@ -101,7 +103,7 @@ impl Lab {
     /// How a box that is another daemon's child has ended is not for us to ask: its last word must tell.
     fn last_word(&mut self, instance: &mut Instance, at_ns: u64) -> Result<Exit, Failed> {
         let said = match instance.channel.take() {
-            Some(mut channel) => self.line(&mut channel, Deadline::after(STEP))?.text,
+            Some(mut channel) => self.line(&mut channel, None, Deadline::after(STEP))?.text,
             None => String::new(),
         };
         if said != "OK exit 0" {
@@ -136,11 +138,15 @@ impl Lab {
         }
     }
 
-    fn children(&mut self) -> Result<Vec<u32>, Failed> {
+    /// The processes below the spawner, without those of boxes that are held.
+    pub(super) fn children(&mut self) -> Result<Vec<u32>, Failed> {
         let tag = self.next_tag();
         self.request(Request::Children { tag }, &[])?;
         match self.answer(tag, Deadline::after(STEP))? {
-            Event::Children { pids, .. } => Ok(pids),
+            Event::Children { mut pids, .. } => {
+                pids.retain(|pid| !self.held.contains(pid));
+                Ok(pids)
+            }
             _ => Err(Failed::new(Failure::Leak, "the spawner did not list its children")),
         }
     }

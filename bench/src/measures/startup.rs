@@ -81,6 +81,7 @@ impl Pass for Startup {
             }
         };
         let (ready, prepared) = (instance.ready_ns, instance.prepared_ns);
+        let spans = instance.spans.clone();
         visit.not_applied(&instance.not_applied);
         let stopped = lab.stop(contender, site, instance);
         // A leak fails the whole sample: what was left behind may have been what made it fast.
@@ -91,7 +92,7 @@ impl Pass for Startup {
         if let Some(prepared) = prepared {
             visit.outcome("prepare", Unit::Ns, Ok(prepared));
         }
-        visit.outcome("ready", Unit::Ns, ready);
+        visit.parted("ready", Unit::Ns, ready.map(|ready| (ready, spans)));
         visit.outcome("teardown", Unit::Ns, stopped.teardown_ns.clone());
         visit.outcome("cpu", Unit::Ns, stopped.teardown_ns.and(stopped.cpu_ns));
     }

@@ -61,6 +61,8 @@ pub enum Made {
     },
     /// By the hand-issued floor.
     Floor(FloorSpec),
+    /// Cgroups only: those made for a [`Launch::Assisted`].
+    Cgroups(Vec<FloorCgroup>),
 }
 
 /// What to start, and what the lab does inside the clock because the tool does not do it.
@@ -100,6 +102,8 @@ pub enum Launch {
     },
     /// Issue the floor's kernel calls.
     Floor(FloorSpec),
+    /// Run a tool that makes a box but not the whole of it.
+    Assisted(Assisted),
     /// Time the hand-written loop: pipes, posix_spawn, a blocking read, no lab.
     HandLoop {
         /// Program and arguments.
@@ -125,6 +129,9 @@ pub enum Script {
         /// Host memory of one such box, bytes; none where nobody asks for it.
         #[serde(default)]
         memory: Option<u64>,
+        /// Named parts of `ready`, ns.
+        #[serde(default)]
+        spans: std::collections::BTreeMap<String, u64>,
     },
     /// It failed.
     Failed {
@@ -142,6 +149,26 @@ pub struct Overlay {
     pub lower: PathBuf,
     /// Directory made for this instance: `upper`, `work` and `merged` are made in it.
     pub dir: PathBuf,
+}
+
+/// A tool, and what the lab does for it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Assisted {
+    /// Program and arguments.
+    pub argv: Vec<String>,
+    /// Its environment, `NAME=value`.
+    pub env: Vec<String>,
+    /// The overlay that is mounted for it.
+    pub overlay: Overlay,
+    /// The cgroups that are made for it, and that it is started in.
+    pub cgroups: Vec<FloorCgroup>,
+    /// A file that it finds open for reading as descriptor [`Assisted::FILE`].
+    pub file: Option<PathBuf>,
+}
+
+impl Assisted {
+    /// The number of the descriptor that the file is passed as.
+    pub const FILE: RawFd = 3;
 }
 
 /// What the hand-issued floor needs to know.
@@ -194,6 +221,9 @@ pub enum Event {
         cpu_ns: u64,
         /// What of the box could not be applied, in words.
         not_applied: Vec<String>,
+        /// When the steps of the start ended, where the box was asked for them.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        marks: Vec<Mark>,
     },
     /// A request failed.
     Refused {
@@ -229,6 +259,15 @@ pub enum Event {
         /// Their ids.
         pids: Vec<u32>,
     },
+}
+
+/// The end of one step of a start, as our runtime notes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// Name of the step.
+    pub step: String,
+    /// When it ended, ns of the host's monotonic clock.
+    pub ended: u64,
 }
 
 /// The end of one process.

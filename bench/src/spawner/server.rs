@@ -16,8 +16,9 @@ use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{Pid, getpid, setsid};
 
-use super::protocol::{Event, Exit, Launch, Made, Overlay, Request, receive, send};
-use crate::contenders::floor;
+use super::protocol::{Event, Exit, Launch, Made, Mark, Overlay, Request, receive, send};
+use crate::contenders::ground::remove_cgroups;
+use crate::contenders::{assisted, floor};
 use crate::{clock, sys};
 
 /// Runs the spawner on the socket at descriptor 0 until the lab is gone; returns the exit status.
@@ -109,8 +110,8 @@ fn answer(request: Request, fds: Vec<OwnedFd>) -> Option<Event> {
     };
     match request {
         Request::Start { tag, launch } => Some(match start(tag, launch, fds) {
-            Ok(Event::Started { tag, pid, not_applied, .. }) => {
-                Event::Started { tag, pid, not_applied, cpu_ns: clock::thread_cpu_ns() - before }
+            Ok(Event::Started { tag, pid, not_applied, marks, .. }) => {
+                Event::Started { tag, pid, not_applied, marks, cpu_ns: clock::thread_cpu_ns() - before }
             }
             Ok(event) => event,
             Err(error) => Event::Refused { tag, error },
@@ -141,7 +142,7 @@ fn children() -> Vec<u32> {
 }
 
 fn start(tag: u64, launch: Launch, fds: Vec<OwnedFd>) -> Result<Event, String> {
-    let started = |pid, not_applied| Event::Started { tag, pid, cpu_ns: 0, not_applied };
+    let started = |pid, not_applied| Event::Started { tag, pid, cpu_ns: 0, not_applied, marks: Vec::new() };
     match launch {
         Launch::HandLoop { argv, expect } => hand_loop(tag, &argv, &expect),
         Launch::Scripted(_) => Err("a scripted box is not for the spawner".into()),
@@ -151,8 +152,11 @@ fn start(tag: u64, launch: Launch, fds: Vec<OwnedFd>) -> Result<Event, String> {
             match launch {
                 Launch::Library { root, spec } => {
                     let stdio = [input.as_fd(), output.as_fd(), error.as_fd()];
+                    let begun = clock::now_ns();
                     let container = runtime(root).run(&spec, stdio).map_err(|e| e.to_string())?;
-                    Ok(started(container.pid as u32, container.not_applied))
+                    let marks = marks(begun, &container);
+                    let (pid, not_applied) = (container.pid as u32, container.not_applied);
+                    Ok(Event::Started { tag, pid, cpu_ns: 0, not_applied, marks })
                 }
                 Launch::Stock { root, spec } => {
                     let stdio = [input.as_fd(), output.as_fd(), error.as_fd()];
@@ -169,6 +173,11 @@ fn start(tag: u64, launch: Launch, fds: Vec<OwnedFd>) -> Result<Event, String> {
                 }
                 Launch::Floor(spec) => {
                     let pid = floor::start(&spec, [input.as_fd(), output.as_fd(), error.as_fd()])?;
+                    Ok(started(pid, Vec::new()))
+                }
+                Launch::Assisted(tool) => {
+                    mount_overlay(&tool.overlay)?;
+                    let pid = assisted::start(&tool, [input.as_fd(), output.as_fd(), error.as_fd()])?;
                     Ok(started(pid, Vec::new()))
                 }
                 Launch::Command { argv, env, overlay, dies_with_parent } => {
@@ -188,6 +197,16 @@ fn start(tag: u64, launch: Launch, fds: Vec<OwnedFd>) -> Result<Event, String> {
             }
         }
     }
+}
+
+/// The marks of a box that was asked for them, with one of ours before: the library was called.
+fn marks(begun: u64, container: &tare_runtime::Container) -> Vec<Mark> {
+    let mut marks: Vec<Mark> = Vec::new();
+    if !container.marks.is_empty() {
+        marks.push(Mark { step: "begin".into(), ended: begun });
+    }
+    marks.extend(container.marks.iter().map(|it| Mark { step: it.step.into(), ended: it.ended }));
+    marks
 }
 
 /// Boxes that wait for their command.
@@ -213,6 +232,7 @@ fn delete(made: Made) -> Result<(), String> {
             runtime(root).delete(&id, unused).map_err(|e| e.to_string())
         }
         Made::Floor(spec) => floor::delete(&spec),
+        Made::Cgroups(cgroups) => remove_cgroups(&cgroups),
     }
 }
 

@@ -42,15 +42,21 @@ pub fn find() -> Result<Kernel, Unavailable> {
 
 /// Where to look, best first.
 fn directories() -> Vec<PathBuf> {
+    let mut directories: Vec<PathBuf> = guest_directories().iter().map(|guest| guest.join("boot")).collect();
+    directories.push(PathBuf::from("/boot"));
+    directories
+}
+
+/// Where the scripts may have left what guests need, best first.
+pub(super) fn guest_directories() -> Vec<PathBuf> {
     let mut directories = Vec::new();
     if let Some(root) = Path::new(env!("CARGO_MANIFEST_DIR")).parent() {
-        directories.push(root.join("target/tare/guest/boot"));
+        directories.push(root.join("target/tare/guest"));
     }
     // A suite that was moved, or built into another target directory: `<target>/<triple>/<profile>/tare`.
     if let Ok(own) = env::current_exe() {
-        directories.extend(own.ancestors().skip(1).take(4).map(|above| above.join("tare/guest/boot")));
+        directories.extend(own.ancestors().skip(1).take(4).map(|above| above.join("tare/guest")));
     }
-    directories.push(PathBuf::from("/boot"));
     directories
 }
 

@@ -54,7 +54,7 @@ impl Qemu {
         console_log: &Path,
     ) -> Vec<String> {
         let mut command = self.common("q35");
-        let log = console_log.to_string_lossy().replace(',', ",,");
+        let log = spread(console_log);
         // `panic=-1` with `-no-reboot`: a guest that panics ends QEMU at once. `reboot=t`, a triple fault, is
         // the reset that needs no device. What follows `--` are the arguments of /init.
         let append = format!("console=ttyS1 quiet panic=-1 reboot=t -- {nonce} machine=ttyS0");
@@ -82,7 +82,7 @@ impl Qemu {
     }
 
     /// What both have in common: the accelerator, the named memory, no default device, and the channel.
-    fn common(&self, machine: &str) -> Vec<String> {
+    pub(super) fn common(&self, machine: &str) -> Vec<String> {
         let mut command = vec![self.binary.to_string_lossy().into_owned()];
         extend(&mut command, &["-machine", &format!("{machine},memory-backend={RAM}")]);
         match self.accel {
@@ -100,8 +100,13 @@ impl Qemu {
     }
 }
 
-fn extend(command: &mut Vec<String>, arguments: &[&str]) {
+pub(super) fn extend(command: &mut Vec<String>, arguments: &[&str]) {
     command.extend(arguments.iter().map(|&argument| argument.to_owned()));
+}
+
+/// A path as QEMU's options take it, in which a comma ends a value and two are one.
+pub(super) fn spread(path: &Path) -> String {
+    path.to_string_lossy().replace(',', ",,")
 }
 
 /// The line with which a guest kernel said why it died, if its console log holds one: `Kernel panic - not

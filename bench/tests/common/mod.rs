@@ -6,7 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use tare_reports::document::{Contender, Document, Sample};
+use tare_reports::document::{Contender, Document, Sample, Status};
 
 /// Says why a test is skipped; a failure where TARE_REQUIRE names what is missing.
 pub(crate) fn skip(word: &str, why: &str) {
@@ -114,4 +114,25 @@ pub(crate) fn left_of(run: &str) -> Vec<PathBuf> {
     left.push(tare::site::base().join(run));
     left.retain(|path| path.exists());
     left
+}
+
+/// Five rounds of these, as root; `None`, said aloud, where `tool` is missing. Nothing of the run may stay.
+pub(crate) fn five_rounds(contenders: &str, tool: &str) -> Option<Document> {
+    if !root() {
+        return None;
+    }
+    let out = tempfile::tempdir().unwrap();
+    let output = finish(&mut tare(out.path(), &["--only", contenders, "--rounds", "5"]));
+    let document = document(out.path());
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(left_of(&document.run.id), Vec::<std::path::PathBuf>::new());
+    let census = document.run.census.as_ref().unwrap();
+    assert_eq!(census.before.cgroups + census.before.files + census.before.mounts, 0);
+    assert_eq!((census.after.cgroups, census.after.files, census.after.mounts), (0, 0, 0));
+    assert_eq!(census.after.processes, 0);
+    if row(&document, tool).status == Status::Skipped {
+        skip(tool, row(&document, tool).reason.as_deref().unwrap_or("?"));
+        return None;
+    }
+    Some(document)
 }

@@ -45,7 +45,10 @@ impl Chart for Distribution {
 
     fn applies(&self, topic: &Topic) -> bool {
         // A ladder's lanes are too many, and its samples stand in the order of the run.
-        topic.climber.is_none() && topic.lanes.iter().any(|it| it.n + it.failed() > 0)
+        topic.climber.is_none()
+            && topic.along.is_none()
+            && !topic.is_watched()
+            && topic.lanes.iter().any(|it| it.n + it.failed() > 0)
     }
 
     fn draw(&self, topic: &Topic, lang: Lang, format: Format) -> Result<String, Error> {

@@ -2,6 +2,7 @@
 
 mod canvas;
 mod compact;
+mod curve;
 mod distribution;
 mod ladder;
 mod lanes;
@@ -9,6 +10,7 @@ mod order;
 mod ratio;
 mod scale;
 mod topic;
+mod waterfall;
 
 use crate::document::Document;
 use crate::summary::summarise;
@@ -95,5 +97,11 @@ pub fn standalone(
 }
 
 /// The list, in the order of the page.
-pub static ALL: [&dyn Chart; 4] =
-    [&ladder::Ladder, &distribution::Distribution, &ratio::RatioChart, &order::Order];
+pub static ALL: [&dyn Chart; 6] = [
+    &ladder::Ladder,
+    &distribution::Distribution,
+    &ratio::RatioChart,
+    &order::Order,
+    &waterfall::Waterfall,
+    &curve::Curve,
+];

@@ -51,7 +51,10 @@ impl Chart for Order {
     }
 
     fn applies(&self, topic: &Topic) -> bool {
-        topic.quantity == "ready" && topic.lanes.iter().any(|it| it.n > 0)
+        topic.quantity == "ready"
+            && topic.along.is_none()
+            && !topic.is_watched()
+            && topic.lanes.iter().any(|it| it.n > 0)
     }
 
     fn draw(&self, topic: &Topic, lang: Lang, format: Format) -> Result<String, Error> {

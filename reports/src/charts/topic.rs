@@ -1,6 +1,7 @@
 //! What a chart is about: one quantity of one measure under one setting. Modes are never mixed.
 
 use crate::Lang;
+use crate::curves::Along;
 use crate::document::{Accel, Document, Failure, Mode, Parameters, Sample, Series, Unit};
 use crate::summary::Summary;
 
@@ -18,6 +19,8 @@ pub struct Topic<'a> {
     pub parameters: Parameters,
     /// Whose ladder it is, where the lanes are its rungs.
     pub climber: Option<&'a str>,
+    /// What the lanes of a contender differ in, where they are the levels of a curve.
+    pub along: Option<Along>,
     /// Unit of all values.
     pub unit: Unit,
     /// One per series, the fastest first; the rungs of a ladder from its bottom; the second visit of an A/A
@@ -30,7 +33,14 @@ impl<'a> Topic<'a> {
     pub fn all(document: &'a Document, summaries: &'a [Summary]) -> Vec<Topic<'a>> {
         let mut topics: Vec<Topic<'a>> = Vec::new();
         for summary in summaries {
-            let parameters = Parameters { aa: None, rung: None, step: None, ..summary.parameters.clone() };
+            let mut parameters =
+                Parameters { aa: None, rung: None, step: None, ..summary.parameters.clone() };
+            let along = Along::of(&summary.measure);
+            match along {
+                Some(Along::AtOnce) => parameters.concurrency = None,
+                Some(Along::Running) => parameters.running = None,
+                None => {}
+            }
             let climber = summary.parameters.rung.as_ref().map(|_| &*summary.contender);
             let found = topics.iter_mut().find(|it| {
                 (it.measure, it.quantity, it.mode, it.unit)
@@ -47,6 +57,7 @@ impl<'a> Topic<'a> {
                     mode: summary.mode,
                     parameters,
                     climber,
+                    along,
                     unit: summary.unit,
                     lanes: vec![summary],
                 }),
@@ -64,6 +75,12 @@ impl<'a> Topic<'a> {
             self.lanes.sort_by_key(|it| (it.parameters.step, it.is_aa()));
             return;
         }
+        if let Some(along) = self.along {
+            let place =
+                |it: &Summary| self.document.contenders.iter().position(|row| row.name == it.contender);
+            self.lanes.sort_by_key(|it| (place(it), along.level(&it.parameters), it.is_aa()));
+            return;
+        }
         let first: Vec<(String, f64)> = self
             .lanes
             .iter()
@@ -78,6 +95,11 @@ impl<'a> Topic<'a> {
                 .then_with(|| a.contender.cmp(&b.contender))
                 .then_with(|| a.is_aa().cmp(&b.is_aa()))
         });
+    }
+
+    /// Whether its starts were watched: being watched costs time, so they are not compared.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.measure == crate::spans::MEASURE
     }
 
     /// The samples behind a lane.

@@ -117,6 +117,16 @@ impl Drop for Lab {
     }
 }
 
+/// Whether strace is here; says so if not.
+#[allow(dead_code)] // Not every test that includes this file.
+pub(crate) fn has_strace() -> bool {
+    let there = Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_ok();
+    if !there {
+        skip("root", "there is no strace (apt-get install strace)");
+    }
+    there
+}
+
 /// The exit status, or a panic after half a minute: a test that hangs tells nobody what is wrong.
 pub(crate) fn wait(mut child: Child) -> Option<i32> {
     let pidfd = tare_runtime::sys::pidfd_open(child.id() as i32).expect("pidfd");

@@ -25,7 +25,8 @@ use tare_runtime::confinement::{
 use tare_runtime::sys::{self, FilterInstruction, MsFlags, mount, setsid};
 
 use super::steps::{self, Done, Fault, NONE, Prepared, at, here, mount_here};
-use super::{Ground, leaves};
+use super::{leaves, spec};
+use crate::contenders::ground::Ground;
 use crate::contenders::{Contender, Description, Found, Missing, Surroundings, Undo};
 use crate::site::{Site, Start};
 use crate::spawner::protocol::{Launch, Made};
@@ -73,7 +74,7 @@ impl Contender for FloorConfined {
     }
 
     fn launch(&mut self, site: &Site, start: &Start) -> Result<Launch> {
-        Ok(Launch::Floor(self.ground.spec(site, start, true)))
+        Ok(Launch::Floor(spec(&self.ground, site, start, true)))
     }
 
     fn command(&mut self, _: &Site) -> Vec<String> {
@@ -81,7 +82,7 @@ impl Contender for FloorConfined {
     }
 
     fn teardown(&self, site: &Site, start: &Start) -> Vec<Undo> {
-        vec![Undo::Made(Made::Floor(self.ground.spec(site, start, true)))]
+        vec![Undo::Made(Made::Floor(spec(&self.ground, site, start, true)))]
     }
 
     fn leaves(&self, site: &Site, start: &Start) -> Vec<PathBuf> {

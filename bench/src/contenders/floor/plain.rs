@@ -10,7 +10,8 @@ use tare_reports::document::{Accel, Class};
 use tare_runtime::confinement::PROC;
 
 use super::steps::{self, Fault, Prepared};
-use super::{Ground, leaves};
+use super::{leaves, spec};
+use crate::contenders::ground::Ground;
 use crate::contenders::{Contender, Description, Found, Missing, Surroundings, Undo};
 use crate::site::{Site, Start};
 use crate::spawner::protocol::{Launch, Made};
@@ -60,7 +61,7 @@ impl Contender for Floor {
     }
 
     fn launch(&mut self, site: &Site, start: &Start) -> Result<Launch> {
-        Ok(Launch::Floor(self.ground.spec(site, start, false)))
+        Ok(Launch::Floor(spec(&self.ground, site, start, false)))
     }
 
     fn command(&mut self, _: &Site) -> Vec<String> {
@@ -68,7 +69,7 @@ impl Contender for Floor {
     }
 
     fn teardown(&self, site: &Site, start: &Start) -> Vec<Undo> {
-        vec![Undo::Made(Made::Floor(self.ground.spec(site, start, false)))]
+        vec![Undo::Made(Made::Floor(spec(&self.ground, site, start, false)))]
     }
 
     fn leaves(&self, site: &Site, start: &Start) -> Vec<PathBuf> {

@@ -16,6 +16,7 @@ use tare_runtime::sys::{
 };
 
 use crate::contenders::HOSTNAME;
+use crate::contenders::ground::Cgroups;
 
 /// What the child needs, built before the fork: afterwards nothing may allocate.
 pub(super) struct Prepared {
@@ -26,12 +27,8 @@ pub(super) struct Prepared {
     pub(super) program: CString,
     pub(super) argv: CStringArray,
     pub(super) env: CStringArray,
-    /// v1: files into which the child writes itself.
-    pub(super) members: Vec<File>,
-    /// v2: the directory that the child is born in.
-    pub(super) birthplace: Option<File>,
-    /// v1: the way into the devices cgroup, in which no node can be made.
-    pub(super) devices: Option<File>,
+    /// Of them the one that locks devices is entered last.
+    pub(super) cgroups: Cgroups,
     /// v2: the program that decides about devices, where there is no such cgroup.
     pub(super) device_program: Option<OwnedFd>,
 }
@@ -55,16 +52,16 @@ pub(super) const NONE: Option<&CStr> = None;
 
 /// Joins the cgroups with limits.
 pub(super) fn enter_cgroups(p: &Prepared) -> Done {
-    p.members.iter().try_for_each(enter)
+    p.cgroups.members.iter().try_for_each(enter)
 }
 
 /// From here on no node can be made, and only the known ones can be used.
 pub(super) fn lock_devices(p: &Prepared) -> Done {
-    if let (Some(program), Some(cgroup)) = (&p.device_program, &p.birthplace) {
+    if let (Some(program), Some(cgroup)) = (&p.device_program, &p.cgroups.birthplace) {
         attach_device_program(program.as_fd(), cgroup.as_fd())
             .map_err(at("attach", c"the program that decides about devices"))?;
     }
-    p.devices.as_ref().map_or(Ok(()), enter)
+    p.cgroups.devices.as_ref().map_or(Ok(()), enter)
 }
 
 fn enter(tasks: &File) -> Done {

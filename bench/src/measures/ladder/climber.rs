@@ -28,6 +28,10 @@ impl Contender for Climber<'_> {
         self.contender.description()
     }
 
+    fn is_scripted(&self) -> bool {
+        self.contender.is_scripted()
+    }
+
     fn probe(&mut self, surroundings: &Surroundings) -> Result<Found, Missing> {
         self.contender.probe(surroundings)
     }

@@ -37,12 +37,16 @@ pub(super) fn quantity(name: &str, lang: Lang) -> String {
         "cpu" => lang
             .pick("CPU time: what one start burns, helpers included", "CPU 时间：一次启动的消耗，含辅助进程"),
         "memory" => lang.pick("Host memory of one idle box", "一个空闲盒子占用的宿主机内存"),
+        "late" => lang.pick(
+            "Late: how much later than meant the lab came to a start",
+            "延误：框架实际发出启动比预定晚多少",
+        ),
         other => other,
     }
     .to_owned()
 }
 
-const CHAPTERS: [Words; 2] = [STARTUP, LADDER];
+const CHAPTERS: [Words; 5] = [STARTUP, SPANS, LADDER, CONCURRENCY, RUNNING];
 
 const STARTUP: Words = Words {
     measure: "startup",
@@ -159,5 +163,144 @@ const LADDER: Words = Words {
              again and not seen.",
             "宿主机内存还包含期间主机上的其他变化；先前攀升留下的 slab 会被复用，因而看不到。",
         ),
+    ],
+};
+
+const SPANS: Words = Words {
+    measure: "spans",
+    title: ("Where the time goes", "时间去了哪里"),
+    question: (
+        "What does a start spend its time on? Containers and virtual machines, side by side, in named parts.",
+        "一次启动的时间花在哪里？容器与虚拟机并排，按有名称的部分分解。",
+    ),
+    how: &[
+        (
+            "Rounds of their own, in which starts are watched. Being watched costs time, so `ready` is longer here than in \
+             the chapter on start-up, and nothing is compared with it.",
+            "单独的若干轮，其中的启动受到观察。观察本身有代价，因此这里的 `ready` 比启动一章更长，也不与之比较。",
+        ),
+        (
+            "Our runtime notes the clock after each step of its recipe, in the caller and in the new process \
+             (`tare-runtime run --marks FILE`); the library brings the notes back.",
+            "我们的运行时在其配方的每一步之后记下时钟，在调用者与新进程中皆然（`tare-runtime run --marks FILE`）；库调用则将记录带回。",
+        ),
+        (
+            "Everybody on the host's kernel is seen through its tracepoints: the system calls of all processes and threads \
+             below the spawner, when they sleep and when they are woken, what they make and execute. Each instant goes to the \
+             newest process of the chain from the spawner to the payload that has something to do, and to what it does: the \
+             call of a mechanism, else `runtime`, the tool's own code and files. A thread that waits for a CPU, or sleeps \
+             inside the call of a mechanism, is at work; one that waits for another process is not. Until the tool's \
+             program runs all is `spawn`.",
+            "宿主机内核上的所有参与者都通过其跟踪点观察：启动器之下所有进程与线程的系统调用、何时睡眠、何时被唤醒、创建并执行了什么。\
+             每一瞬间归于从启动器到负载的链条中最新的、有事可做的进程，并归于它所做的事：某种机制的调用，否则为 `runtime`，即工具自身的代码与文件。\
+             等待 CPU 或在机制的调用中睡眠的线程算作在工作；等待其他进程的则不算。工具的程序运行之前全部计为 `spawn`。",
+        ),
+        (
+            "From the payload's execve on: `exec` until the call is done, `payload` until it writes READY, `notice` until the \
+             host has read it.",
+            "从负载的 execve 起：`exec` 到调用完成为止，`payload` 到写出 READY 为止，`notice` 到宿主机读到为止。",
+        ),
+        (
+            "A virtual machine speaks for itself, and the host notes when its bytes arrive: `vmm` until QEMU's monitor (QMP) \
+             greets, `machine` until the first byte of the firmware's debug port (0x402), `firmware` until its last one, `kernel` until the payload runs as \
+             /init and writes to that port, `init` while it opens its terminal, `payload` until READY begins to arrive, \
+             `notice` until it is there. Monitor and debug port are devices more, in these rounds only.",
+            "虚拟机自己发声，宿主机记录其字节到达的时刻：`vmm` 到 QEMU 的监视器（QMP）问候为止，`machine` 到固件调试端口（0x402）的第一个字节为止，`firmware` 到其最后一个字节为止，\
+             `kernel` 到负载作为 /init 运行并写该端口为止，`init` 为其打开终端的时间，`payload` 到 READY 开始到达为止，`notice` 到其完整到达为止。\
+             监视器与调试端口是额外的设备，只存在于这些轮中。",
+        ),
+    ],
+    not_shown: &[
+        (
+            "What no probe saw is `unattributed` and never given to the next span; a span that could not be observed is \
+             \"not measured\" and not zero.",
+            "任何探针都没看到的时间为 `unattributed`，绝不并入下一段；无法观察的部分为“未测量”，而不是零。",
+        ),
+        (
+            "The kernel does not tell which file is written: limits written into a cgroup's files, and id maps, are `runtime` \
+             for tools that are not ours; an overlay that a tool mounts by itself is one of its `mounts`.",
+            "内核不透露写的是哪个文件：对于非我们的工具，写入 cgroup 文件的限制与 id 映射计为 `runtime`；工具自己挂载的 overlay 计入其 `mounts`。",
+        ),
+        (
+            "A daemon that works for a start outside of the spawner's processes is not seen.",
+            "在启动器的进程之外为启动工作的守护进程看不到。",
+        ),
+        (
+            "Between the firmware's last byte and the kernel's first instruction the kernel is loaded and unpacked; that is in \
+             `kernel`.",
+            "固件的最后一个字节与内核的第一条指令之间，内核被加载并解压；这包含在 `kernel` 中。",
+        ),
+    ],
+};
+
+const CONCURRENCY: Words = Words {
+    measure: "concurrency",
+    title: ("Many at once", "同时启动"),
+    question: (
+        "How long does a start take when many are wanted at the same moment: 1, 2, 4 and 8 for each CPU?",
+        "当同一时刻需要许多个盒子（每个 CPU 1、2、4、8 个）时，一次启动要多久？",
+    ),
+    how: &[
+        (
+            "In open loop: all starts of a visit are meant to leave at the same moment, and none waits for another's \
+             answer. Each latency counts from that moment, so the waiting in the queue is inside it (no coordinated \
+             omission).",
+            "开环：一次访问中的所有启动预定在同一时刻发出，互不等待对方的应答。每个延迟都从该时刻算起，因而包含排队等待（无协调遗漏）。",
+        ),
+        (
+            "`late` is how long after that moment the lab came to the start: its own share, and inside the latency.",
+            "`late` 为框架实际发出该启动比该时刻晚多少：这是框架自身的份额，也包含在延迟之内。",
+        ),
+        (
+            "Every box is asked for a sign of life once all are there, and all are taken down before the next visit. Medians \
+             are exact; p90 and p99 come from an HDR histogram with three significant figures, from 100 and 1,000 samples on.",
+            "全部就绪后逐个确认其存活，并在下一次访问之前全部销毁。中位数为精确值；p90 与 p99 取自三位有效数字的 HDR 直方图，分别需 100 与 1,000 个样本。",
+        ),
+        (
+            "A start may take as much longer than its usual deadline as there are starts for each CPU.",
+            "启动的时限按每个 CPU 的启动数目相应放宽。",
+        ),
+    ],
+    not_shown: &[
+        (
+            "Not the capacity of a service: it is one burst, not a stream of requests.",
+            "不是服务的容量：这是一次突发，而非持续的请求流。",
+        ),
+        (
+            "Not what many threads would reach: one spawner sends all starts off. Where the box is made inside it (`floor`, \
+             `tare-lib`), they are made one after another.",
+            "不是多线程所能达到的结果：所有启动由同一个启动器发出；若盒子在其内部创建（`floor`、`tare-lib`），则逐个进行。",
+        ),
+    ],
+};
+
+const RUNNING: Words = Words {
+    measure: "running",
+    title: ("Beside many others", "与众多盒子并存"),
+    question: (
+        "Does a start take longer when 10, 100 or 1,000 boxes of the same kind run already?",
+        "当已有 10、100 或 1,000 个同类盒子在运行时，启动会变慢吗？",
+    ),
+    how: &[
+        (
+            "Each visit makes its own herd of idle boxes, starts twenty beside it one at a time, and takes the herd down: the \
+             levels stand in seeded, shuffled order. Making the herd is outside the clock.",
+            "每次访问各自建立一群空闲盒子，在其旁逐个启动二十个，然后销毁这群盒子：各档位以带种子的随机顺序进行。建立这群盒子在计时之外。",
+        ),
+        (
+            "A herd of which one box did not end when asked to is a failed sample: it was not the herd that the level names.",
+            "若其中有盒子未按要求结束，则记为失败样本：那已不是该档位所说的一群盒子。",
+        ),
+        (
+            "Virtual machines go up to half of the memory that was available; levels beyond are named among what was left out.",
+            "虚拟机的数目以可用内存的一半为限；超出的档位列在“未测”之中。",
+        ),
+    ],
+    not_shown: &[
+        (
+            "Not a loaded host: the herd is idle. Emulated machines (tcg) are never quite idle.",
+            "不是有负载的主机：这群盒子是空闲的；模拟的虚拟机（tcg）则从不完全空闲。",
+        ),
+        ("Not how many fit: that is density's question.", "不说明能装多少个：那是密度的问题。"),
     ],
 };

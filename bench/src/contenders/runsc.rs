@@ -1,0 +1,49 @@
+//! `runsc`: gVisor. The box's system calls are answered by a kernel written in Go, which runs as a process of
+//! the host; a second process opens files on its behalf.
+
+use tare_reports::document::Class;
+
+use super::oci::{Bundled, NO_OVERLAY, Runtime, SECCOMP};
+
+/// See the file's head.
+pub type Runsc = Bundled<Gvisor>;
+
+/// What sets runsc apart.
+#[derive(Debug, Default)]
+pub struct Gvisor;
+
+impl Runtime for Gvisor {
+    const NAME: &'static str = "runsc";
+    const VARIABLE: &'static str = "TARE_RUNSC";
+    const CLASS: Class = Class::Sandbox;
+    const ABOUT: &'static str = "gVisor: a kernel in user space, detached, given the same box as tare";
+    const FIX: &'static str = "./scripts/setup --peers (or apt-get install runsc)";
+    /// No network but loopback; and the filter and CAP_NET_RAW of the bundle, which it would otherwise pass over.
+    const OPTIONS: &'static [&'static str] = &["--network=none", "--oci-seccomp", "--net-raw"];
+
+    fn inside_clock(&self) -> &'static [&'static str] {
+        &[
+            "bundle written",
+            "pipes",
+            "request to the spawner",
+            "overlay mounted by the lab",
+            "posix_spawn of runsc",
+            "runsc run",
+            "READY",
+        ]
+    }
+
+    fn not_expressed(&self) -> Vec<String> {
+        [
+            NO_OVERLAY,
+            "kernel: not the host's; namespaces, mounts, devices, masked and read-only paths are those of gVisor's \
+             own, which runs in namespaces of the host",
+            "cgroups: it makes one in every v1 tree there is; its own two processes and their threads count in the \
+             limits",
+            "environment: it adds HOME",
+            SECCOMP,
+        ]
+        .map(str::to_owned)
+        .into()
+    }
+}

@@ -1,0 +1,110 @@
+//! A box that is resumed: it said READY long before this start, so its mark is another one.
+
+use std::collections::BTreeMap;
+
+use tare_reports::document::Failure;
+
+use super::{Failed, Lab};
+use crate::channel::{Channel, Line, Read};
+use crate::clock::{self, Deadline};
+use crate::contenders::Resumption;
+use crate::site::Start;
+use crate::spawner::protocol::Event;
+use crate::vm::monitor::{self, Said};
+
+impl Lab {
+    /// Waits until the box runs again, asks it for a sign of life with this start's nonce as its first act, and has
+    /// it touch memory. The line that ends all this, and its parts: `resume`, `answer`, `touch`.
+    ///
+    /// Nothing is written to the box before it runs: what comes while its devices' state is being loaded would be
+    /// lost with the state that they had.
+    pub(super) fn resume(
+        &mut self,
+        channel: &mut Channel,
+        resumption: Resumption,
+        (start, began_ns): (&Start, u64),
+        tag: u64,
+        deadline: Deadline,
+    ) -> Result<(Line, BTreeMap<String, u64>), Failed> {
+        let Resumption { mut monitor, touch_kib } = resumption;
+        self.until_running(&mut monitor, tag, deadline)?;
+        let running_ns = clock::now_ns();
+        let nonce = &start.nonce;
+        let answered =
+            self.exchange(channel, (&format!("ping {nonce}"), &format!("PONG {nonce}")), tag, deadline)?;
+        let touch = format!("touch {touch_kib}");
+        let touched = self.exchange(channel, (&touch, &format!("OK {touch}")), tag, deadline)?;
+        let spans = [
+            ("resume", running_ns - began_ns),
+            ("answer", answered.at_ns - running_ns),
+            ("touch", touched.at_ns - answered.at_ns),
+        ];
+        Ok((touched, spans.map(|(name, ns)| (name.to_owned(), ns)).into()))
+    }
+
+    fn until_running(&mut self, monitor: &mut Channel, tag: u64, deadline: Deadline) -> Result<(), Failed> {
+        loop {
+            while let Some(line) = monitor.buffered() {
+                if running(&line)? {
+                    return Ok(());
+                }
+            }
+            let woken = self.wait(Some(monitor), deadline)?;
+            if woken.channel {
+                match monitor.read() {
+                    Ok(Read::Line(line)) if running(&line)? => return Ok(()),
+                    Ok(Read::Line(_) | Read::Partial) => {}
+                    Ok(Read::End) => return Err(self.end_of(tag, deadline)),
+                    Err(e) => return Err(Failed::new(Failure::Start, format!("read QEMU's monitor: {e}"))),
+                }
+            } else if woken.spawner {
+                self.take_event()?;
+                // It may have ended, or not begun, without having opened its monitor.
+                let over = match self.answers.get(&tag) {
+                    Some(Event::Started { pid, .. }) => self.exits.iter().any(|exit| exit.pid == *pid),
+                    Some(Event::Refused { .. }) => true,
+                    _ => false,
+                };
+                if over {
+                    return Err(self.end_of(tag, deadline));
+                }
+            }
+        }
+    }
+
+    /// Sends a line and reads its answer.
+    fn exchange(
+        &mut self,
+        channel: &mut Channel,
+        (line, expected): (&str, &str),
+        tag: u64,
+        deadline: Deadline,
+    ) -> Result<Line, Failed> {
+        channel.send(line).map_err(|e| Failed::new(Failure::Crash, format!("send {line:?}: {e}")))?;
+        let answer = match self.line(channel, None, deadline) {
+            Err(failed) if failed.failure == Failure::Crash => return Err(self.end_of(tag, deadline)),
+            other => other?,
+        };
+        if answer.text != expected {
+            let detail = format!("{line} was answered by {:?} after the resume", answer.text);
+            return Err(Failed::new(Failure::WrongAnswer, detail));
+        }
+        Ok(answer)
+    }
+
+    /// Why a box that was just launched is no more.
+    fn end_of(&mut self, tag: u64, deadline: Deadline) -> Failed {
+        match self.answer(tag, deadline) {
+            Ok(Event::Started { pid, .. }) => self.died_early(pid, deadline),
+            Ok(_) => Failed::new(Failure::Start, "the spawner gave another answer than a process"),
+            Err(refused) => refused,
+        }
+    }
+}
+
+fn running(line: &Line) -> Result<bool, Failed> {
+    match monitor::parse(&line.text) {
+        Said::Refused(words) => Err(Failed::new(Failure::Start, format!("QEMU's monitor refuses: {words}"))),
+        said => Ok(monitor::says_running(&said)),
+    }
+}

@@ -1,0 +1,70 @@
+//! The levels of a curve, and how many boxes this host can hold at once.
+
+use std::sync::OnceLock;
+
+use procfs::Current;
+use tare_reports::document::Class;
+
+use crate::contenders::{Contender, MEMORY};
+
+/// CPUs that this process may use.
+pub(super) fn cpus() -> u32 {
+    std::thread::available_parallelism().map_or(1, |it| it.get() as u32)
+}
+
+/// Half of the memory that was available when it was first asked, bytes.
+fn memory() -> u64 {
+    static HALF: OnceLock<u64> = OnceLock::new();
+    *HALF.get_or_init(|| {
+        let available = procfs::Meminfo::current().ok().and_then(|it| it.mem_available);
+        available.unwrap_or(0) / 2
+    })
+}
+
+/// The most channels that this process can hold open: two descriptors each, and some for itself.
+fn channels() -> u64 {
+    use nix::sys::resource::{Resource, getrlimit};
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft.saturating_sub(64) / 2)
+}
+
+/// Whether so many boxes can be there at once.
+///
+/// # Errors
+/// Why not, and what would change it, in words.
+pub(super) fn fits(contender: &dyn Contender, count: u32) -> Result<(), String> {
+    if contender.is_scripted() {
+        return Ok(());
+    }
+    // A container takes what it touches; a machine may come to touch all that it was promised.
+    let promised = MEMORY * u64::from(count);
+    if contender.description().class == Class::Vm && promised > memory() {
+        return Err(format!(
+            "{count} machines of {} MiB are more than half of the memory available ({} MiB): \
+             a host with more memory adds it",
+            MEMORY >> 20,
+            memory() >> 20
+        ));
+    }
+    if u64::from(count) > channels() {
+        return Err(format!(
+            "{count} channels are more than `ulimit -n` allows: ulimit -n {}",
+            count * 2 + 64
+        ));
+    }
+    Ok(())
+}
+
+/// The levels that fit, and for each other one a line that says why it is left out.
+pub(super) fn split(measure: &str, contender: &dyn Contender, levels: &[u32]) -> (Vec<u32>, Vec<String>) {
+    let (mut fitting, mut left) = (Vec::new(), Vec::new());
+    if !contender.can_be_held() {
+        return (fitting, left);
+    }
+    for &level in levels {
+        match fits(contender, level) {
+            Ok(()) => fitting.push(level),
+            Err(why) => left.push(format!("{measure} {level} of {}: {why}", contender.name())),
+        }
+    }
+    (fitting, left)
+}

@@ -1,0 +1,126 @@
+//! `running`: how long a start takes beside 0, 10, 100 and 1,000 idle boxes of the same kind.
+//!
+//! Each visit makes its own herd, starts some boxes beside it one at a time, and takes the herd down: so the
+//! levels stand in shuffled order as everything else does. The herd is outside the clock.
+
+use tare_reports::document::{Failure, Parameters, Unit};
+
+use super::levels::split;
+use super::{Measure, Pass};
+use crate::contenders::Contender;
+use crate::lab::{Failed, Lab};
+use crate::record::Visit;
+use crate::rounds::Plan;
+use crate::run::Profile;
+use crate::site::Site;
+
+/// So many idle boxes.
+const LEVELS: [u32; 4] = [0, 10, 100, 1000];
+
+/// So many starts beside each herd: making the herd costs far more.
+const STARTS: u32 = 20;
+
+/// See the file's head.
+#[derive(Debug)]
+pub struct Running;
+
+impl Measure for Running {
+    fn name(&self) -> &'static str {
+        "running"
+    }
+
+    fn about(&self) -> &'static str {
+        "how long a start takes beside 0, 10, 100 and 1,000 idle boxes of the same kind"
+    }
+
+    fn quantities(&self) -> &'static [(&'static str, Unit)] {
+        &[("ready", Unit::Ns), ("teardown", Unit::Ns)]
+    }
+
+    fn in_profile(&self, profile: Profile) -> bool {
+        profile != Profile::Quick
+    }
+
+    fn left_out(&self, contender: &dyn Contender) -> Vec<String> {
+        split(self.name(), contender, &LEVELS).1
+    }
+
+    fn passes(&self) -> Vec<&dyn Pass> {
+        vec![self]
+    }
+}
+
+impl Pass for Running {
+    fn settings(&self, contender: &dyn Contender) -> Vec<Parameters> {
+        let (fitting, _) = split(self.name(), contender, &LEVELS);
+        let each = fitting.into_iter().map(|level| Parameters {
+            concurrency: Some(1),
+            running: Some(level),
+            network: Some("none".into()),
+            ..Parameters::default()
+        });
+        each.collect()
+    }
+
+    fn single_starts(&self) -> bool {
+        false
+    }
+
+    fn plan(&self, run: Plan) -> Plan {
+        // A round starts more than a thousand boxes for each contender.
+        Plan { rounds: run.rounds.div_ceil(100), budget: run.budget }
+    }
+
+    fn visit(&self, lab: &mut Lab, site: &Site, contender: &mut dyn Contender, visit: &mut Visit<'_>) {
+        let level = visit.parameters.running.unwrap_or(0);
+        let mut herd = Vec::new();
+        let held = lab.hold(contender, site, &mut herd, level).and_then(|()| lab.keep(&herd));
+        if let Err(failed) = held {
+            let failed = Failed::new(failed.failure, format!("the herd: {}", failed.detail));
+            lab.drop_herd(contender, site, herd);
+            none(self, visit, &failed);
+            return;
+        }
+        for _ in 0..STARTS {
+            let started = lab.start(contender, site).and_then(|mut instance| {
+                match lab.alive(contender, site, &mut instance, None) {
+                    Ok(()) => Ok(instance),
+                    Err(failed) => {
+                        lab.abandon(contender, site, &instance);
+                        Err(failed)
+                    }
+                }
+            });
+            let instance = match started {
+                Ok(instance) => instance,
+                Err(failed) => {
+                    none(self, visit, &failed);
+                    if failed.failure == Failure::Interrupted {
+                        break;
+                    }
+                    continue;
+                }
+            };
+            visit.not_applied(&instance.not_applied);
+            let ready_ns = instance.ready_ns;
+            let teardown = lab.stop(contender, site, instance).teardown_ns;
+            let ready = match &teardown {
+                Err(failed) if failed.failure == Failure::Leak => Err(failed.clone()),
+                _ => Ok(ready_ns),
+            };
+            visit.outcome("ready", Unit::Ns, ready);
+            visit.outcome("teardown", Unit::Ns, teardown);
+        }
+        // A herd of which one is missing was not the herd that the parameters name.
+        if let Err(failed) = lab.release(contender, site, herd) {
+            let why = format!("the herd beside the starts before this: {}", failed.detail);
+            none(self, visit, &Failed::new(failed.failure, why));
+        }
+    }
+}
+
+fn none(measure: &Running, visit: &mut Visit<'_>, failed: &Failed) {
+    for (quantity, unit) in measure.quantities() {
+        visit.outcome(quantity, *unit, Err(failed.clone()));
+    }
+}
