@@ -1,6 +1,8 @@
 //! The payload: the tiny static program that every contender runs, and a virtual machine's `/init`.
 //!
-//! `payload NONCE [machine=TTY] [probe]`. Its very first act is to write `READY <nonce>`; then it obeys one-line
+//! `payload NONCE [machine=TTY | channel=DIRECTORY] [probe]`. With `channel=` it first opens the FIFOs `in` and
+//! `out` of that directory as descriptors 0 and 1: for boxes that hand no descriptor through.
+//! Its very first act is to write `READY <nonce>`; then it obeys one-line
 //! commands on descriptor 0 and answers on descriptor 1, each answer ending with a line `OK <command> ...`
 //! or `ERR <command> <reason>` (`PONG <nonce>` for `ping`). End of input is `exit`. No C library, no
 //! allocator: what it costs is what the box costs. `bench/build.rs` compiles it.
@@ -8,6 +10,7 @@
 #![no_main]
 #![deny(unsafe_code)]
 
+mod channel;
 mod commands;
 mod input;
 mod machine;
@@ -33,7 +36,7 @@ pub(crate) struct Start {
 
 fn main(arguments: sys::Arguments) -> ! {
     let mut output = Output::new();
-    let Understood { nonce, terminal, probe, pause } = match understand(arguments) {
+    let Understood { nonce, place, probe, pause } = match understand(arguments) {
         Ok(understood) => understood,
         Err(reason) => {
             let _ = sys::write(2, reason.as_bytes());
@@ -43,8 +46,16 @@ fn main(arguments: sys::Arguments) -> ! {
     if probe {
         machine::mark(machine::INIT);
     }
-    if let Some(terminal) = terminal {
-        machine::open_channel(terminal);
+    let machine = matches!(place, Place::Terminal(_));
+    match place {
+        Place::Standard => {}
+        Place::Terminal(terminal) => machine::open_channel(terminal),
+        Place::Directory(directory) => {
+            if channel::open(directory).is_err() {
+                let _ = sys::write(2, b"payload: the channel's FIFOs cannot be opened\n");
+                leave(2);
+            }
+        }
     }
     if pause > 0 {
         sys::sleep(pause);
@@ -55,7 +66,7 @@ fn main(arguments: sys::Arguments) -> ! {
     output.raw(b"READY ").raw(nonce).end().flush();
     let ready = [sys::clock(sys::CLOCK_MONOTONIC), sys::clock(sys::CLOCK_BOOTTIME)];
 
-    let start = Start { arguments, nonce, machine: terminal.is_some(), ready };
+    let start = Start { arguments, nonce, machine, ready };
     let mut input = Input::new();
     let mut commands = commands::Commands::new(&start);
     loop {
@@ -70,10 +81,20 @@ fn main(arguments: sys::Arguments) -> ! {
     }
 }
 
+/// Where the channel is.
+enum Place {
+    /// Descriptors 0 and 1, as they were inherited.
+    Standard,
+    /// A machine's terminal.
+    Terminal(&'static [u8]),
+    /// FIFOs in a directory.
+    Directory(&'static [u8]),
+}
+
 /// What the arguments say.
 struct Understood {
     nonce: &'static [u8],
-    terminal: Option<&'static [u8]>,
+    place: Place,
     /// Whether to mark the way to READY on the machine's debug port.
     probe: bool,
     /// A delay planted in that way, ms: for the tests of whoever reads the marks.
@@ -82,20 +103,27 @@ struct Understood {
 
 /// Or what is wrong with them.
 fn understand(arguments: sys::Arguments) -> Result<Understood, &'static str> {
-    let nonce = arguments.get(1).ok_or("payload: no nonce: usage: payload NONCE [machine=TTY]\n")?;
+    let nonce = arguments.get(1).ok_or("payload: no nonce: usage: payload NONCE [machine=TTY | channel=DIRECTORY]\n")?;
     if nonce.is_empty() || nonce.len() > LONGEST_NONCE || !nonce.iter().all(u8::is_ascii_graphic) {
         return Err("payload: the nonce is not 1 to 64 visible ASCII characters\n");
     }
-    let mut understood = Understood { nonce, terminal: None, probe: false, pause: 0 };
+    let mut understood = Understood { nonce, place: Place::Standard, probe: false, pause: 0 };
     for index in 2..arguments.count() {
         let argument = arguments.get(index).unwrap_or(&[]);
+        if let Some(directory) = argument.strip_prefix(b"channel=") {
+            if !channel::is_directory_name(directory) {
+                return Err("payload: channel= takes an absolute path of at most 64 bytes\n");
+            }
+            understood.place = Place::Directory(directory);
+            continue;
+        }
         match argument.strip_prefix(b"machine=") {
-            Some(name) if machine::is_terminal_name(name) => understood.terminal = Some(name),
+            Some(name) if machine::is_terminal_name(name) => understood.place = Place::Terminal(name),
             Some(_) => return Err("payload: machine= takes a terminal's name such as ttyS0\n"),
             None if argument == b"probe" => understood.probe = true,
             None => match argument.strip_prefix(b"pause=").and_then(commands::number) {
                 Some(pause @ ..=10_000) => understood.pause = pause,
-                _ => return Err("payload: unknown argument: usage: payload NONCE [machine=TTY] [probe]\n"),
+                _ => return Err("payload: unknown argument: usage: payload NONCE [machine=TTY | channel=DIRECTORY] [probe]\n"),
             },
         }
     }

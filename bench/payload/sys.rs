@@ -148,6 +148,7 @@ pub(crate) fn open(path: &[u8], flags: usize) -> Result<i32, Errno> {
 }
 
 pub(crate) const O_RDONLY: usize = 0;
+pub(crate) const O_WRONLY: usize = 0o1;
 pub(crate) const O_RDWR: usize = 0o2;
 pub(crate) const O_NOCTTY: usize = 0o400;
 pub(crate) const O_DIRECTORY: usize = 0o200_000;

@@ -1,12 +1,15 @@
-//! The channel between lab and payload: one line out, one line back, over inherited pipes (pipe(7)).
+//! The channel between lab and payload: one line out, one line back, over inherited pipes (pipe(7)), or over
+//! FIFOs in a directory that the box shares (fifo(7)) where its tool hands no descriptor through.
 //!
 //! A VM's first serial port arrives here too: QEMU connects it to its own standard input and output.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use nix::fcntl::OFlag;
-use nix::unistd::{pipe2, read, write};
+use nix::sys::stat::Mode;
+use nix::unistd::{mkfifo, pipe2, read, write};
 
 use crate::clock;
 
@@ -19,6 +22,8 @@ pub struct Channel {
     to_box: Option<OwnedFd>,
     from_box: OwnedFd,
     buffer: Vec<u8>,
+    /// The box's end of its output, held as long as the box may not have opened it yet.
+    keeper: Option<OwnedFd>,
     /// When a line was begun that is not whole yet, ns.
     began_ns: Option<u64>,
 }
@@ -53,12 +58,45 @@ impl Channel {
     pub fn pipes() -> io::Result<(Self, [OwnedFd; 2])> {
         let (input, to_box) = pipe2(OFlag::O_CLOEXEC)?;
         let (from_box, output) = pipe2(OFlag::O_CLOEXEC)?;
-        Ok((Self { to_box: Some(to_box), from_box, buffer: Vec::new(), began_ns: None }, [input, output]))
+        Ok((
+            Self { to_box: Some(to_box), from_box, buffer: Vec::new(), began_ns: None, keeper: None },
+            [input, output],
+        ))
+    }
+
+    /// Makes the FIFOs `in` and `out` in a directory, and opens the lab's ends of them.
+    ///
+    /// # Errors
+    /// When they cannot be made (mkfifo(3)) or the process has no descriptors left.
+    pub fn fifos(directory: &Path) -> io::Result<Self> {
+        let open = |name: &str, flags: OFlag| -> io::Result<OwnedFd> {
+            Ok(nix::fcntl::open(&directory.join(name), flags | OFlag::O_CLOEXEC, Mode::empty())?)
+        };
+        for name in ["in", "out"] {
+            mkfifo(&directory.join(name), Mode::from_bits_truncate(0o600))?;
+        }
+        // Both for reading and writing: neither end waits for its other side (fifo(7)).
+        let to_box = open("in", OFlag::O_RDWR)?;
+        let keeper = open("out", OFlag::O_RDWR)?;
+        let from_box = open("out", OFlag::O_RDONLY)?;
+        Ok(Self { to_box: Some(to_box), from_box, buffer: Vec::new(), began_ns: None, keeper: Some(keeper) })
+    }
+
+    /// Whether a box that never came would leave the lab waiting: true for FIFOs before READY.
+    pub fn is_kept_open(&self) -> bool {
+        self.keeper.is_some()
+    }
+
+    /// The channel of a box that has opened its side: from now on the end of the box is the end of its output.
+    #[must_use]
+    pub fn of_an_open_box(mut self) -> Self {
+        self.keeper = None;
+        self
     }
 
     /// A channel over ends that somebody else made.
     pub fn over(to_box: OwnedFd, from_box: OwnedFd) -> Self {
-        Self { to_box: Some(to_box), from_box, buffer: Vec::new(), began_ns: None }
+        Self { to_box: Some(to_box), from_box, buffer: Vec::new(), began_ns: None, keeper: None }
     }
 
     /// Sends one line.

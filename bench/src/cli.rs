@@ -12,7 +12,7 @@ use crate::run::Profile;
 #[command(after_help = "Exit status: 0 done, 1 error, 2 usage, 3 a contender failed, 130/143 interrupted \
                         (partial results are kept).\n\n\
                         Environment: TARE_RUNTIME, TARE_RUNC, TARE_CRUN, TARE_YOUKI, TARE_RUNSC, TARE_BWRAP, \
-                        TARE_NSPAWN and TARE_QEMU name a program instead of the one found, TARE_KERNEL a guest \
+                        TARE_NSPAWN, TARE_DOCKER, TARE_PODMAN, TARE_CTR and TARE_QEMU name a program instead of the one found, TARE_KERNEL a guest \
                         kernel.")]
 pub struct Cli {
     /// What to do.

@@ -4,13 +4,16 @@
 
 pub(crate) mod assisted;
 pub mod bwrap;
+pub mod containerd;
 pub mod crun;
+pub mod docker;
 pub mod fake;
 pub mod floor;
 pub(crate) mod ground;
 pub mod hand_loop;
 pub mod nspawn;
 pub mod oci;
+pub mod podman;
 pub mod process;
 pub mod qemu;
 pub mod qemu_microvm;
@@ -90,10 +93,14 @@ pub struct Surroundings {
 pub enum Undo {
     /// Run the tool's own command.
     Command(Vec<String>),
+    /// The same with an environment.
+    CommandIn(Vec<String>, Vec<(String, String)>),
     /// Have the spawner take down what it made.
     Made(Made),
     /// Undo the overlay mount that the lab made.
     Unmount(PathBuf),
+    /// Remove the cgroups below this path, within each hierarchy, in which nothing runs.
+    IdleCgroups(String),
     /// Remove a file or a directory tree.
     Remove(PathBuf),
 }
@@ -225,6 +232,38 @@ pub trait Contender: std::fmt::Debug {
         None
     }
 
+    /// The directory in which the lab makes FIFOs, for a box whose tool hands no descriptor through; it is
+    /// called after [`launch`](Self::launch), which makes it.
+    fn fifos(&self, _site: &Site, _start: &Start) -> Option<PathBuf> {
+        None
+    }
+
+    /// Whether its boxes are started by a daemon, and so are no descendants of what the lab starts.
+    fn is_served(&self) -> bool {
+        false
+    }
+
+    /// The process id of such a box. Outside the clock.
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    fn served_process(&self, _site: &Site, _start: &Start) -> Result<u32> {
+        anyhow::bail!("{} is served by no daemon", self.name())
+    }
+
+    /// CPU time so far of helpers that serve all its boxes, with the boxes themselves, ns; `None` where there are none.
+    fn helpers_cpu(&self, _site: &Site) -> Option<Result<u64>> {
+        None
+    }
+
+    /// Takes away what [`prepare`](Self::prepare) made outside the site, and ends what it started.
+    ///
+    /// # Errors
+    /// When something stays.
+    fn finish(&mut self, _site: &Site) -> Result<()> {
+        Ok(())
+    }
+
     /// How the box is taken down once its process has ended. Inside teardown's clock.
     fn teardown(&self, _site: &Site, _start: &Start) -> Vec<Undo> {
         Vec::new()
@@ -273,6 +312,9 @@ pub fn all() -> Result<Vec<Box<dyn Contender>>> {
         Box::new(runsc::Runsc::default()),
         Box::new(bwrap::Bwrap::default()),
         Box::new(nspawn::Nspawn::default()),
+        Box::new(docker::Docker::default()),
+        Box::new(podman::Podman::default()),
+        Box::new(containerd::Containerd::default()),
         Box::new(qemu::Qemu::default()),
         Box::new(qemu_tuned::QemuTuned::default()),
         Box::new(qemu_microvm::QemuMicrovm::default()),

@@ -14,7 +14,7 @@ mod volley;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ use crate::contenders::Contender;
 use crate::interrupt::Interrupt;
 use crate::site::{Site, Start};
 use crate::spawner::client::Spawner;
-use crate::spawner::protocol::{Event, Exit, Launch, Mark, Request, Script};
+use crate::spawner::protocol::{Event, Exit, How, Launch, Mark, Request, Script};
 
 use patience::Patience;
 pub use stop::Stopped;
@@ -70,6 +70,8 @@ pub struct Instance {
     channel: Option<Channel>,
     /// The process whose end is the end of the box.
     main: Option<u32>,
+    /// The same where that process is not below the spawner but below an engine's daemon.
+    foreign: Option<OwnedFd>,
     scripted: Option<Scripted>,
 }
 
@@ -120,6 +122,8 @@ pub struct Lab {
     /// CPU time the spawner spent on the instance in hand, ns.
     spawner_cpu_ns: u64,
     patience: Patience,
+    /// CPU time of the contender's helpers before the instance in hand, ns; none where it has none.
+    helpers_cpu_ns: Option<Result<u64, Failed>>,
 }
 
 impl Lab {
@@ -147,6 +151,7 @@ impl Lab {
             held: BTreeSet::new(),
             spawner_cpu_ns: 0,
             patience: Patience::default(),
+            helpers_cpu_ns: None,
         })
     }
 
@@ -173,6 +178,7 @@ impl Lab {
     /// The failure that the sample records.
     pub fn start(&mut self, contender: &mut dyn Contender, site: &Site) -> Result<Instance, Failed> {
         self.begin();
+        self.helpers_cpu_ns = helpers_cpu(contender, site);
         let start = self.next_start(contender.name());
         let result = self.start_timed(contender, site, &start);
         let result = self.in_time(contender, result);
@@ -223,6 +229,7 @@ impl Lab {
             spans: BTreeMap::new(),
             channel: None,
             main: None,
+            foreign: None,
             scripted: None,
         };
         match launch {
@@ -245,8 +252,8 @@ impl Lab {
                 return Ok(instance);
             }
             launch => {
-                let (mut channel, [input, output]) =
-                    Channel::pipes().map_err(|e| Failed::new(Failure::Start, format!("make pipes: {e}")))?;
+                let (mut channel, [input, output]) = open_channel(contender, site, start)
+                    .map_err(|e| Failed::new(Failure::Start, format!("make the channel: {e}")))?;
                 let fds = [input.as_raw_fd(), output.as_raw_fd(), self.errors.as_raw_fd()];
                 self.request(Request::Start { tag, launch }, &fds)?;
                 drop((input, output));
@@ -262,7 +269,7 @@ impl Lab {
                 instance.ready_ns = line.at_ns - t0;
                 instance.moments.line_began = line.began_ns;
                 instance.moments.ready = line.at_ns;
-                instance.channel = Some(channel);
+                instance.channel = Some(channel.of_an_open_box());
             }
         }
         // From here on outside the clock.
@@ -272,7 +279,7 @@ impl Lab {
         self.spawner_cpu_ns += cpu_ns;
         instance.not_applied = not_applied;
         instance.moments.marks = marks;
-        instance.main = Some(self.main_process(contender, site, start, pid, deadline)?);
+        self.find_process(&mut instance, contender, site, pid, deadline)?;
         Ok(instance)
     }
 
@@ -300,6 +307,37 @@ impl Lab {
         }
     }
 
+    /// Finds the process whose end is the end of the box.
+    fn find_process(
+        &mut self,
+        instance: &mut Instance,
+        contender: &dyn Contender,
+        site: &Site,
+        started: u32,
+        deadline: Deadline,
+    ) -> Result<(), Failed> {
+        let start = instance.start.clone();
+        if !contender.is_served() {
+            instance.main = Some(self.main_process(contender, site, &start, started, deadline)?);
+            return Ok(());
+        }
+        // The client has only to report back; its pid file is there when it has ended.
+        self.left_in_order(started, deadline)?;
+        let found = contender
+            .served_process(site, &start)
+            .and_then(|pid| crate::sys::pidfd(pid).with_context(|| format!("watch process {pid}")));
+        instance.foreign = Some(found.map_err(|e| Failed::new(Failure::Start, format!("{e:#}")))?);
+        Ok(())
+    }
+
+    /// Waits for the end of a client that leaves the box running.
+    fn left_in_order(&mut self, client: u32, deadline: Deadline) -> Result<(), Failed> {
+        match self.exit_of(client, deadline)?.how {
+            How::Code(0) => Ok(()),
+            how => Err(Failed::new(Failure::Start, format!("the client ended with {how}"))),
+        }
+    }
+
     /// The process whose end is the end of the box: the one started, or, where that was a client which has
     /// left, the one named in its pid file.
     fn main_process(
@@ -311,10 +349,7 @@ impl Lab {
         deadline: Deadline,
     ) -> Result<u32, Failed> {
         let Some(pid_file) = contender.pid_file(site, start) else { return Ok(started) };
-        let exit = self.exit_of(started, deadline)?;
-        if exit.how != crate::spawner::protocol::How::Code(0) {
-            return Err(Failed::new(Failure::Start, format!("the client ended with {}", exit.how)));
-        }
+        self.left_in_order(started, deadline)?;
         std::fs::read_to_string(&pid_file)
             .ok()
             .and_then(|text| text.trim().parse().ok())
@@ -367,7 +402,7 @@ impl Lab {
         let result = channel
             .send(line)
             .map_err(|e| Failed::new(Failure::Crash, format!("send {line:?}: {e}")))
-            .and_then(|()| self.line(&mut channel, Deadline::after(within)))
+            .and_then(|()| self.line(&mut channel, None, Deadline::after(within)))
             .map(|line| line.text);
         instance.channel = Some(channel);
         result
@@ -388,4 +423,22 @@ impl Lab {
         }
         failed
     }
+}
+
+/// Pipes to be inherited; or FIFOs, and then the client gets /dev/null.
+fn open_channel(
+    contender: &dyn Contender,
+    site: &Site,
+    start: &Start,
+) -> std::io::Result<(Channel, [OwnedFd; 2])> {
+    let Some(directory) = contender.fifos(site, start) else { return Channel::pipes() };
+    let channel = Channel::fifos(&directory)?;
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    Ok((channel, [null.try_clone()?.into(), null.into()]))
+}
+
+/// What helpers that serve all boxes of a contender have spent so far, ns.
+fn helpers_cpu(contender: &dyn Contender, site: &Site) -> Option<Result<u64, Failed>> {
+    let read = contender.helpers_cpu(site)?;
+    Some(read.map_err(|e| Failed::new(Failure::NotMeasured, format!("{e:#}"))))
 }

@@ -19,6 +19,7 @@ pub mod cli;
 pub mod clock;
 pub mod commands;
 pub mod contenders;
+pub mod engine;
 pub mod host;
 pub mod interrupt;
 pub mod lab;

@@ -224,6 +224,16 @@ fn measure(
         }
         bar.finish_and_clear();
     }
+    for contender in contenders.iter_mut() {
+        // Nothing that was measured is lost by it; the census tells what stayed.
+        if let Err(error) = contender.finish(site) {
+            let name = contender.name();
+            let row = record.document.contenders.iter_mut().find(|row| row.name == name);
+            if let Some(row) = row {
+                row.reason = Some(format!("taken down with trouble: {error:#}"));
+            }
+        }
+    }
     let after = census::settle(site, lab.spawner_pid(), &before, SETTLE);
     record.document.run.census = Some(CensusPair { before, after });
     record.document.run.complete = complete;

@@ -15,6 +15,7 @@ use nix::unistd::Pid;
 
 use super::print_bytes;
 use crate::contenders::nspawn;
+use crate::engine::journal;
 use crate::host::{cgroups, process};
 use crate::site::{self, Owner};
 use crate::spans::tracefs;
@@ -99,6 +100,7 @@ impl Leftovers {
         for mount in &self.mounts {
             umount2(mount, MntFlags::MNT_DETACH).with_context(|| format!("unmount {}", mount.display()))?;
         }
+        journal::clear(dir)?;
         cgroups::remove_tree(&owner.cgroup_parent)?;
         for path in nspawn::elsewhere(&owner.run) {
             fs::remove_dir_all(&path).with_context(|| format!("remove {}", path.display()))?;

@@ -111,6 +111,13 @@ pub fn remove_empty(path: &str) {
     }
 }
 
+/// Removes the cgroups at and below this path in which nothing runs; the kernel keeps the others (rmdir(2), EBUSY).
+pub fn remove_idle(path: &str) {
+    for dir in tree(path) {
+        let _ = fs::remove_dir(dir);
+    }
+}
+
 /// The processes in one cgroup directory.
 pub fn members(dir: &Path) -> Vec<i32> {
     fs::read_to_string(dir.join("cgroup.procs"))

@@ -1,16 +1,16 @@
 //! Waiting: for a line, for an answer of the spawner, for the end of a process; always with a deadline.
 
-use std::os::fd::RawFd;
+use std::os::fd::{BorrowedFd, RawFd};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tare_reports::document::Failure;
 
 use super::{Failed, Lab};
 use crate::channel::{Channel, Line, Read};
-use crate::clock::Deadline;
+use crate::clock::{self, Deadline};
 use crate::contenders::Contender;
 use crate::site::Start;
-use crate::spawner::protocol::{Event, Exit, Request};
+use crate::spawner::protocol::{Event, Exit, How, Request};
 
 /// Which of the descriptors waited for has something to say.
 #[derive(Debug, Clone, Copy)]
@@ -35,7 +35,8 @@ impl Lab {
     ) -> Result<Line, Failed> {
         let expected = format!("READY {}", start.nonce);
         loop {
-            let line = match self.line(channel, deadline) {
+            let client = channel.is_kept_open().then_some(tag);
+            let line = match self.line(channel, client, deadline) {
                 Ok(line) => line,
                 // The channel closes early both when the box died and when it never was.
                 Err(failed) if failed.failure == Failure::Crash => {
@@ -67,8 +68,13 @@ impl Lab {
         }
     }
 
-    /// The next line of the channel.
-    pub(super) fn line(&mut self, channel: &mut Channel, deadline: Deadline) -> Result<Line, Failed> {
+    /// The next line of the channel. It does not come when `client`, who was to start the box, has failed.
+    pub(super) fn line(
+        &mut self,
+        channel: &mut Channel,
+        client: Option<u64>,
+        deadline: Deadline,
+    ) -> Result<Line, Failed> {
         if let Some(line) = channel.buffered() {
             return Ok(line);
         }
@@ -85,6 +91,39 @@ impl Lab {
                     }
                 }
             } else if woken.spawner {
+                self.take_event()?;
+                if let Some(failed) = client.and_then(|tag| self.client_failed(tag)) {
+                    return Err(failed);
+                }
+            }
+        }
+    }
+
+    /// Why the client that was to start a box has failed, if it has: on FIFOs nothing else would tell.
+    pub(super) fn client_failed(&self, tag: u64) -> Option<Failed> {
+        let error = match self.answers.get(&tag)? {
+            Event::Refused { error, .. } => error.clone(),
+            Event::Started { pid, .. } => {
+                let exit = self.exits.iter().find(|exit| exit.pid == *pid && exit.how != How::Code(0))?;
+                format!("the client ended with {}", exit.how)
+            }
+            _ => return None,
+        };
+        Some(Failed::new(Failure::Start, error))
+    }
+
+    /// Waits for the end of a process that is not below the spawner; returns when that was seen, ns.
+    pub(super) fn end_of_foreign(
+        &mut self,
+        pidfd: BorrowedFd<'_>,
+        deadline: Deadline,
+    ) -> Result<u64, Failed> {
+        loop {
+            let woken = self.wait_for(Some(pidfd), deadline)?;
+            if woken.channel {
+                return Ok(clock::now_ns());
+            }
+            if woken.spawner {
                 self.take_event()?;
             }
         }
@@ -135,11 +174,16 @@ impl Lab {
 
     /// Waits for the spawner or the channel.
     pub(super) fn wait(&mut self, channel: Option<&Channel>, deadline: Deadline) -> Result<Woken, Failed> {
+        self.wait_for(channel.map(Channel::readable), deadline)
+    }
+
+    /// Waits for the spawner or this descriptor.
+    fn wait_for(&mut self, other: Option<BorrowedFd<'_>>, deadline: Deadline) -> Result<Woken, Failed> {
         let mut fds = vec![
             PollFd::new(self.spawner.socket(), PollFlags::POLLIN),
             PollFd::new(self.interrupt.readable(), PollFlags::POLLIN),
         ];
-        fds.extend(channel.map(|c| PollFd::new(c.readable(), PollFlags::POLLIN)));
+        fds.extend(other.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         // Rounded up: waking a little late is harmless, waking early would spin.
         let timeout = PollTimeout::try_from(deadline.left().as_millis() + 1).unwrap_or(PollTimeout::MAX);
         match poll(&mut fds, timeout) {

@@ -81,7 +81,7 @@ impl Lab {
         // They are in hand again.
         self.held.clear();
         herd.iter_mut().for_each(Instance::ask_to_exit);
-        for instance in herd.iter() {
+        for instance in herd.iter_mut() {
             self.ended(instance)?;
         }
         for instance in herd.iter() {

@@ -81,7 +81,7 @@ impl Lab {
         deadline: Deadline,
     ) -> Result<Line, Failed> {
         channel.send(line).map_err(|e| Failed::new(Failure::Crash, format!("send {line:?}: {e}")))?;
-        let answer = match self.line(channel, deadline) {
+        let answer = match self.line(channel, None, deadline) {
             Err(failed) if failed.failure == Failure::Crash => return Err(self.end_of(tag, deadline)),
             other => other?,
         };

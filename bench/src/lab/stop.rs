@@ -1,6 +1,6 @@
 //! Taking a box down, timed; and taking it away, whatever state it is in.
 
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use tare_reports::document::Failure;
 use super::{Failed, Instance, Lab, Scripted};
 use crate::clock::{self, Deadline};
 use crate::contenders::{Contender, Undo};
+use crate::host::cgroups;
 use crate::site::{Site, Start};
 use crate::spawner::protocol::{Event, Exit, How, Launch, Request};
 
@@ -25,7 +26,7 @@ pub struct Stopped {
     /// From the stop request until process, cgroups and mounts were gone, ns.
     pub teardown_ns: Result<u64, Failed>,
     /// CPU time of the box with its helpers, from start to end, ns.
-    pub cpu_ns: u64,
+    pub cpu_ns: Result<u64, Failed>,
 }
 
 impl Lab {
@@ -33,7 +34,7 @@ impl Lab {
     pub fn stop(&mut self, contender: &mut dyn Contender, site: &Site, mut instance: Instance) -> Stopped {
         if let Some(Scripted { teardown_ns, cpu_ns, .. }) = instance.scripted {
             self.pretend(contender, teardown_ns);
-            return Stopped { teardown_ns: Ok(teardown_ns), cpu_ns };
+            return Stopped { teardown_ns: Ok(teardown_ns), cpu_ns: Ok(cpu_ns) };
         }
         let start = instance.start.clone();
         let mut teardown_ns = self.stop_timed(contender, site, &mut instance);
@@ -42,9 +43,17 @@ impl Lab {
             self.rescue(contender, site, &start);
         }
         let own = self.exits.iter().filter(|exit| !self.held.contains(&exit.pid));
-        let cpu_ns = self.spawner_cpu_ns + own.map(|exit| exit.cpu_ns).sum::<u64>();
+        let own = self.spawner_cpu_ns + own.map(|exit| exit.cpu_ns).sum::<u64>();
         let teardown_ns = teardown_ns.and_then(|ns| self.nothing_left(contender, site, &start).map(|()| ns));
+        let cpu_ns = self.helpers_share(contender, site).map(|helpers| own + helpers);
         Stopped { teardown_ns, cpu_ns }
+    }
+
+    /// What the contender's helpers have spent since the instance in hand was begun, ns.
+    fn helpers_share(&mut self, contender: &dyn Contender, site: &Site) -> Result<u64, Failed> {
+        let Some(before) = self.helpers_cpu_ns.take() else { return Ok(0) };
+        let now = super::helpers_cpu(contender, site).unwrap_or(Ok(0))?;
+        Ok(now.saturating_sub(before?))
     }
 
     /// Takes away a box that is known to be broken.
@@ -70,7 +79,11 @@ impl Lab {
     }
 
     /// Waits for the end of a box that was asked to exit; it must end by itself and without a complaint.
-    pub(super) fn ended(&mut self, instance: &Instance) -> Result<Exit, Failed> {
+    pub(super) fn ended(&mut self, instance: &mut Instance) -> Result<Exit, Failed> {
+        if let Some(pidfd) = instance.foreign.take() {
+            let at_ns = self.end_of_foreign(pidfd.as_fd(), Deadline::after(ENDS_WITHIN))?;
+            return self.last_word(instance, at_ns);
+        }
         let main =
             instance.main.ok_or_else(|| Failed::new(Failure::Start, "the box has no process to wait for"))?;
         let exit =
@@ -85,6 +98,21 @@ impl Lab {
             How::Code(0) => Ok(exit),
             how => Err(Failed::new(Failure::Crash, format!("ended with {how}"))),
         }
+    }
+
+    /// How a box that is another daemon's child has ended is not for us to ask: its last word must tell.
+    fn last_word(&mut self, instance: &mut Instance, at_ns: u64) -> Result<Exit, Failed> {
+        let said = match instance.channel.take() {
+            Some(mut channel) => self.line(&mut channel, None, Deadline::after(STEP))?.text,
+            None => String::new(),
+        };
+        if said != "OK exit 0" {
+            return Err(Failed::new(
+                Failure::Crash,
+                format!("ended after {said:?}, not after \"OK exit 0\""),
+            ));
+        }
+        Ok(Exit { pid: 0, how: How::Code(0), cpu_ns: 0, at_ns })
     }
 
     /// Takes away whatever is left of an instance, without looking at the time.
@@ -126,7 +154,8 @@ impl Lab {
     pub(super) fn undo(&mut self, undo: Undo) -> Result<(), Failed> {
         let leak = |detail: String| Failed::new(Failure::Leak, detail);
         match undo {
-            Undo::Command(argv) => self.undo_by(argv),
+            Undo::Command(argv) => self.undo_by(argv, Vec::new()),
+            Undo::CommandIn(argv, env) => self.undo_by(argv, env),
             Undo::Made(made) => {
                 let tag = self.next_tag();
                 self.request(Request::Delete { tag, made }, &[])?;
@@ -137,17 +166,21 @@ impl Lab {
                 self.request(Request::Unmount { tag, target }, &[])?;
                 self.done(tag)
             }
+            Undo::IdleCgroups(path) => {
+                cgroups::remove_idle(&path);
+                Ok(())
+            }
             Undo::Remove(path) => remove(&path).map_err(|e| leak(format!("remove {}: {e}", path.display()))),
         }
     }
 
     /// Runs a tool's own command to its end.
-    fn undo_by(&mut self, argv: Vec<String>) -> Result<(), Failed> {
+    fn undo_by(&mut self, argv: Vec<String>, env: Vec<(String, String)>) -> Result<(), Failed> {
         let name = argv.join(" ");
         let leak = |detail: String| Failed::new(Failure::Leak, detail);
         let null = std::fs::File::options().read(true).write(true).open("/dev/null");
         let null = null.map_err(|e| leak(format!("open /dev/null: {e}")))?;
-        let launch = Launch::Command { argv, env: Vec::new(), overlay: None, dies_with_parent: false };
+        let launch = Launch::Command { argv, env, overlay: None, dies_with_parent: false };
         let tag = self.next_tag();
         self.request(
             Request::Start { tag, launch },

@@ -12,7 +12,7 @@ use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 use tare_reports::document::Failure;
 
-use super::{Failed, Instance, Lab, Moments};
+use super::{Failed, Instance, Lab, Moments, open_channel};
 use crate::channel::{Channel, Read};
 use crate::clock::{self, Deadline};
 use crate::contenders::Contender;
@@ -126,6 +126,9 @@ impl Lab {
             }
             if heard.spawner {
                 self.take_event()?;
+                for flight in flights[..next].iter_mut().filter(|it| it.waits_for_its_client()) {
+                    flight.outcome = self.client_failed(flight.tag).map(Err);
+                }
             }
             if heard.writable
                 && let Some(flight) = flights.get_mut(next)
@@ -155,7 +158,8 @@ impl Lab {
     ) -> Result<(), Failed> {
         let failed = |error: String| Failed::new(Failure::Start, error);
         let launch = contender.launch(site, &flight.start).map_err(|e| failed(format!("{e:#}")))?;
-        let (channel, [input, output]) = Channel::pipes().map_err(|e| failed(format!("make pipes: {e}")))?;
+        let channel = open_channel(contender, site, &flight.start);
+        let (channel, [input, output]) = channel.map_err(|e| failed(format!("make the channel: {e}")))?;
         let fds = [input.as_raw_fd(), output.as_raw_fd(), self.errors.as_raw_fd()];
         self.request(Request::Start { tag: flight.tag, launch }, &fds)?;
         flight.channel = Some(channel);
@@ -262,22 +266,29 @@ impl Lab {
             return Err(Failed::new(Failure::Start, "the spawner gave another answer than a process"));
         };
         flight.not_applied.clone_from(&not_applied);
-        let main = self.main_process(contender, site, &flight.start, pid, deadline)?;
-        Ok(Instance {
+        let mut instance = Instance {
             start: flight.start.clone(),
             ready_ns: at_ns.saturating_sub(flight.intended_ns),
             prepared_ns: None,
             not_applied,
             moments: Moments::default(),
             spans: BTreeMap::new(),
-            channel: flight.channel.take(),
-            main: Some(main),
+            channel: flight.channel.take().map(Channel::of_an_open_box),
+            main: None,
+            foreign: None,
             scripted: None,
-        })
+        };
+        self.find_process(&mut instance, contender, site, pid, deadline)?;
+        Ok(instance)
     }
 }
 
 impl Flight {
+    /// Whether only the client's end would tell that its box never came.
+    fn waits_for_its_client(&self) -> bool {
+        self.outcome.is_none() && self.channel.as_ref().is_some_and(Channel::is_kept_open)
+    }
+
     /// Reads once, and every line that came along.
     fn hear(&mut self, noisy: bool) {
         let Some(channel) = self.channel.as_mut() else { return };

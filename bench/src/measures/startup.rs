@@ -94,6 +94,6 @@ impl Pass for Startup {
         }
         visit.parted("ready", Unit::Ns, ready.map(|ready| (ready, spans)));
         visit.outcome("teardown", Unit::Ns, stopped.teardown_ns.clone());
-        visit.outcome("cpu", Unit::Ns, stopped.teardown_ns.map(|_| stopped.cpu_ns));
+        visit.outcome("cpu", Unit::Ns, stopped.teardown_ns.and(stopped.cpu_ns));
     }
 }
