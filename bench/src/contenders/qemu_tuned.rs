@@ -9,6 +9,7 @@ use tare_reports::document::{Class, Failure};
 use super::qemu::{OWN_KERNEL, accel, console, initramfs_file, launch, missing, panic_of};
 use super::{Contender, Description, Found, Missing, Surroundings, Undo, example};
 use crate::site::{Site, Start};
+use crate::spans::machine;
 use crate::spawner::protocol::Launch;
 use crate::vm::{initramfs, kernel, qemu, tool};
 
@@ -62,6 +63,12 @@ impl Contender for QemuTuned {
 
     fn launch(&mut self, site: &Site, start: &Start) -> Result<Launch> {
         Ok(launch(self.argv(site, start)?))
+    }
+
+    fn launch_watched(&mut self, site: &Site, start: &Start) -> Result<Launch> {
+        let mut argv = self.argv(site, start)?;
+        machine::watch(&mut argv, site, start);
+        Ok(launch(argv))
     }
 
     fn command(&mut self, site: &Site) -> Vec<String> {
