@@ -62,11 +62,9 @@ impl Qemu {
         initramfs: &Path,
         console_log: &Path,
     ) -> Vec<String> {
-        let machine = "q35,usb=off,sata=off,smbus=off,hpet=off,vmport=off,i8042=off,smm=off,graphics=off";
+        let machine = "q35,usb=off,sata=off,smbus=off,hpet=off,vmport=off,i8042=off,graphics=off";
         let mut command = self.common(machine);
         console(&mut command, "-serial", "chardev:console", console_log);
-        // No boot device is looked for: the kernel comes by -kernel.
-        extend(&mut command, &["-boot", "menu=off,strict=on", "-net", "none"]);
         boot(&mut command, kernel, initramfs, TUNED_KERNEL, nonce);
         command
     }
