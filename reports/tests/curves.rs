@@ -151,6 +151,8 @@ fn the_page_has_a_chapter_for_each_curve_in_both_languages() {
         ] {
             assert!(page.contains(id), "{id}");
         }
+        let clock = lang.pick("from when the start was meant to leave", "从预定发出时刻到");
+        assert!(page.contains(clock), "the curve under load says from when it counts");
         assert!(!page.contains("distribution-t"), "thousands of dots under load say nothing");
     }
     let text = text::table(&document);

@@ -76,7 +76,7 @@ fn topic_section(topic: &Topic, lang: Lang) -> Result<Markup, Error> {
     }
     Ok(html! {
         section.topic id=(topic.id()) {
-            h3 { (words::quantity(topic.quantity, lang)) " " span.setting { (topic.setting(lang)) } }
+            h3 { (words::quantity(topic.measure, topic.quantity, lang)) " " span.setting { (topic.setting(lang)) } }
             @for figure in figures { (figure) }
             @if topic.quantity == "ready" && topic.climber.is_none() && topic.along.is_none() && !topic.is_watched() { (matrix(topic, lang)) }
         }

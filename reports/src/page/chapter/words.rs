@@ -27,9 +27,13 @@ pub(in crate::page) fn title(measure: &str, lang: Lang) -> String {
     of(measure).map_or_else(|| measure.to_owned(), |it| lang.pick(it.title.0, it.title.1).to_owned())
 }
 
-/// A quantity in words.
-pub(super) fn quantity(name: &str, lang: Lang) -> String {
+/// A quantity of a measure in words.
+pub(super) fn quantity(measure: &str, name: &str, lang: Lang) -> String {
     match name {
+        "ready" if measure == "concurrency" => lang.pick(
+            "Ready: from when the start was meant to leave to the payload's answer",
+            "就绪：从预定发出时刻到负载应答",
+        ),
         "ready" => lang
             .pick("Ready: from the first call to the payload's answer", "就绪：从第一个系统调用到负载应答"),
         "teardown" => lang
