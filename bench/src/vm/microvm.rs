@@ -3,13 +3,14 @@
 use super::qemu::{Qemu, RAM, extend, spread};
 use std::path::Path;
 
-/// No ACPI, so that the firmware is qboot, and no clock chip. The interval timer and the interrupt controller stay:
-/// without them the kernel hangs under TCG, whose processor has no other clock to calibrate by.
-const MACHINE: &str = "microvm,acpi=off,rtc=off,isa-serial=on,auto-kernel-cmdline=off";
+/// No ACPI, so that the firmware is qboot. The interval timer and the interrupt controller stay: without them the
+/// kernel hangs under TCG, whose processor has no other clock to calibrate by. The clock chip stays too: a kernel
+/// that finds none waits a second for it.
+const MACHINE: &str = "microvm,acpi=off,isa-serial=on,auto-kernel-cmdline=off";
 
 /// What a kernel need not look for in such a machine. Only what this kernel knows: a word that it does not know
-/// becomes an argument of `/init`. `nolapic_timer`: the interval timer ticks once when it is
-/// asked to, and the local one would first be calibrated for a tenth of a second.
+/// becomes an argument of `/init`. `nolapic_timer`: the interval timer ticks once when it is asked to, and the local
+/// one would first be calibrated for a tenth of a second.
 const KERNEL: &str = "console=ttyS1 quiet panic=-1 reboot=t pci=off nolapic_timer random.trust_cpu=on";
 
 /// The same for Debian's kernel on a q35.
@@ -62,7 +63,8 @@ impl Qemu {
         initramfs: &Path,
         console_log: &Path,
     ) -> Vec<String> {
-        let machine = "q35,usb=off,sata=off,smbus=off,hpet=off,vmport=off,i8042=off,graphics=off";
+        // Not `graphics=off`: the firmware would then write to the first serial port, which is the channel.
+        let machine = "q35,usb=off,sata=off,smbus=off,hpet=off,vmport=off,i8042=off";
         let mut command = self.common(machine);
         console(&mut command, "-serial", "chardev:console", console_log);
         boot(&mut command, kernel, initramfs, TUNED_KERNEL, nonce);
