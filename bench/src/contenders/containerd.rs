@@ -17,6 +17,7 @@ use super::{
 use crate::engine::daemon::{self, Daemon};
 use crate::engine::journal::{self, Entry};
 use crate::engine::{self, archive, call};
+use crate::host::cgroups;
 use crate::site::{Site, Start};
 use crate::spawner::protocol::Launch;
 
@@ -156,6 +157,8 @@ impl Contender for Containerd {
                     words(&["namespaces", "rm", &namespace(site)]),
                 ],
             };
+            let traces = traces(site);
+            journal::note_traces(site.dir(), &traces.each_ref().map(String::as_str))?;
             journal::note(site.dir(), &entry)?;
             self.made = Some(entry);
         } else if let Some(server) = &self.server {
@@ -214,9 +217,12 @@ impl Contender for Containerd {
         paths
     }
 
-    fn finish(&mut self, _site: &Site) -> Result<()> {
+    fn finish(&mut self, site: &Site) -> Result<()> {
         let cleared = self.made.take().map_or(Ok(()), |made| made.clear());
-        self.daemon.take().map_or(Ok(()), Daemon::stop).and(cleared)
+        let stopped = self.daemon.take().map_or(Ok(()), Daemon::stop);
+        // Also in an engine that is not ours the boxes' cgroups are below the run's.
+        cgroups::remove_idle(&engine::cgroup(site, NAME));
+        stopped.and(cleared).and(journal::clear_traces(site.dir()))
     }
 
     fn deadline(&self) -> Duration {
@@ -231,6 +237,13 @@ fn client(program: &Path, socket: &str) -> Vec<String> {
 /// The namespace of containerd's in which all of ours is.
 fn namespace(site: &Site) -> String {
     format!("tare-{}", engine::run_name(site))
+}
+
+/// Directories that an engine which is not ours makes for a namespace of its own and leaves behind.
+fn traces(site: &Site) -> [String; 3] {
+    let places = ["/run/containerd/runc", "/run/containerd/io.containerd.runtime.v2.task"];
+    let [runc, task] = places.map(|place| format!("{place}/{}", namespace(site)));
+    [runc, task, format!("/var/lib/containerd/io.containerd.runtime.v2.task/{}", namespace(site))]
 }
 
 /// containerd knows images by their whole names.
