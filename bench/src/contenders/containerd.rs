@@ -51,7 +51,7 @@ impl Containerd {
     fn run(&self, site: &Site, start: &Start) -> Vec<String> {
         let (memory, cpus) = (MEMORY.to_string(), CPUS.to_string());
         let seccomp = text(&engine::seccomp_file(&engine::place(site, NAME)));
-        let cgroup = format!("{}/{}", engine::cgroup(site, NAME), start.id);
+        let cgroup = cgroup(site, start);
         let pid_file = text(&pid_file(site, start));
         let fifos = text(&engine::fifos(site, start));
         let mount = format!("type=bind,src={fifos},dst={},options=rbind:rw", engine::CHANNEL);
@@ -211,8 +211,13 @@ impl Contender for Containerd {
         ]
     }
 
+    fn rescue(&self, site: &Site, start: &Start) -> Vec<Undo> {
+        // A task that is removed while its shim goes down can leave its cgroups.
+        self.teardown(site, start).into_iter().chain([Undo::IdleCgroups(cgroup(site, start))]).collect()
+    }
+
     fn leaves(&self, site: &Site, start: &Start) -> Vec<PathBuf> {
-        let mut paths = engine::idle_cgroups(site, NAME);
+        let mut paths = cgroups::below(&cgroup(site, start));
         paths.push(site.instance(start));
         paths
     }
@@ -249,6 +254,11 @@ fn traces(site: &Site) -> [String; 3] {
 /// containerd knows images by their whole names.
 fn image(site: &Site) -> String {
     format!("docker.io/{}", engine::image(site))
+}
+
+/// The cgroup of one box.
+fn cgroup(site: &Site, start: &Start) -> String {
+    format!("{}/{}", engine::cgroup(site, NAME), start.id)
 }
 
 fn pid_file(site: &Site, start: &Start) -> PathBuf {
