@@ -7,6 +7,7 @@
 mod events;
 mod herd;
 mod patience;
+mod process;
 mod resume;
 mod stop;
 mod volley;
@@ -27,9 +28,10 @@ use crate::contenders::Contender;
 use crate::interrupt::Interrupt;
 use crate::site::{Site, Start};
 use crate::spawner::client::Spawner;
-use crate::spawner::protocol::{Event, Exit, How, Launch, Mark, Request, Script};
+use crate::spawner::protocol::{Event, Exit, Launch, Mark, Request, Script};
 
 use patience::Patience;
+use process::{helpers_cpu, open_channel};
 pub use stop::Stopped;
 pub use volley::{Arrival, Schedule};
 
@@ -307,55 +309,6 @@ impl Lab {
         }
     }
 
-    /// Finds the process whose end is the end of the box.
-    fn find_process(
-        &mut self,
-        instance: &mut Instance,
-        contender: &dyn Contender,
-        site: &Site,
-        started: u32,
-        deadline: Deadline,
-    ) -> Result<(), Failed> {
-        let start = instance.start.clone();
-        if !contender.is_served() {
-            instance.main = Some(self.main_process(contender, site, &start, started, deadline)?);
-            return Ok(());
-        }
-        // The client has only to report back; its pid file is there when it has ended.
-        self.left_in_order(started, deadline)?;
-        let found = contender
-            .served_process(site, &start)
-            .and_then(|pid| crate::sys::pidfd(pid).with_context(|| format!("watch process {pid}")));
-        instance.foreign = Some(found.map_err(|e| Failed::new(Failure::Start, format!("{e:#}")))?);
-        Ok(())
-    }
-
-    /// Waits for the end of a client that leaves the box running.
-    fn left_in_order(&mut self, client: u32, deadline: Deadline) -> Result<(), Failed> {
-        match self.exit_of(client, deadline)?.how {
-            How::Code(0) => Ok(()),
-            how => Err(Failed::new(Failure::Start, format!("the client ended with {how}"))),
-        }
-    }
-
-    /// The process whose end is the end of the box: the one started, or, where that was a client which has
-    /// left, the one named in its pid file.
-    fn main_process(
-        &mut self,
-        contender: &dyn Contender,
-        site: &Site,
-        start: &Start,
-        started: u32,
-        deadline: Deadline,
-    ) -> Result<u32, Failed> {
-        let Some(pid_file) = contender.pid_file(site, start) else { return Ok(started) };
-        self.left_in_order(started, deadline)?;
-        std::fs::read_to_string(&pid_file)
-            .ok()
-            .and_then(|text| text.trim().parse().ok())
-            .ok_or_else(|| Failed::new(Failure::Start, format!("no process id in {}", pid_file.display())))
-    }
-
     /// Asks a box that said READY for a sign of life: `ping` with a nonce of its own, or another line of the
     /// payload's commands, whose answer must be `PONG` or `OK`.
     ///
@@ -423,22 +376,4 @@ impl Lab {
         }
         failed
     }
-}
-
-/// Pipes to be inherited; or FIFOs, and then the client gets /dev/null.
-fn open_channel(
-    contender: &dyn Contender,
-    site: &Site,
-    start: &Start,
-) -> std::io::Result<(Channel, [OwnedFd; 2])> {
-    let Some(directory) = contender.fifos(site, start) else { return Channel::pipes() };
-    let channel = Channel::fifos(&directory)?;
-    let null = File::options().read(true).write(true).open("/dev/null")?;
-    Ok((channel, [null.try_clone()?.into(), null.into()]))
-}
-
-/// What helpers that serve all boxes of a contender have spent so far, ns.
-fn helpers_cpu(contender: &dyn Contender, site: &Site) -> Option<Result<u64, Failed>> {
-    let read = contender.helpers_cpu(site)?;
-    Some(read.map_err(|e| Failed::new(Failure::NotMeasured, format!("{e:#}"))))
 }

@@ -17,6 +17,7 @@ use super::{
 use crate::engine::daemon::{self, Daemon};
 use crate::engine::journal::{self, Entry};
 use crate::engine::{self, archive, call};
+use crate::host::cgroups;
 use crate::site::{Site, Start};
 use crate::spawner::protocol::Launch;
 
@@ -50,7 +51,7 @@ impl Containerd {
     fn run(&self, site: &Site, start: &Start) -> Vec<String> {
         let (memory, cpus) = (MEMORY.to_string(), CPUS.to_string());
         let seccomp = text(&engine::seccomp_file(&engine::place(site, NAME)));
-        let cgroup = format!("{}/{}", engine::cgroup(site, NAME), start.id);
+        let cgroup = cgroup(site, start);
         let pid_file = text(&pid_file(site, start));
         let fifos = text(&engine::fifos(site, start));
         let mount = format!("type=bind,src={fifos},dst={},options=rbind:rw", engine::CHANNEL);
@@ -156,6 +157,8 @@ impl Contender for Containerd {
                     words(&["namespaces", "rm", &namespace(site)]),
                 ],
             };
+            let traces = traces(site);
+            journal::note_traces(site.dir(), &traces.each_ref().map(String::as_str))?;
             journal::note(site.dir(), &entry)?;
             self.made = Some(entry);
         } else if let Some(server) = &self.server {
@@ -208,15 +211,23 @@ impl Contender for Containerd {
         ]
     }
 
+    fn rescue(&self, site: &Site, start: &Start) -> Vec<Undo> {
+        // A task that is removed while its shim goes down can leave its cgroups.
+        self.teardown(site, start).into_iter().chain([Undo::IdleCgroups(cgroup(site, start))]).collect()
+    }
+
     fn leaves(&self, site: &Site, start: &Start) -> Vec<PathBuf> {
-        let mut paths = engine::idle_cgroups(site, NAME);
+        let mut paths = cgroups::below(&cgroup(site, start));
         paths.push(site.instance(start));
         paths
     }
 
-    fn finish(&mut self, _site: &Site) -> Result<()> {
+    fn finish(&mut self, site: &Site) -> Result<()> {
         let cleared = self.made.take().map_or(Ok(()), |made| made.clear());
-        self.daemon.take().map_or(Ok(()), Daemon::stop).and(cleared)
+        let stopped = self.daemon.take().map_or(Ok(()), Daemon::stop);
+        // Also in an engine that is not ours the boxes' cgroups are below the run's.
+        cgroups::remove_idle(&engine::cgroup(site, NAME));
+        stopped.and(cleared).and(journal::clear_traces(site.dir()))
     }
 
     fn deadline(&self) -> Duration {
@@ -233,9 +244,21 @@ fn namespace(site: &Site) -> String {
     format!("tare-{}", engine::run_name(site))
 }
 
+/// Directories that an engine which is not ours makes for a namespace of its own and leaves behind.
+fn traces(site: &Site) -> [String; 3] {
+    let places = ["/run/containerd/runc", "/run/containerd/io.containerd.runtime.v2.task"];
+    let [runc, task] = places.map(|place| format!("{place}/{}", namespace(site)));
+    [runc, task, format!("/var/lib/containerd/io.containerd.runtime.v2.task/{}", namespace(site))]
+}
+
 /// containerd knows images by their whole names.
 fn image(site: &Site) -> String {
     format!("docker.io/{}", engine::image(site))
+}
+
+/// The cgroup of one box.
+fn cgroup(site: &Site, start: &Start) -> String {
+    format!("{}/{}", engine::cgroup(site, NAME), start.id)
 }
 
 fn pid_file(site: &Site, start: &Start) -> PathBuf {

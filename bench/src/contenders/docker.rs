@@ -221,6 +221,12 @@ impl Contender for Docker {
         vec![Undo::Command(self.words(site, &["rm", "--force", &name])), Undo::Remove(site.instance(start))]
     }
 
+    fn rescue(&self, site: &Site, start: &Start) -> Vec<Undo> {
+        // Docker names a box's cgroups itself; those in which nothing runs are nobody's.
+        let cgroups = Undo::IdleCgroups(engine::cgroup(site, NAME));
+        self.teardown(site, start).into_iter().chain([cgroups]).collect()
+    }
+
     fn leaves(&self, site: &Site, start: &Start) -> Vec<PathBuf> {
         let mut paths = engine::idle_cgroups(site, NAME);
         paths.push(site.instance(start));

@@ -134,6 +134,25 @@ fn garbage_is_answered_line_by_line() {
 }
 
 #[test]
+fn fifos_in_a_directory_are_its_channel_where_it_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut channel = tare::channel::Channel::fifos(dir.path()).unwrap();
+    let place = format!("channel={}", dir.path().display());
+    let mut child = process::command(&["n1", &place]).stdin(std::process::Stdio::null()).spawn().unwrap();
+    assert!(matches!(channel.read().unwrap(), tare::channel::Read::Line(line) if line.text == "READY n1"));
+    channel.send("ping x").unwrap();
+    let mut channel = channel.of_an_open_box();
+    assert!(matches!(channel.read().unwrap(), tare::channel::Read::Line(line) if line.text == "PONG x"));
+    channel.close_input();
+    assert!(child.wait().unwrap().success(), "the end of its input is its end");
+    assert_eq!(channel.read().unwrap(), tare::channel::Read::End);
+    for wrong in ["channel=relative", "channel=/nowhere"] {
+        let output = process::command(&["n1", wrong]).output().unwrap();
+        assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(2), &b""[..]), "{wrong}");
+    }
+}
+
+#[test]
 fn a_non_blocking_channel_is_waited_for() {
     // O_NONBLOCK belongs to the open file, so a parent that uses it hands it on.
     let (reader, writer) = std::io::pipe().expect("a pipe");

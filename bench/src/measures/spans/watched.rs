@@ -159,4 +159,24 @@ impl Contender for Watched<'_> {
     fn deadline(&self) -> Duration {
         self.contender.deadline()
     }
+
+    fn fifos(&self, site: &Site, start: &Start) -> Option<PathBuf> {
+        self.contender.fifos(site, start)
+    }
+
+    fn is_served(&self) -> bool {
+        self.contender.is_served()
+    }
+
+    fn served_process(&self, site: &Site, start: &Start) -> Result<u32> {
+        self.contender.served_process(site, start)
+    }
+
+    fn helpers_cpu(&self, site: &Site) -> Option<Result<u64>> {
+        self.contender.helpers_cpu(site)
+    }
+
+    fn finish(&mut self, site: &Site) -> Result<()> {
+        self.contender.finish(site)
+    }
 }
