@@ -103,7 +103,9 @@ struct Understood {
 
 /// Or what is wrong with them.
 fn understand(arguments: sys::Arguments) -> Result<Understood, &'static str> {
-    let nonce = arguments.get(1).ok_or("payload: no nonce: usage: payload NONCE [machine=TTY | channel=DIRECTORY]\n")?;
+    let nonce = arguments
+        .get(1)
+        .ok_or("payload: no nonce: usage: payload NONCE [machine=TTY | channel=DIRECTORY]\n")?;
     if nonce.is_empty() || nonce.len() > LONGEST_NONCE || !nonce.iter().all(u8::is_ascii_graphic) {
         return Err("payload: the nonce is not 1 to 64 visible ASCII characters\n");
     }
@@ -123,7 +125,11 @@ fn understand(arguments: sys::Arguments) -> Result<Understood, &'static str> {
             None if argument == b"probe" => understood.probe = true,
             None => match argument.strip_prefix(b"pause=").and_then(commands::number) {
                 Some(pause @ ..=10_000) => understood.pause = pause,
-                _ => return Err("payload: unknown argument: usage: payload NONCE [machine=TTY | channel=DIRECTORY] [probe]\n"),
+                _ => {
+                    return Err(
+                        "payload: unknown argument: usage: payload NONCE [machine=TTY | channel=DIRECTORY] [probe]\n",
+                    );
+                }
             },
         }
     }
