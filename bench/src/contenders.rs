@@ -315,9 +315,9 @@ pub fn all() -> Result<Vec<Box<dyn Contender>>> {
         Box::new(docker::Docker::default()),
         Box::new(podman::Podman::default()),
         Box::new(containerd::Containerd::default()),
-        Box::new(qemu::Qemu::default()),
-        Box::new(qemu_tuned::QemuTuned::default()),
-        Box::new(qemu_microvm::QemuMicrovm::default()),
+        Box::new(qemu::Qemu::baseline()),
+        Box::new(qemu_tuned::new()),
+        Box::new(qemu_microvm::new()),
         Box::new(qemu_restore::QemuRestore::default()),
         Box::new(qemu_nano::QemuNano::default()),
     ];

@@ -191,6 +191,27 @@ impl Lab {
         })
     }
 
+    /// The same, and asks for a sign of life (see [`alive`](Self::alive)): a box that says READY and then answers
+    /// nothing has not started.
+    ///
+    /// # Errors
+    /// As `start` and `alive`; nothing of the instance is left then.
+    pub fn start_alive(
+        &mut self,
+        contender: &mut dyn Contender,
+        site: &Site,
+        line: Option<&str>,
+    ) -> Result<Instance, Failed> {
+        let mut instance = self.start(contender, site)?;
+        match self.alive(contender, site, &mut instance, line) {
+            Ok(()) => Ok(instance),
+            Err(failed) => {
+                self.abandon(contender, site, &instance);
+                Err(failed)
+            }
+        }
+    }
+
     fn begin(&mut self) {
         // One of those held may end at any time; whoever takes them down asks for it.
         self.exits.retain(|it| self.held.contains(&it.pid));

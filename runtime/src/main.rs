@@ -4,6 +4,7 @@
 
 #![cfg_attr(not(test), no_main)]
 
+mod commands;
 mod foreground;
 mod log;
 mod options;

@@ -1,4 +1,5 @@
-//! `qemu`: the baseline virtual machine: q35, SeaBIOS, Debian's cloud kernel, the payload as initramfs.
+//! `qemu`: the baseline virtual machine: q35, SeaBIOS, Debian's cloud kernel, the payload as initramfs. And what it
+//! shares with the other machines that boot a Linux kernel, of which each is a [`Kind`] in a file of its own.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,35 +14,69 @@ use crate::spawner::protocol::Launch;
 use crate::vm::kvm::Kvm;
 use crate::vm::{Unavailable, initramfs, kernel, qemu, tool};
 
-/// See the file's head.
-#[derive(Debug, Default)]
+/// A virtual machine that boots a Linux kernel with the payload as its first process.
+#[derive(Debug)]
 pub struct Qemu {
+    kind: &'static Kind,
     machine: Option<(qemu::Qemu, PathBuf)>,
 }
 
+/// In what such machines differ.
+#[derive(Debug)]
+pub(super) struct Kind {
+    pub(super) name: &'static str,
+    pub(super) about: &'static str,
+    /// What comes between QEMU and the kernel.
+    pub(super) inside_clock: &'static [&'static str],
+    pub(super) kernel: fn() -> Result<kernel::Kernel, Unavailable>,
+    /// The command line, of nonce, kernel, initramfs, and the file for the kernel's console.
+    pub(super) command: fn(&qemu::Qemu, &str, &Path, &Path, &Path) -> Vec<String>,
+}
+
+/// A start by way of the firmware of a PC.
+pub(super) const WITH_SEABIOS: &[&str] = &[
+    "pipes",
+    "request to the spawner",
+    "QEMU",
+    "SeaBIOS",
+    "kernel and initramfs loaded",
+    "guest kernel boot",
+    "payload as /init",
+    "READY",
+];
+
+const BASELINE: Kind = Kind {
+    name: "qemu",
+    about: "QEMU q35 with SeaBIOS, Debian's cloud kernel and the payload as initramfs: the baseline VM",
+    inside_clock: WITH_SEABIOS,
+    kernel: kernel::find,
+    command: qemu::Qemu::q35_command,
+};
+
 impl Qemu {
+    /// The baseline.
+    pub fn baseline() -> Self {
+        Self::of(&BASELINE)
+    }
+
+    pub(super) fn of(kind: &'static Kind) -> Self {
+        Self { kind, machine: None }
+    }
+
     fn argv(&self, site: &Site, start: &Start) -> Result<Vec<String>> {
         let (machine, kernel) = self.machine.as_ref().context("the contender was not probed")?;
-        Ok(machine.q35_command(&start.nonce, kernel, &initramfs_file(site), &console(site, start)))
+        let (initramfs, console) = (initramfs_file(site), console(site, start));
+        Ok((self.kind.command)(machine, &start.nonce, kernel, &initramfs, &console))
     }
 }
 
 impl Contender for Qemu {
     fn description(&self) -> Description<'_> {
         Description {
-            name: "qemu",
+            name: self.kind.name,
             class: Class::Vm,
-            about: "QEMU q35 with SeaBIOS, Debian's cloud kernel and the payload as initramfs: the baseline VM",
-            inside_clock: &[
-                "pipes",
-                "request to the spawner",
-                "QEMU",
-                "SeaBIOS",
-                "kernel and initramfs loaded",
-                "guest kernel boot",
-                "payload as /init",
-                "READY",
-            ],
+            about: self.kind.about,
+            inside_clock: self.kind.inside_clock,
             channel: "ttyS0 (the kernel's console is ttyS1)",
             noisy_channel: true,
             ..Description::default()
@@ -50,7 +85,7 @@ impl Contender for Qemu {
 
     fn probe(&mut self, surroundings: &Surroundings) -> Result<Found, Missing> {
         let found = tool::find().map_err(missing)?;
-        let kernel = kernel::find().map_err(missing)?;
+        let kernel = (self.kind.kernel)().map_err(missing)?;
         let accel = accel(&surroundings.kvm);
         let version = format!("{}, guest kernel {}", found.version, kernel.release);
         self.machine = Some((surroundings.kvm.qemu(&found.path), kernel.image));
@@ -68,7 +103,7 @@ impl Contender for Qemu {
     fn launch_watched(&mut self, site: &Site, start: &Start) -> Result<Launch> {
         let mut argv = self.argv(site, start)?;
         machine::watch(&mut argv, site, start);
-        Ok(Launch::Command { argv, env: Vec::new(), overlay: None, dies_with_parent: true })
+        Ok(launch(argv))
     }
 
     fn command(&mut self, site: &Site) -> Vec<String> {
@@ -122,7 +157,7 @@ pub(super) fn panic_of(console: &Path) -> Option<(Failure, String)> {
     Some((Failure::GuestPanic, panic))
 }
 
-pub(super) fn initramfs_file(site: &Site) -> PathBuf {
+fn initramfs_file(site: &Site) -> PathBuf {
     site.dir().join("initramfs.cpio")
 }
 

@@ -82,16 +82,7 @@ impl Pass for Running {
             return;
         }
         for _ in 0..STARTS {
-            let started = lab.start(contender, site).and_then(|mut instance| {
-                match lab.alive(contender, site, &mut instance, None) {
-                    Ok(()) => Ok(instance),
-                    Err(failed) => {
-                        lab.abandon(contender, site, &instance);
-                        Err(failed)
-                    }
-                }
-            });
-            let instance = match started {
+            let instance = match lab.start_alive(contender, site, None) {
                 Ok(instance) => instance,
                 Err(failed) => {
                     none(self, visit, &failed);

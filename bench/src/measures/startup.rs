@@ -61,17 +61,7 @@ impl Measure for Startup {
 impl Pass for Startup {
     fn visit(&self, lab: &mut Lab, site: &Site, contender: &mut dyn Contender, visit: &mut Visit<'_>) {
         let fault = self.faults.get(contender.name()).map(String::as_str);
-        let started = lab.start(contender, site).and_then(|mut instance| {
-            // A box that says READY and then answers nothing has not started.
-            match lab.alive(contender, site, &mut instance, fault) {
-                Ok(()) => Ok(instance),
-                Err(failed) => {
-                    lab.abandon(contender, site, &instance);
-                    Err(failed)
-                }
-            }
-        });
-        let instance = match started {
+        let instance = match lab.start_alive(contender, site, fault) {
             Ok(instance) => instance,
             Err(failed) => {
                 for (quantity, unit) in self.quantities() {

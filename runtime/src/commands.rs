@@ -1,0 +1,140 @@
+//! What may be said to `tare-runtime`: its commands and their options, as a table. The words are those of runc(8),
+//! where it has them.
+//!
+//! Man page: runc(8). Look at it: `tare-runtime help run`
+
+use crate::words::{Opt, Program, Rest, Verb};
+
+const fn flag(long: &'static str, short: Option<char>, help: &'static str) -> Opt {
+    Opt { long, short, value: None, many: false, help }
+}
+
+const fn with(long: &'static str, short: Option<char>, value: &'static str, help: &'static str) -> Opt {
+    Opt { long, short, value: Some(value), many: false, help }
+}
+
+/// Where a process's terminal and id go.
+const OUTSIDE: &[Opt] = &[
+    with("pid-file", None, "FILE", "Write the process id here"),
+    with("console-socket", None, "SOCKET", "Send the terminal's other end to this socket"),
+];
+
+const DETACH: &[Opt] = &[flag("detach", Some('d'), "Return once the command runs, and leave it running")];
+
+const RECORD: &[Opt] = &[flag(
+    "record-missing-limits",
+    None,
+    "Start even where a limit cannot be applied, and record which (see `state`)",
+)];
+
+const BUNDLE: &[Opt] =
+    &[with("bundle", Some('b'), "DIR", "The directory with config.json [default: the current one]")];
+
+/// What makes sense only without a bundle.
+pub(crate) const BOX: &[Opt] = &[
+    with("rootfs", None, "DIR", "Without a bundle: the directory seen as /; it is not written to"),
+    flag("terminal", Some('t'), "Give it a terminal"),
+    with("memory", None, "BYTES", "Most memory, such as 256MiB"),
+    with("pids", None, "N", "Most processes and threads [default: 2048]"),
+    with("cpus", None, "X", "Most CPUs, such as 1.5"),
+    with("hostname", None, "NAME", "Host name [default: the id]"),
+    Opt {
+        many: true,
+        ..with("env", Some('e'), "NAME=VALUE", "Environment variable; only PATH is set by default")
+    },
+    with("cwd", None, "DIR", "Working directory inside [default: /]"),
+    with("until", None, "STEP", "Climb the ladder of mechanisms no further than this; to measure and teach"),
+    with("marks", None, "FILE", "Write when each step ended, JSON, nanoseconds of CLOCK_MONOTONIC"),
+];
+
+const PARENT: &[Opt] =
+    &[with("cgroup-parent", None, "PATH", "The cgroup below which the container's is made [default: /tare]")];
+
+const INSIDE: &[Opt] = &[
+    flag("tty", Some('t'), "Give it a terminal; the same as --terminal"),
+    flag("terminal", None, "Give it a terminal"),
+    Opt { many: true, ..with("env", Some('e'), "NAME=VALUE", "Environment, beside the container's own") },
+    with("cwd", None, "DIR", "Working directory inside"),
+    with("user", Some('u'), "UID[:GID]", "User, and group if it is not 0"),
+    with("process", Some('p'), "FILE", "A file with a process object of OCI, instead of all of these"),
+];
+
+const FORCE: &[Opt] = &[flag("force", Some('f'), "Kill it first if it runs")];
+
+const LIST: &[Opt] = &[
+    flag("json", None, "As JSON; the same as --format json"),
+    flag("quiet", Some('q'), "Only the names"),
+    with("format", Some('f'), "FORMAT", "In which form: table or json [default: table]"),
+];
+
+const SPEC: &[Opt] = &[
+    with("bundle", Some('b'), "DIR", "Into this directory [default: the current one]"),
+    flag("rootless", None, "For use without root"),
+];
+
+const NEW: &[(&str, &str)] = &[("ID", "The new container's name")];
+const EXISTING: &[(&str, &str)] = &[("ID", "The container")];
+const SIGNALLED: &[(&str, &str)] =
+    &[("ID", "The container"), ("[SIGNAL]", "A name or a number [default: TERM]")];
+
+const fn verb(
+    name: &'static str,
+    about: &'static str,
+    options: &'static [&'static [Opt]],
+    words: &'static [(&'static str, &'static str)],
+) -> Verb {
+    Verb { name, about, options, words, rest: Rest::None }
+}
+
+pub(crate) static PROGRAM: Program = Program {
+    name: "tare-runtime",
+    version: env!("CARGO_PKG_VERSION"),
+    about: "A minimal container runtime, one file per kernel mechanism",
+    options: &[
+        with(
+            "root",
+            None,
+            "DIR",
+            "State directory [default: /run/tare; without root $XDG_RUNTIME_DIR/tare or /tmp/tare-UID]",
+        ),
+        with("log", None, "FILE", "Append errors to this file too"),
+        with(
+            "log-format",
+            None,
+            "FORMAT",
+            "In which form: text, or json as engines read it, with level, msg and time [default: text]",
+        ),
+    ],
+    verbs: &[
+        Verb {
+            rest: Rest::AfterDashes,
+            ..verb(
+                "run",
+                "Start a container, from options (--rootfs) or from a bundle",
+                &[DETACH, BUNDLE, BOX, PARENT, RECORD, OUTSIDE],
+                NEW,
+            )
+        },
+        verb(
+            "create",
+            "Make a container from a bundle; its command waits for `start`",
+            &[BUNDLE, RECORD, OUTSIDE],
+            NEW,
+        ),
+        verb("start", "Let a created container execute its command", &[], EXISTING),
+        Verb {
+            rest: Rest::FromNextWord,
+            ..verb(
+                "exec",
+                "Execute one more command in a container that runs",
+                &[DETACH, INSIDE, OUTSIDE],
+                EXISTING,
+            )
+        },
+        verb("kill", "Send a signal to a container's first process", &[], SIGNALLED),
+        verb("delete", "Remove a stopped container", &[FORCE], EXISTING),
+        verb("state", "Show the state of a container, as OCI has it", &[], EXISTING),
+        verb("list", "List containers", &[LIST], &[]),
+        verb("spec", "Write the default profile as a bundle's config.json", &[SPEC], &[]),
+    ],
+};
