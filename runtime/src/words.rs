@@ -1,7 +1,7 @@
 //! The words of a command line, sorted by a table: what may be said is data, and `--help` prints the same data.
 //!
 //! lexopt takes the line apart; this file looks each word up. The usual library, clap, builds a model of all
-//! options before it reads the first word: with it a start of a box took 0.2 ms more, a tenth of the whole,
+//! options before it reads the first word: with it a start of a box took 0.2 ms more, a fifteenth of the whole,
 //! most of it for memory that is touched for the first time.
 //!
 //! Man page: getopt(3) has the customs. Look at it: `tare-runtime run --help`

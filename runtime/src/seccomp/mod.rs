@@ -34,7 +34,7 @@ const I386: u32 = 0x4000_0003;
 const X32_BIT: u32 = 0x4000_0000;
 
 /// The filter of the default profile, assembled beforehand: it is the same for every box, and to assemble it
-/// takes as long as to install it (0.1 ms). A test compares it with the rules.
+/// takes half as long as to install it (0.05 ms of 0.09). A test compares it with the rules.
 pub(crate) const PROGRAM: &[FilterInstruction] = &filter::FILTER;
 
 /// Installs it: with no-new-privileges anybody may, for then no set-user-id program can be confused by it;
