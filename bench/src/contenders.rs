@@ -34,6 +34,7 @@ use std::time::Duration;
 use anyhow::Result;
 use tare_reports::document::{Accel, Class, Failure, Mode};
 
+use crate::program::{answer, is_program, on_path};
 use crate::site::{Site, Start};
 use crate::spawner::protocol::{Launch, Made, Mark};
 use crate::vm::kvm::Kvm;
@@ -347,29 +348,11 @@ fn runtime_spec(site: &Site, start: &Start) -> Result<tare_runtime::Spec> {
     })
 }
 
-fn on_path(name: &str) -> Option<PathBuf> {
-    std::env::split_paths(&std::env::var_os("PATH")?)
-        .chain(["/usr/sbin".into(), "/sbin".into()])
-        .map(|dir| dir.join(name))
-        .find(|path| is_program(path))
-}
-
-fn is_program(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
-}
-
 /// The first line that a program prints when asked for its version.
 fn version_of(program: &Path, argument: &str) -> Result<String, Missing> {
-    let failed =
-        |why: String| Missing { reason: format!("{} {argument}: {why}", program.display()), fix: None };
-    let output =
-        std::process::Command::new(program).arg(argument).output().map_err(|e| failed(e.to_string()))?;
-    if !output.status.success() {
-        return Err(failed(output.status.to_string()));
-    }
-    let text = String::from_utf8_lossy(&output.stdout);
-    Ok(text.lines().next().unwrap_or("unknown").trim().to_owned())
+    let said =
+        answer(program, &[argument], &[]).map_err(|e| Missing { reason: format!("{e:#}"), fix: None })?;
+    Ok(said.lines().next().unwrap_or("unknown").trim().to_owned())
 }
 
 fn text(path: &Path) -> String {

@@ -8,10 +8,10 @@ pub mod journal;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
+use crate::program::answer;
 use crate::site::{Site, Start};
 
 /// Where a box finds the directory with its FIFOs.
@@ -100,25 +100,11 @@ fn is_idle(cgroup: &Path) -> bool {
     crate::host::cgroups::members(cgroup).is_empty() && below.all(|entry| is_idle(&entry.path()))
 }
 
-/// Runs a tool to its end and returns what it printed.
+/// Asks an engine's client, see [`answer`].
 ///
 /// # Errors
-/// When it cannot be run, or ends with another status than 0: with what it said last.
+/// As `answer`.
 pub fn call(argv: &[String], env: &[(String, String)]) -> Result<String> {
-    let output = Command::new(&argv[0])
-        .args(&argv[1..])
-        .envs(env.iter().map(|(name, value)| (name, value)))
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("run {}", argv[0]))?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        bail!(
-            "{}: {}: {}",
-            argv.join(" "),
-            output.status,
-            said.trim().lines().last().unwrap_or("no reason given")
-        );
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    let (program, args) = argv.split_first().context("a client without a name")?;
+    answer(Path::new(program), args, env)
 }

@@ -25,6 +25,7 @@ pub mod interrupt;
 pub mod lab;
 pub mod measures;
 pub mod payload;
+pub mod program;
 pub mod record;
 pub mod rounds;
 pub mod run;

@@ -1,10 +1,10 @@
 //! Finding QEMU: `TARE_QEMU`, then PATH.
 
-use super::Unavailable;
 use std::env;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
+
+use super::Unavailable;
+use crate::program::{answer, on_path};
 
 const NAME: &str = "qemu-system-x86_64";
 const FIX: &str =
@@ -29,12 +29,7 @@ pub fn find() -> Result<Tool, Unavailable> {
         Some(path) => PathBuf::from(path),
         None => on_path(NAME).ok_or_else(|| unavailable(format!("{NAME} is not on PATH")))?,
     };
-    let output = Command::new(&path)
-        .arg("--version")
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| unavailable(format!("cannot run {}: {error}", path.display())))?;
-    let said = String::from_utf8_lossy(&output.stdout);
+    let said = answer(&path, &["--version"], &[]).map_err(|error| unavailable(format!("{error:#}")))?;
     let version = parse_version(&said).ok_or_else(|| {
         let first = said.lines().next().unwrap_or("nothing");
         unavailable(format!("{} --version says {first:?}, which is not QEMU's answer", path.display()))
@@ -47,16 +42,6 @@ pub fn find() -> Result<Tool, Unavailable> {
 pub fn parse_version(answer: &str) -> Option<String> {
     let version = answer.lines().next()?.strip_prefix("QEMU emulator version ")?.trim();
     version.starts_with(|c: char| c.is_ascii_digit()).then(|| version.to_owned())
-}
-
-/// The first executable file of that name on PATH.
-fn on_path(name: &str) -> Option<PathBuf> {
-    let executable = |path: &Path| {
-        path.metadata().is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
-    };
-    env::split_paths(&env::var_os("PATH")?)
-        .map(|directory| directory.join(name))
-        .find(|path| executable(path))
 }
 
 #[cfg(test)]
