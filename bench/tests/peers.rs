@@ -1,4 +1,5 @@
-//! The tools of others that scripts/setup --peers installs: measured where they are found, skipped aloud elsewhere.
+//! The tools of others that `scripts/setup --peers --youki` installs: measured where they are found, skipped aloud
+//! elsewhere.
 
 mod common;
 

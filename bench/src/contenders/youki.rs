@@ -13,7 +13,7 @@ impl Runtime for InRust {
     const NAME: &'static str = "youki";
     const VARIABLE: &'static str = "TARE_YOUKI";
     const ABOUT: &'static str = "the runtime written in Rust, detached, given the same box as tare";
-    const FIX: &'static str = "./scripts/setup --peers";
+    const FIX: &'static str = "./scripts/setup --youki";
 
     fn inside_clock(&self) -> &'static [&'static str] {
         &[
