@@ -46,7 +46,8 @@ fn main(arguments: sys::Arguments) -> ! {
     if probe {
         machine::mark(machine::INIT);
     }
-    let machine = matches!(place, Place::Terminal(_));
+    // A service of a machine's own system has a terminal too.
+    let machine = matches!(place, Place::Terminal(_)) && sys::number(sys::GETPID) == 1;
     match place {
         Place::Standard => {}
         Place::Terminal(terminal) => machine::open_channel(terminal),

@@ -16,6 +16,7 @@ pub mod oci;
 pub mod podman;
 pub mod process;
 pub mod qemu;
+pub mod qemu_distro;
 pub mod qemu_microvm;
 pub mod qemu_nano;
 pub mod qemu_restore;
@@ -321,6 +322,7 @@ pub fn all() -> Result<Vec<Box<dyn Contender>>> {
         Box::new(qemu_microvm::new()),
         Box::new(qemu_restore::QemuRestore::default()),
         Box::new(qemu_nano::QemuNano::default()),
+        Box::new(qemu_distro::QemuDistro::default()),
     ];
     all.extend(fake::from_environment()?);
     Ok(all)

@@ -11,6 +11,9 @@ use crate::measures::{self, Measure};
 const QUICK: [&str; 8] =
     ["hand-loop", "process", "floor", "tare", "tare-lib", "runc", "qemu", "qemu-microvm"];
 
+/// Whom only the full profile compares, unless it is named: one start takes tens of seconds.
+const FULL: [&str; 1] = ["qemu-distro"];
+
 /// A name that nothing has: a usage error.
 #[derive(Debug, thiserror::Error)]
 #[error("no {kind} is called {name:?}; there are: {known}")]
@@ -65,7 +68,7 @@ impl Selection {
     fn wants(&self, contender: &dyn Contender, profile: Profile) -> bool {
         let name = contender.name();
         let asked = match self.only.is_empty() {
-            true => profile != Profile::Quick || QUICK.contains(&name) || contender.is_scripted(),
+            true => contender.is_scripted() || in_profile(name, profile),
             false => self.only.iter().any(|n| n == name),
         };
         asked && !self.skip.iter().any(|n| n == name)
@@ -85,6 +88,14 @@ impl Selection {
             left.extend(others.map(|name| format!("measure {name}: tare run {name}")));
         }
         left
+    }
+}
+
+fn in_profile(contender: &str, profile: Profile) -> bool {
+    match profile {
+        Profile::Quick => QUICK.contains(&contender),
+        Profile::Standard => !FULL.contains(&contender),
+        Profile::Full => true,
     }
 }
 
@@ -130,7 +141,11 @@ mod tests {
         let left_out = all.left_out(Profile::Quick);
         assert!(left_out.contains(&"contender crun: tare run --only crun".to_owned()), "{left_out:?}");
         assert!(left_out.contains(&"measure ladder: tare run ladder".to_owned()), "{left_out:?}");
-        assert_eq!(all.left_out(Profile::Standard), ["measure memory: tare run memory"]);
+        assert_eq!(
+            all.left_out(Profile::Standard),
+            ["contender qemu-distro: tare run --only qemu-distro", "measure memory: tare run memory"]
+        );
+        assert_eq!(all.left_out(Profile::Full), ["measure memory: tare run memory"]);
     }
 
     #[test]
