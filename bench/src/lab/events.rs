@@ -58,6 +58,7 @@ impl Lab {
                     format!("expected {expected:?}, read {:?}", line.text),
                 ));
             }
+            in_time(deadline)?;
         }
     }
 
@@ -212,6 +213,12 @@ impl Lab {
         }
         Ok(())
     }
+}
+
+/// Whether the deadline still holds: asked where there may be no end of things that are not what is waited for.
+pub(super) fn in_time(deadline: Deadline) -> Result<(), Failed> {
+    let late = || Failed::new(Failure::Timeout, "much came before the deadline, and not what was waited for");
+    if deadline.passed() { Err(late()) } else { Ok(()) }
 }
 
 fn gone(error: std::io::Error) -> Failed {

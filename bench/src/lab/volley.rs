@@ -5,13 +5,14 @@
 //! (coordinated omission, METHOD 18).
 
 use std::collections::BTreeMap;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 use tare_reports::document::Failure;
 
+use super::resume::Resuming;
 use super::{Failed, Instance, Lab, Moments, open_channel};
 use crate::channel::{Channel, Read};
 use crate::clock::{self, Deadline};
@@ -42,6 +43,8 @@ pub struct Arrival {
     pub ready_ns: Result<u64, Failed>,
     /// How much later than meant the lab came to it, ns: the lab's own share, which `ready_ns` holds too.
     pub late_ns: Result<u64, Failed>,
+    /// Named parts of `ready_ns` that this kind of start always has, ns.
+    pub spans: BTreeMap<String, u64>,
     /// What of the common box was not applied, in words.
     pub not_applied: Vec<String>,
 }
@@ -54,6 +57,8 @@ struct Flight {
     left_ns: u64,
     deadline: Deadline,
     channel: Option<Channel>,
+    /// Of a box that is resumed: what it still has to do.
+    resuming: Option<Resuming>,
     /// When READY was read, on the host's clock, ns; none as long as it is under way.
     outcome: Option<Result<u64, Failed>>,
     not_applied: Vec<String>,
@@ -63,7 +68,14 @@ struct Flight {
 struct Heard {
     writable: bool,
     spawner: bool,
-    flights: Vec<usize>,
+    flights: Vec<(usize, End)>,
+}
+
+/// Which of a flight's descriptors.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    Channel,
+    Monitor,
 }
 
 impl Lab {
@@ -86,6 +98,7 @@ impl Lab {
                 left_ns: 0,
                 deadline: Deadline::after(Duration::ZERO),
                 channel: None,
+                resuming: None,
                 outcome: stocked.err().map(Err),
                 not_applied: Vec::new(),
                 start,
@@ -121,8 +134,11 @@ impl Lab {
             let until = flights.get(next).map(|it| it.intended_ns.saturating_sub(clock::now_ns()));
             let heard = self.listen(&flights[..next], until)?;
             // Answers first: theirs is the time that is measured.
-            for index in heard.flights {
-                flights[index].hear(noisy);
+            for (index, end) in heard.flights {
+                match end {
+                    End::Channel => flights[index].hear(noisy),
+                    End::Monitor => flights[index].hear_monitor(),
+                }
             }
             if heard.spawner {
                 self.take_event()?;
@@ -163,6 +179,7 @@ impl Lab {
         let fds = [input.as_raw_fd(), output.as_raw_fd(), self.errors.as_raw_fd()];
         self.request(Request::Start { tag: flight.tag, launch }, &fds)?;
         flight.channel = Some(channel);
+        flight.resuming = contender.resumption().map(Resuming::new);
         Ok(())
     }
 
@@ -175,12 +192,12 @@ impl Lab {
             PollFd::new(self.spawner.socket(), wanted),
             PollFd::new(self.interrupt.readable(), PollFlags::POLLIN),
         ];
-        let waiting: Vec<(usize, &Channel)> = (0..)
+        let waiting: Vec<(usize, End, BorrowedFd<'_>)> = (0..)
             .zip(flights)
             .filter(|(_, it)| it.outcome.is_none())
-            .filter_map(|(index, it)| Some((index, it.channel.as_ref()?)))
+            .flat_map(|(index, it)| it.ends().map(move |(end, fd)| (index, end, fd)))
             .collect();
-        fds.extend(waiting.iter().map(|(_, it)| PollFd::new(it.readable(), PollFlags::POLLIN)));
+        fds.extend(waiting.iter().map(|(_, _, fd)| PollFd::new(*fd, PollFlags::POLLIN)));
         let patience = flights.iter().filter(|it| it.outcome.is_none()).map(|it| it.deadline.left()).min();
         let departure = until.filter(|_| !due).map(Duration::from_nanos);
         let timeout = [patience, departure].into_iter().flatten().min().map(TimeSpec::from);
@@ -189,7 +206,7 @@ impl Lab {
             Err(errno) => return Err(Failed::new(Failure::Timeout, format!("poll: {errno}"))),
         }
         let events = |i: usize| fds.get(i).and_then(PollFd::revents).unwrap_or(PollFlags::empty());
-        let flights = (2..).zip(&waiting).filter(|(i, _)| !events(*i).is_empty()).map(|(_, it)| it.0);
+        let flights = (2..).zip(&waiting).filter(|(i, _)| !events(*i).is_empty()).map(|(_, it)| (it.0, it.1));
         let heard = Heard {
             writable: events(0).contains(PollFlags::POLLOUT),
             // An end of the connection is heard by reading it.
@@ -234,9 +251,11 @@ impl Lab {
         let mut arrivals = Vec::new();
         for (flight, instance) in landed {
             let clean = self.nothing_left(contender, site, &flight.start);
-            let ready_ns = instance.and_then(|it| clean.map(|()| it.ready_ns));
+            let ended = instance.and_then(|it| clean.map(|()| it));
+            let spans = ended.as_ref().map(|it| it.spans.clone()).unwrap_or_default();
+            let ready_ns = ended.map(|it| it.ready_ns);
             let late_ns = ready_ns.clone().map(|_| flight.left_ns.saturating_sub(flight.intended_ns));
-            arrivals.push(Arrival { ready_ns, late_ns, not_applied: flight.not_applied });
+            arrivals.push(Arrival { ready_ns, late_ns, spans, not_applied: flight.not_applied });
         }
         arrivals
     }
@@ -272,7 +291,7 @@ impl Lab {
             prepared_ns: None,
             not_applied,
             moments: Moments::default(),
-            spans: BTreeMap::new(),
+            spans: flight.resuming.take().map(|it| it.spans(flight.intended_ns, at_ns)).unwrap_or_default(),
             channel: flight.channel.take().map(Channel::of_an_open_box),
             main: None,
             foreign: None,
@@ -287,6 +306,22 @@ impl Flight {
     /// Whether only the client's end would tell that its box never came.
     fn waits_for_its_client(&self) -> bool {
         self.outcome.is_none() && self.channel.as_ref().is_some_and(Channel::is_kept_open)
+    }
+
+    /// What it may be heard on.
+    fn ends(&self) -> impl Iterator<Item = (End, BorrowedFd<'_>)> {
+        let monitor = self.resuming.as_ref().and_then(Resuming::monitor);
+        let ends = [(End::Channel, self.channel.as_ref()), (End::Monitor, monitor)];
+        ends.into_iter().filter_map(|(end, channel)| Some((end, channel?.readable())))
+    }
+
+    /// Reads once what the monitor of a box that is being resumed says.
+    fn hear_monitor(&mut self) {
+        if let (Some(channel), Some(resuming)) = (&self.channel, &mut self.resuming)
+            && let Err(failed) = resuming.hear_monitor(channel, &self.start.nonce)
+        {
+            self.outcome = Some(Err(failed));
+        }
     }
 
     /// Reads once, and every line that came along.
@@ -307,6 +342,17 @@ impl Flight {
             }
         };
         while let Some(found) = line {
+            if let Some(resuming) = self.resuming.as_mut() {
+                match resuming.hear(channel, &found, &self.start.nonce) {
+                    Ok(false) => {}
+                    done => {
+                        self.outcome = Some(done.map(|_| found.at_ns));
+                        return;
+                    }
+                }
+                line = channel.buffered();
+                continue;
+            }
             if found.text == expected {
                 self.outcome = Some(Ok(found.at_ns));
                 return;
@@ -341,7 +387,8 @@ fn rehearse(
             Ok(_) => Err(Failed::new(Failure::Start, "a scripted contender started something")),
             Err(e) => Err(Failed::new(Failure::Start, format!("{e:#}"))),
         };
-        Arrival { late_ns: ready_ns.clone().map(|_| 0), ready_ns, not_applied: Vec::new() }
+        let late_ns = ready_ns.clone().map(|_| 0);
+        Arrival { late_ns, ready_ns, spans: BTreeMap::new(), not_applied: Vec::new() }
     });
     each.collect()
 }

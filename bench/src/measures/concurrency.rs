@@ -78,7 +78,7 @@ impl Pass for Concurrency {
         let count = visit.parameters.concurrency.unwrap_or(1);
         for arrival in lab.volley(contender, site, Schedule { count, interval: Duration::ZERO }) {
             visit.not_applied(&arrival.not_applied);
-            visit.outcome("ready", Unit::Ns, arrival.ready_ns);
+            visit.parted("ready", Unit::Ns, arrival.ready_ns.map(|ns| (ns, arrival.spans)));
             visit.outcome("late", Unit::Ns, arrival.late_ns);
         }
     }

@@ -93,13 +93,13 @@ impl Pass for Running {
                 }
             };
             visit.not_applied(&instance.not_applied);
-            let ready_ns = instance.ready_ns;
+            let (ready_ns, spans) = (instance.ready_ns, instance.spans.clone());
             let teardown = lab.stop(contender, site, instance).teardown_ns;
             let ready = match &teardown {
                 Err(failed) if failed.failure == Failure::Leak => Err(failed.clone()),
-                _ => Ok(ready_ns),
+                _ => Ok((ready_ns, spans)),
             };
-            visit.outcome("ready", Unit::Ns, ready);
+            visit.parted("ready", Unit::Ns, ready);
             visit.outcome("teardown", Unit::Ns, teardown);
         }
         // A herd of which one is missing was not the herd that the parameters name.

@@ -23,7 +23,7 @@ pub enum Silence {
     Io(#[from] io::Error),
 }
 
-/// A running QEMU. Dropping it kills and reaps it.
+/// A running QEMU. Dropping it kills and reaps it, and it does not outlive the thread that started it.
 #[derive(Debug)]
 pub struct Guest {
     child: Child,
@@ -40,12 +40,10 @@ impl Guest {
     /// It cannot be run.
     pub fn start(command: &[String]) -> io::Result<Self> {
         let (program, arguments) = command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
-        let mut child = Command::new(program)
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()?;
+        let mut command = Command::new(program);
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        super::sys::dies_with_parent(&mut command);
+        let mut child = command.spawn()?;
         match (child.stdin.take(), child.stdout.take(), child.stderr.take()) {
             (Some(input), Some(output), Some(errors)) => {
                 Ok(Self { child, input, output, errors, pending: Vec::new() })

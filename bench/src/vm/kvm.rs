@@ -18,6 +18,8 @@ use std::process;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+/// What the guest says when it runs.
+const NONCE: &str = "kvm-probe";
 /// For everything together: both processor models, and the loop.
 const DEADLINE: Duration = Duration::from_secs(2);
 /// How long the loop should take natively.
@@ -106,7 +108,7 @@ fn probe_now(qemu: &Path) -> Kvm {
     for cpu in KVM_CPUS {
         let mut machine = Qemu::new(qemu, Accel::Kvm);
         cpu.clone_into(&mut machine.cpu);
-        match run(&machine.nano_command("kvm-probe", &image.path()), count, deadline) {
+        match run(&machine.nano_command(NONCE, &image.path()), count, deadline) {
             Ok(guest) => return judge(native, guest, nested(), cpu),
             Err(Trouble::Refused(words)) if refused.is_empty() => refused = words,
             Err(Trouble::Refused(_)) => {}
@@ -142,11 +144,23 @@ impl Trouble {
 /// Runs the loop in a guest; its time by the host's clock, from the request to the answer.
 fn run(command: &[String], count: u32, deadline: Instant) -> Result<Duration, Trouble> {
     let mut guest = Guest::start(command).map_err(|error| Trouble::Refused(error.to_string()))?;
-    guest.line(deadline).map_err(|silence| Trouble::from(silence, "did not get ready"))?;
+    expect(&mut guest, deadline, &format!("READY {NONCE}"), "did not get ready")?;
     let before = Instant::now();
     guest.send(&format!("loop {count}")).map_err(|error| Trouble::Refused(error.to_string()))?;
-    guest.line(deadline).map_err(|silence| Trouble::from(silence, "did not finish its loop"))?;
+    expect(&mut guest, deadline, &format!("OK loop {count}"), "did not finish its loop")?;
     Ok(before.elapsed())
+}
+
+/// Reads the guest's own words: a figure made of anything else would be worth nothing.
+fn expect(
+    guest: &mut Guest,
+    deadline: Instant,
+    expected: &str,
+    not_done: &'static str,
+) -> Result<(), Trouble> {
+    let line = guest.line(deadline).map_err(|silence| Trouble::from(silence, not_done))?;
+    let wrong = || Trouble::Refused(format!("it says {line:?} where {expected:?} was expected"));
+    if line == expected { Ok(()) } else { Err(wrong()) }
 }
 
 /// The verdict on a loop that finished.
@@ -244,10 +258,14 @@ mod tests {
             Err(super::Trouble::Refused(words)) => assert_eq!(words, "failed to initialize kvm"),
             _ => panic!("not refused"),
         }
-        match run(&shell("echo READY; exec sleep 60"), 1, Instant::now() + DEADLINE / 10) {
+        match run(&shell("echo READY kvm-probe; exec sleep 60"), 1, Instant::now() + DEADLINE / 10) {
             Err(super::Trouble::Slow(what)) => assert_eq!(what, "did not finish its loop"),
             _ => panic!("not slow"),
         }
-        assert!(run(&shell("echo READY; read command; echo OK $command"), 1, soon()).is_ok());
+        assert!(run(&shell("echo READY kvm-probe; read command; echo OK $command"), 1, soon()).is_ok());
+        match run(&shell("echo a warning; echo another; exec sleep 60"), 1, soon()) {
+            Err(super::Trouble::Refused(words)) => assert!(words.contains("a warning"), "{words}"),
+            _ => panic!("a warning is not the guest"),
+        }
     }
 }

@@ -104,18 +104,16 @@ pub fn wait<T>(
     mut wanted: impl FnMut(&Said) -> Option<T>,
 ) -> io::Result<T> {
     loop {
+        // Asked each time: what comes may be something else, without end.
+        if deadline.passed() {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "QEMU's monitor did not answer in time"));
+        }
         let line = match channel.buffered() {
             Some(line) => line,
             None => {
                 let timeout =
                     PollTimeout::try_from(deadline.left().as_millis() + 1).unwrap_or(PollTimeout::MAX);
                 let ready = poll(&mut [PollFd::new(channel.readable(), PollFlags::POLLIN)], timeout);
-                if ready == Ok(0) && deadline.passed() {
-                    return Err(io::Error::new(
-                        io::ErrorKind::TimedOut,
-                        "QEMU's monitor did not answer in time",
-                    ));
-                }
                 if !matches!(ready, Ok(1..)) {
                     continue;
                 }

@@ -1,4 +1,4 @@
-//! The nano guest's loop, run here: what it is judged against.
+//! The nano guest's loop, run here: what it is judged against; and the end of a QEMU with whoever started it.
 #![allow(unsafe_code)]
 
 /// Runs the two instructions of the nano guest's `loop N`, `dec; jnz`, `count` times; 0 counts as none.
@@ -18,4 +18,17 @@ pub(super) fn count_down(count: u32) {
             options(nomem, nostack),
         );
     }
+}
+
+/// Has the kernel end the command's process when the thread that starts it ends (prctl(2), PR_SET_PDEATHSIG): of a
+/// suite that is killed no machine may stay.
+pub(super) fn dies_with_parent(command: &mut std::process::Command) {
+    use std::os::unix::process::CommandExt;
+    let set = || {
+        nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
+        Ok(())
+    };
+    // SAFETY: between fork and exec the closure makes one system call; it allocates nothing, takes no lock, and
+    // touches no memory that it shares with other threads.
+    unsafe { command.pre_exec(set) };
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use tare_reports::document::{Class, Failure};
 
-use crate::contenders::{Contender, Description, Found, Missing, Surroundings, Undo};
+use crate::contenders::{Contender, Description, Found, Missing, Resumption, Surroundings, Undo};
 use crate::lab::Instance;
 use crate::site::{Site, Start};
 use crate::spans::machine::Listener;
@@ -63,6 +63,9 @@ impl<'a> Watched<'a> {
         marks.extend(self.contender.marks(site, &instance.start));
         let spans = if self.contender.is_scripted() {
             moments.scripted.clone()
+        } else if !instance.spans.is_empty() {
+            // A box that was resumed: the lab itself saw all there is.
+            instance.spans.clone()
         } else if self.is_machine() {
             self.listener.take().map(|it| it.spans(moments)).unwrap_or_default()
         } else {
@@ -146,6 +149,10 @@ impl Contender for Watched<'_> {
 
     fn command(&mut self, site: &Site) -> Vec<String> {
         self.contender.command(site)
+    }
+
+    fn resumption(&mut self) -> Option<Resumption> {
+        self.contender.resumption()
     }
 
     fn pid_file(&self, site: &Site, start: &Start) -> Option<PathBuf> {
