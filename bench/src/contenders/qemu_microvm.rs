@@ -1,5 +1,7 @@
 //! `qemu-microvm`: the best that QEMU can be: the microvm machine, a small kernel entered by PVH, the payload as initramfs.
 
+use std::time::Duration;
+
 use super::qemu::{Kind, Qemu};
 use crate::vm::microvm::Ram;
 use crate::vm::small;
@@ -21,6 +23,8 @@ const KIND: Kind = Kind {
     command: |machine, nonce, kernel, initramfs, console| {
         machine.microvm_command(nonce, kernel, initramfs, console, Ram::Own)
     },
+    // Ready after half a second under TCG on an idle host.
+    deadline: Duration::from_secs(15),
 };
 
 /// See the file's head.

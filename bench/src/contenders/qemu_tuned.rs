@@ -1,6 +1,6 @@
 //! `qemu-tuned`: the baseline's machine, firmware and kernel under the best command line that is known for them.
 
-use super::qemu::{Kind, Qemu, WITH_SEABIOS};
+use super::qemu::{DEBIANS_KERNEL, Kind, Qemu, WITH_SEABIOS};
 use crate::vm::{kernel, qemu};
 
 const KIND: Kind = Kind {
@@ -9,6 +9,7 @@ const KIND: Kind = Kind {
     inside_clock: WITH_SEABIOS,
     kernel: kernel::find,
     command: qemu::Qemu::tuned_command,
+    deadline: DEBIANS_KERNEL,
 };
 
 /// See the file's head.
