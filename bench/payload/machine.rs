@@ -37,6 +37,26 @@ pub(crate) fn open_channel(terminal: &[u8]) {
     }
 }
 
+/// Where Cloud Hypervisor has the sleep register that its ACPI tables name, and what asks for S5 there. A reset
+/// starts its machine anew instead of ending it.
+const SLEEP: (u16, u8) = (0x600, (5 << 2) | (1 << 5));
+
+static SWITCHED_OFF: AtomicBool = AtomicBool::new(false);
+
+/// The machine is to be left by switching it off, for the monitor of this name. Whether it is known.
+pub(crate) fn switch_off(monitor: &[u8]) -> bool {
+    SWITCHED_OFF.store(true, Relaxed);
+    monitor == b"cloud-hypervisor"
+}
+
+/// Leaves the machine: it restarts, which ends a monitor that was told not to reboot; or is switched off.
+pub(crate) fn leave() {
+    if SWITCHED_OFF.load(Relaxed) && sys::allow_port(SLEEP.0).is_ok() {
+        sys::write_port(SLEEP.0, SLEEP.1);
+    }
+    sys::restart_machine();
+}
+
 /// The port on which firmware tells of itself where the machine has it (QEMU's isa-debugcon).
 const DEBUG_PORT: u16 = 0x402;
 /// On that port: /init runs. No firmware writes such bytes, which are no ASCII.

@@ -1,6 +1,6 @@
 //! The payload: the tiny static program that every contender runs, and a virtual machine's `/init`.
 //!
-//! `payload NONCE [machine=TTY | channel=DIRECTORY] [probe]`. With `channel=` it first opens the FIFOs `in` and
+//! `payload NONCE [machine=TTY | channel=DIRECTORY] [probe] [off=MONITOR]`. With `channel=` it first opens the FIFOs `in` and
 //! `out` of that directory as descriptors 0 and 1: for boxes that hand no descriptor through.
 //! Its very first act is to write `READY <nonce>`; then it obeys one-line
 //! commands on descriptor 0 and answers on descriptor 1, each answer ending with a line `OK <command> ...`
@@ -120,6 +120,12 @@ fn understand(arguments: sys::Arguments) -> Result<Understood, &'static str> {
             understood.place = Place::Directory(directory);
             continue;
         }
+        if let Some(monitor) = argument.strip_prefix(b"off=") {
+            if !machine::switch_off(monitor) {
+                return Err("payload: off= takes the name of a monitor: cloud-hypervisor\n");
+            }
+            continue;
+        }
         match argument.strip_prefix(b"machine=") {
             Some(name) if machine::is_terminal_name(name) => understood.place = Place::Terminal(name),
             Some(_) => return Err("payload: machine= takes a terminal's name such as ttyS0\n"),
@@ -142,7 +148,7 @@ fn understand(arguments: sys::Arguments) -> Result<Understood, &'static str> {
 pub(crate) fn leave(code: u8) -> ! {
     // Pid 1 of a container may ask too; it has no right to, and then simply exits.
     if sys::number(sys::GETPID) == 1 && machine::is_machine() {
-        sys::restart_machine();
+        machine::leave();
     }
     sys::exit(code)
 }

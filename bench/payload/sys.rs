@@ -294,7 +294,7 @@ pub(crate) fn allow_port(port: u16) -> Result<(), Errno> {
 
 /// Writes a byte to a port that [`allow_port`] has given us; without that the kernel ends the process.
 pub(crate) fn write_port(port: u16, byte: u8) {
-    // SAFETY: a debug port takes bytes and does nothing to memory; the instruction changes no flags.
+    // SAFETY: the ports that are written to take a byte and do nothing to memory; the instruction changes no flags.
     unsafe { asm!("out dx, al", in("dx") port, in("al") byte, options(nomem, nostack, preserves_flags)) };
 }
 

@@ -7,8 +7,10 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use nix::fcntl::OFlag;
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use nix::pty::{OpenptyResult, openpty};
 use nix::sys::stat::Mode;
+use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
 use nix::unistd::{mkfifo, pipe2, read, write};
 
 use crate::clock;
@@ -82,6 +84,23 @@ impl Channel {
         Ok(Self { to_box: Some(to_box), from_box, buffer: Vec::new(), began_ns: None, keeper: Some(keeper) })
     }
 
+    /// Makes a pseudo terminal (pty(7)) that passes every byte on as it is: the channel is its master, and both
+    /// standard input and output of the box are its other side.
+    ///
+    /// # Errors
+    /// When there is no terminal or descriptor left.
+    pub fn terminal() -> io::Result<(Self, [OwnedFd; 2])> {
+        let OpenptyResult { master, slave } = openpty(None, None)?;
+        for end in [&master, &slave] {
+            fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+        }
+        // Before anybody reads: an echo would be taken for what the box says.
+        let mut raw = tcgetattr(&slave)?;
+        cfmakeraw(&mut raw);
+        tcsetattr(&slave, SetArg::TCSANOW, &raw)?;
+        Ok((Self::over(master.try_clone()?, master), [slave.try_clone()?, slave]))
+    }
+
     /// Whether a box that never came would leave the lab waiting: true for FIFOs before READY.
     pub fn is_kept_open(&self) -> bool {
         self.keeper.is_some()
@@ -147,6 +166,8 @@ impl Channel {
         let n = match read(&self.from_box, &mut chunk) {
             Ok(n) => n,
             Err(nix::errno::Errno::EINTR) => return Ok(Read::Partial),
+            // A terminal's other side is closed.
+            Err(nix::errno::Errno::EIO) => return Ok(Read::End),
             Err(errno) => return Err(errno.into()),
         };
         if n == 0 {
@@ -185,6 +206,21 @@ mod tests {
         }
         assert_eq!(texts, ["READY a", "PONG b"]);
         drop(output);
+        assert_eq!(channel.read().unwrap(), Read::End);
+    }
+
+    #[test]
+    fn a_terminal_passes_bytes_on_as_they_are_and_ends_with_its_other_side() {
+        let (mut channel, [input, output]) = Channel::terminal().unwrap();
+        assert!(nix::unistd::isatty(&input).unwrap() && nix::unistd::isatty(&output).unwrap());
+        channel.send("ping \x03 x").unwrap();
+        let mut bytes = [0; 64];
+        let count = read(&input, &mut bytes).unwrap();
+        assert_eq!(&bytes[..count], b"ping \x03 x\n", "no signal, no wait, no change");
+        write(&output, b"PONG x\n").unwrap();
+        let Read::Line(line) = channel.read().unwrap() else { panic!("no line") };
+        assert_eq!(line.text, "PONG x", "and no echo before it");
+        drop((input, output));
         assert_eq!(channel.read().unwrap(), Read::End);
     }
 

@@ -4,13 +4,16 @@
 
 pub(crate) mod assisted;
 pub mod bwrap;
+pub mod cloud_hypervisor;
 pub mod containerd;
 pub mod crun;
 pub mod docker;
 pub mod fake;
+pub mod firecracker;
 pub mod floor;
 pub(crate) mod ground;
 pub mod hand_loop;
+pub mod kvm_only;
 pub mod nspawn;
 pub mod oci;
 pub mod podman;
@@ -240,6 +243,11 @@ pub trait Contender: std::fmt::Debug {
         None
     }
 
+    /// Whether its standard input and output have to be a terminal: the lab then makes a pseudo terminal.
+    fn wants_a_terminal(&self) -> bool {
+        false
+    }
+
     /// Whether its boxes are started by a daemon, and so are no descendants of what the lab starts.
     fn is_served(&self) -> bool {
         false
@@ -323,6 +331,8 @@ pub fn all() -> Result<Vec<Box<dyn Contender>>> {
         Box::new(qemu_restore::QemuRestore::default()),
         Box::new(qemu_nano::QemuNano::default()),
         Box::new(qemu_distro::QemuDistro::default()),
+        Box::new(firecracker::new()),
+        Box::new(cloud_hypervisor::new()),
     ];
     all.extend(fake::from_environment()?);
     Ok(all)

@@ -163,7 +163,7 @@ pub(super) fn panic_of(console: &Path) -> Option<(Failure, String)> {
     Some((Failure::GuestPanic, panic))
 }
 
-fn initramfs_file(site: &Site) -> PathBuf {
+pub(super) fn initramfs_file(site: &Site) -> PathBuf {
     site.dir().join("initramfs.cpio")
 }
 

@@ -64,12 +64,15 @@ impl Lab {
     }
 }
 
-/// Pipes to be inherited; or FIFOs, and then the client gets /dev/null.
+/// Pipes to be inherited, or a terminal; or FIFOs, and then the client gets /dev/null.
 pub(super) fn open_channel(
     contender: &dyn Contender,
     site: &Site,
     start: &Start,
 ) -> std::io::Result<(Channel, [OwnedFd; 2])> {
+    if contender.wants_a_terminal() {
+        return Channel::terminal();
+    }
     let Some(directory) = contender.fifos(site, start) else { return Channel::pipes() };
     let channel = Channel::fifos(&directory)?;
     let null = File::options().read(true).write(true).open("/dev/null")?;

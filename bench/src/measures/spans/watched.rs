@@ -171,6 +171,10 @@ impl Contender for Watched<'_> {
         self.contender.fifos(site, start)
     }
 
+    fn wants_a_terminal(&self) -> bool {
+        self.contender.wants_a_terminal()
+    }
+
     fn is_served(&self) -> bool {
         self.contender.is_served()
     }
