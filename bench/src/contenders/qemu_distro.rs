@@ -124,8 +124,11 @@ impl Contender for QemuDistro {
     }
 
     fn deadline(&self) -> Duration {
-        // Twenty seconds under TCG on an idle host, two minutes where eight share a CPU.
-        Duration::from_secs(180)
+        match self.machine.as_ref().map(|it| it.qemu.accel) {
+            Some(qemu::Accel::Kvm) => Duration::from_secs(60),
+            // Ready after twenty seconds on an idle host.
+            Some(qemu::Accel::Tcg) | None => Duration::from_secs(180),
+        }
     }
 }
 

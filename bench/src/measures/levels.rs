@@ -1,11 +1,15 @@
 //! The levels of a curve, and how many boxes this host can hold at once.
 
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use procfs::Current;
 use tare_reports::document::Class;
 
 use crate::contenders::{Contender, MEMORY};
+
+/// Whose starts may take longer has no curves.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// CPUs that this process may use.
 pub(super) fn cpus() -> u32 {
@@ -34,6 +38,12 @@ fn channels() -> u64 {
 pub(super) fn fits(contender: &dyn Contender, count: u32) -> Result<(), String> {
     if contender.is_scripted() {
         return Ok(());
+    }
+    if contender.deadline() > PATIENCE {
+        return Err(format!(
+            "a start may take {} s here, and a curve takes dozens of them: a host where KVM works adds it",
+            contender.deadline().as_secs()
+        ));
     }
     // A container takes what it touches; a machine may come to touch all that it was promised.
     let promised = MEMORY * u64::from(count);

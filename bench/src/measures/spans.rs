@@ -21,6 +21,19 @@ use crate::site::Site;
 use crate::spans::tracefs::Tracer;
 use watched::Watched;
 
+/// Of whom no probe would see enough, and why.
+const UNSEEN: [(&str, &str); 2] = [
+    ("hand-loop", "it is timed by the spawner alone, and there is nobody to watch it"),
+    (
+        "qemu-distro",
+        "what comes between its firmware and its service (GRUB, initramfs, systemd) marks no moments",
+    ),
+];
+
+fn unseen(contender: &dyn Contender) -> Option<&'static str> {
+    UNSEEN.iter().find(|it| it.0 == contender.name()).map(|it| it.1)
+}
+
 /// See the file's head.
 #[derive(Debug, Default)]
 pub struct Spans {
@@ -45,6 +58,10 @@ impl Measure for Spans {
         profile != Profile::Quick
     }
 
+    fn left_out(&self, contender: &dyn Contender) -> Vec<String> {
+        unseen(contender).map(|why| format!("spans of {}: {why}", contender.name())).into_iter().collect()
+    }
+
     fn passes(&self) -> Vec<&dyn Pass> {
         vec![self]
     }
@@ -52,8 +69,7 @@ impl Measure for Spans {
 
 impl Pass for Spans {
     fn settings(&self, contender: &dyn Contender) -> Vec<Parameters> {
-        // The hand-written loop is timed by the spawner alone; there is nobody to watch it.
-        if contender.name() == "hand-loop" {
+        if unseen(contender).is_some() {
             return Vec::new();
         }
         vec![Parameters {

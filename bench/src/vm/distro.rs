@@ -102,7 +102,7 @@ impl Disk {
             words.extend(["-R", &request, &file_system]);
             answer(debugfs, &words, &[])
         };
-        // It ends with 0 whatever happened; what can be read afterwards tells.
+        // It ends with 0 whatever came of the request; what can be read afterwards tells.
         ask(&["-w"], format!("rm {PLACE}"))?;
         ask(&["-w"], format!("write \"{}\" {PLACE}", payload.display()))?;
         ask(&[], format!("dump {PLACE} \"{}\"", read_back.display()))?;
