@@ -146,6 +146,26 @@ fn a_tcg_time_refutes_minutes_and_never_confirms_anything() {
 }
 
 #[test]
+fn a_restore_is_no_boot_and_the_distribution_answers_where_it_was_measured() {
+    let mut restored = made_up::good(20);
+    made_up::find(&mut restored, "qemu", "ready", false).mode = Mode::Restore;
+    assert_eq!(state(&restored, "VMs boot"), State::NotMeasured);
+
+    let mut document = made_up::good(20);
+    accel(&mut document, Accel::Kvm);
+    let mut row = document.contenders.iter().find(|it| it.name == "qemu").unwrap().clone();
+    row.name = "qemu-distro".into();
+    document.contenders.push(row);
+    let mut series = made_up::find(&mut document, "qemu", "ready", false).clone();
+    series.contender = "qemu-distro".into();
+    for sample in &mut series.samples {
+        sample.value = sample.value.map(|it| it * 40);
+    }
+    document.series.push(series);
+    assert_eq!(state(&document, "VMs boot"), State::Supported, "a boot of minutes, beside one of seconds");
+}
+
+#[test]
 fn kvm_decides_whether_containers_start_faster() {
     let mut document = made_up::good(20);
     accel(&mut document, Accel::Kvm);

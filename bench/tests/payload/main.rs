@@ -64,9 +64,16 @@ fn the_answers_byte_by_byte() {
 #[test]
 fn wrong_arguments_are_refused_before_ready() {
     let long = "x".repeat(65);
-    for arguments in
-        [&[][..], &[""], &[&long], &["a b"], &["n1", "what"], &["n1", "machine="], &["n1", "machine=../tty"]]
-    {
+    for arguments in [
+        &[][..],
+        &[""],
+        &[&long],
+        &["a b"],
+        &["n1", "what"],
+        &["n1", "machine="],
+        &["n1", "machine=../tty"],
+        &["n1", "off=bochs"],
+    ] {
         let mut payload = Payload::start(arguments);
         payload.close();
         assert_eq!(payload.wait().code(), Some(2), "{arguments:?}");
