@@ -72,6 +72,7 @@ impl Contender for QemuRestore {
             not_expressed: vec![
                 OWN_KERNEL.into(),
                 "outside the clock, once per run: booting the machine and saving its state".into(),
+                "that state lies in the host's page cache, where it was just written: from a disk it takes longer".into(),
                 "all instances share one file as memory until they write to it, and the nonce of their boot"
                     .into(),
             ],

@@ -171,6 +171,22 @@ mod tests {
     }
 
     #[test]
+    fn a_guest_does_not_outlive_the_thread_that_started_it() {
+        use nix::sys::signal::Signal;
+        use nix::sys::wait::{WaitStatus, waitpid};
+        let started = std::thread::spawn(|| {
+            let guest = shell("exec sleep 30");
+            let id = guest.id();
+            // As when the process is killed: nobody drops it.
+            std::mem::forget(guest);
+            id
+        });
+        let id = nix::unistd::Pid::from_raw(started.join().expect("a thread") as i32);
+        let ended = waitpid(id, None).expect("it is ours to reap");
+        assert_eq!(ended, WaitStatus::Signaled(id, Signal::SIGKILL, false));
+    }
+
+    #[test]
     fn a_silent_guest_is_late_and_dies_with_its_handle() {
         let mut guest = shell("exec sleep 60");
         let id = guest.id();
