@@ -226,3 +226,58 @@ fn a_start_that_the_runs_time_ends_is_not_the_boxs_failure_and_leaves_nothing() 
         assert!(!lab.was_cut());
     });
 }
+
+/// The payload behind a tool that takes notice of its input only where that is a terminal.
+#[derive(Debug)]
+struct OnATerminal {
+    then: &'static str,
+}
+
+impl Contender for OnATerminal {
+    fn description(&self) -> Description<'_> {
+        Description { name: "on-a-terminal", class: Class::Process, ..Description::default() }
+    }
+
+    fn probe(&mut self, _: &Surroundings) -> Result<Found, Missing> {
+        Ok(Found { version: "-".into(), accel: Accel::Native, not_expressed: Vec::new() })
+    }
+
+    fn launch(&mut self, site: &Site, start: &Start) -> Result<Launch> {
+        let script = format!("test -t 0 && test -t 1 || exit 9; {}", self.then);
+        let payload = site.payload().display().to_string();
+        let argv = ["/bin/sh", "-c", &script, &payload, &start.nonce].map(str::to_owned).to_vec();
+        Ok(Launch::Command { argv, env: Vec::new(), overlay: None, dies_with_parent: false })
+    }
+
+    fn wants_a_terminal(&self) -> bool {
+        true
+    }
+
+    fn command(&mut self, _: &Site) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+#[test]
+fn a_box_on_a_terminal_is_a_box_like_any_other() {
+    let mut working = OnATerminal { then: "exec \"$0\" \"$1\"" };
+    with_lab(|lab, site| {
+        let instance = lab.start_alive(&mut working, site, None).unwrap();
+        let stopped = lab.stop(&mut working, site, instance);
+        assert!(stopped.teardown_ns.is_ok(), "{stopped:?}");
+        // Its end is heard as that of a pipe is.
+        let began = Instant::now();
+        let failed = lab.start(&mut OnATerminal { then: "exit 3" }, site).unwrap_err();
+        assert_eq!(failed.failure, Failure::Crash, "{failed:?}");
+        assert!(failed.detail.contains('3') && began.elapsed() < Duration::from_secs(5), "{failed:?}");
+    });
+}
+
+#[test]
+fn noise_without_end_meets_the_deadline() {
+    let mut script = Script { preparation: Duration::ZERO, text: "exec yes noise", noisy: true };
+    let began = Instant::now();
+    let failed = with_lab(|lab, site| lab.start(&mut script, site).unwrap_err());
+    assert_eq!(failed.failure, Failure::Timeout, "{failed:?}");
+    assert!((5..15).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+}
