@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
-use tare_reports::document::{Document, Mode, Parameters, Sample, Series, Unit};
+use tare_reports::document::{Document, HostChange, Mode, Parameters, Sample, Series, Unit};
 
 use crate::lab::Failed;
 
@@ -110,6 +110,16 @@ impl Record {
         self.unfit.push(unfit);
     }
 
+    /// Notes that something of the host was changed: once for each setting and value, with how often.
+    pub fn note_host_change(&mut self, change: HostChange) {
+        let changes = &mut self.document.run.host_changes;
+        let same = |it: &&mut HostChange| (&it.setting, &it.written) == (&change.setting, &change.written);
+        match changes.iter_mut().find(same) {
+            Some(known) => known.times += change.times,
+            None => changes.push(change),
+        }
+    }
+
     fn push(&mut self, name: Name<'_>, unit: Unit, sample: Sample) {
         let Name { measure, quantity, contender, mode, parameters } = name;
         let line = Line { measure, quantity, mode, contender, unit, parameters, sample: &sample };
@@ -179,7 +189,14 @@ impl Visit<'_> {
         self.parted(quantity, unit, outcome.map(|value| (value, BTreeMap::new())));
     }
 
-    /// The same for a value with named parts, ns.
+    /// Records for each of these quantities why it has no value.
+    pub fn nothing(&mut self, quantities: &[(&str, Unit)], failed: &Failed) {
+        for (quantity, unit) in quantities {
+            self.outcome(quantity, *unit, Err(failed.clone()));
+        }
+    }
+
+    /// As [`outcome`](Self::outcome), for a value with named parts, ns.
     pub fn parted(
         &mut self,
         quantity: &str,

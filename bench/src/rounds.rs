@@ -167,6 +167,7 @@ impl Rounds<'_> {
     fn visit(&mut self, entry: &Entry, round: u32, position: u32) -> String {
         let contender = self.contenders[entry.contender].as_mut();
         let (name, mode) = (contender.name().to_owned(), contender.description().mode);
+        let mode = self.pass.mode().unwrap_or(mode);
         let mut visit = Visit {
             record: self.record,
             measure: self.measure,

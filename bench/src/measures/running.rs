@@ -78,14 +78,14 @@ impl Pass for Running {
         if let Err(failed) = held {
             let failed = Failed::new(failed.failure, format!("the herd: {}", failed.detail));
             lab.drop_herd(contender, site, herd);
-            none(self, visit, &failed);
+            visit.nothing(self.quantities(), &failed);
             return;
         }
         for _ in 0..STARTS {
             let instance = match lab.start_alive(contender, site, None) {
                 Ok(instance) => instance,
                 Err(failed) => {
-                    none(self, visit, &failed);
+                    visit.nothing(self.quantities(), &failed);
                     if failed.failure == Failure::Interrupted {
                         break;
                     }
@@ -105,13 +105,7 @@ impl Pass for Running {
         // A herd of which one is missing was not the herd that the parameters name.
         if let Err(failed) = lab.release(contender, site, herd) {
             let why = format!("the herd beside the starts before this: {}", failed.detail);
-            none(self, visit, &Failed::new(failed.failure, why));
+            visit.nothing(self.quantities(), &Failed::new(failed.failure, why));
         }
-    }
-}
-
-fn none(measure: &Running, visit: &mut Visit<'_>, failed: &Failed) {
-    for (quantity, unit) in measure.quantities() {
-        visit.outcome(quantity, *unit, Err(failed.clone()));
     }
 }

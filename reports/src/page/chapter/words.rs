@@ -76,6 +76,13 @@ const STARTUP: Words = Words {
             "按镜像的准备在计时之外，按实例的一切都在计时之内，对所有参与者一视同仁；下方每条命令行列出计时所含内容。",
         ),
         (
+            "A table named `cold` (only with `--allow-host`): rounds of their own, in which the host's page cache, directory \
+             entries and inodes are dropped before each start, outside the clock. A start counts only when payload, program \
+             and every file on the command line were then really out of memory; the others are failed samples.",
+            "名为“冷启动”的表（仅在使用 `--allow-host` 时）：单独的若干轮，每次启动前在计时之外清空宿主机的页缓存、目录项与 inode。\
+             仅当负载、程序以及命令行上的每个文件确已不在内存中时，该次启动才算数；否则记为失败样本。",
+        ),
+        (
             "`teardown` is a series of its own; `cpu` is the CPU time of the instance with its helpers.",
             "`teardown` 单独成列；`cpu` 为实例及其辅助进程的 CPU 时间。",
         ),
@@ -102,6 +109,11 @@ const STARTUP: Words = Words {
         (
             "Not cold caches and not many starts at once, unless a setting above says so.",
             "除非上方注明，否则不含冷缓存，也不含并发启动。",
+        ),
+        (
+            "A cold start is not the first one after power-on: a daemon that runs, and the pages that running processes \
+             have mapped, stay in memory; so does what a hypervisor or a disk remembers.",
+            "冷启动并非开机后的首次启动：运行中的守护进程以及运行中进程已映射的页仍在内存中；虚拟机监控器或磁盘缓存的内容也是如此。",
         ),
         (
             "A VM here is a kernel and the payload, not a distribution. Under `tcg` its figures are upper bounds.",
