@@ -31,6 +31,10 @@ pub struct Unfit {
     pub contender: String,
     /// What was asked.
     pub measure: String,
+    /// Whether that changes the host.
+    pub on_host: bool,
+    /// So many rounds of a run are enough of those that it gets.
+    pub rounds: u32,
     /// Visits made.
     pub visits: u32,
     /// The longest of them.
@@ -45,12 +49,14 @@ impl Unfit {
             _ => format!(", taking up to {:.1} s", self.longest.as_secs_f64()),
         };
         let visits = if self.visits == 1 { "visit" } else { "visits" };
-        format!("the profile's time allowed {} {visits} for {}{took}", self.visits, self.measure)
+        let flag = if self.on_host { " with --allow-host" } else { "" };
+        format!("the profile's time allowed {} {visits} for {}{flag}{took}", self.visits, self.measure)
     }
 
     /// The command that measures it.
     pub fn fix(&self) -> String {
-        format!("tare run {} --only {} --rounds 20", self.measure, self.contender)
+        let flag = if self.on_host { " --allow-host" } else { "" };
+        format!("tare run {}{flag} --only {} --rounds {}", self.measure, self.contender, self.rounds)
     }
 }
 
@@ -101,7 +107,8 @@ impl Record {
 
     /// Lists a contender that the time allowed too few visits; of the passes of a measure one tells.
     pub fn note_unfit(&mut self, unfit: Unfit) {
-        let same = |it: &Unfit| (&it.contender, &it.measure) == (&unfit.contender, &unfit.measure);
+        let what = |it: &Unfit| (it.contender.clone(), it.measure.clone(), it.on_host);
+        let same = |it: &Unfit| what(it) == what(&unfit);
         if self.unfit.iter().any(same) {
             return;
         }

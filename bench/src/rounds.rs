@@ -198,11 +198,19 @@ impl Rounds<'_> {
             self.record.note_unfit(Unfit {
                 contender: self.contenders[contender].name().to_owned(),
                 measure: self.measure.to_owned(),
+                on_host: self.pass.on_host().is_some(),
+                rounds: enough_of(self.pass),
                 visits,
                 longest,
             });
         }
     }
+}
+
+/// So many rounds of a run, in steps of twenty, give this pass, which may get a part of them, an interval.
+fn enough_of(pass: &dyn Pass) -> u32 {
+    let of = |rounds: u32| pass.plan(Plan { rounds, budget: None }).rounds;
+    (1..=100).map(|it| it * 20).find(|it| of(*it) >= MIN_FOR_INTERVAL as u32).unwrap_or(2000)
 }
 
 /// One place for each setting of each contender, and a second one for the A/A test: with our runtime where it
