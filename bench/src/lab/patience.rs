@@ -4,9 +4,12 @@ use std::time::{Duration, Instant};
 
 use tare_reports::document::Failure;
 
-use super::{Failed, Instance, Lab};
+use super::{Arrival, Failed, Instance, Lab};
 use crate::clock::Deadline;
 use crate::contenders::Contender;
+
+/// Why a start was given up that did nothing wrong.
+const CUT: &str = "not ready when its share of the profile's time was over";
 
 /// See the file's head.
 #[derive(Debug)]
@@ -54,6 +57,35 @@ impl Lab {
         Deadline::after(contender.deadline().min(self.left()))
     }
 
+    /// How long starts that share the CPUs with others, so many for each, are waited for.
+    pub(super) fn patience_for(&self, contender: &dyn Contender, each: u32) -> Duration {
+        contender.deadline().saturating_mul(1 + each).min(self.left())
+    }
+
+    /// Nothing came before the deadline: the start's own, or the run's time.
+    pub(super) fn too_late(&mut self) -> Failed {
+        if self.left().is_zero() {
+            self.patience.was_cut = true;
+            return Failed::new(Failure::NotMeasured, CUT);
+        }
+        Failed::new(Failure::Timeout, "nothing came before the deadline")
+    }
+
+    /// What is left of a scripted volley's arrivals, each given with the time at which it was ready, when those
+    /// that the run's time was too short for are taken away; the others' time is taken.
+    pub(super) fn in_time_together(&mut self, arrivals: &mut [(u64, Arrival)]) {
+        let left = self.left();
+        let over = arrivals.iter().map(|(at, _)| Duration::from_nanos(*at)).max().unwrap_or_default();
+        for (at, arrival) in arrivals.iter_mut() {
+            if Duration::from_nanos(*at) > left {
+                self.patience.was_cut = true;
+                let failed = Failed::new(Failure::NotMeasured, CUT);
+                (arrival.ready_ns, arrival.late_ns) = (Err(failed.clone()), Err(failed));
+            }
+        }
+        self.patience.pretended += over.min(left);
+    }
+
     /// A scripted box says to have taken so long, ns.
     pub(super) fn pretend(&mut self, contender: &dyn Contender, ns: u64) {
         if contender.is_scripted() {
@@ -78,8 +110,7 @@ impl Lab {
         let timed_out = matches!(&result, Err(failed) if failed.failure == Failure::Timeout);
         if took > left || (timed_out && left.is_zero()) {
             self.patience.was_cut = true;
-            let why = "not ready when its share of the profile's time was over";
-            return Err(Failed::new(Failure::NotMeasured, why));
+            return Err(Failed::new(Failure::NotMeasured, CUT));
         }
         result
     }

@@ -74,7 +74,9 @@ impl Lab {
         self.begin();
         let starts: Vec<Start> = (0..schedule.count).map(|_| self.next_start(contender.name())).collect();
         if contender.is_scripted() {
-            return rehearse(contender, site, schedule, &starts);
+            let mut arrivals = rehearse(contender, site, schedule, &starts);
+            self.in_time_together(&mut arrivals);
+            return arrivals.into_iter().map(|(_, arrival)| arrival).collect();
         }
         let mut flights = Vec::new();
         for start in starts {
@@ -109,7 +111,7 @@ impl Lab {
     ) -> Result<(), Failed> {
         // One that shares the CPUs with many others takes as much longer.
         let cpus = std::thread::available_parallelism().map_or(1, |it| it.get() as u32);
-        let patience = contender.deadline() * (1 + schedule.count / cpus);
+        let patience = self.patience_for(contender, schedule.count / cpus);
         let noisy = contender.description().noisy_channel;
         let begin = clock::now_ns();
         for (k, flight) in flights.iter_mut().enumerate() {
@@ -142,8 +144,7 @@ impl Lab {
             }
             for flight in flights[..next].iter_mut().filter(|it| it.outcome.is_none()) {
                 if flight.deadline.passed() {
-                    let why = "nothing came before the deadline";
-                    flight.outcome = Some(Err(Failed::new(Failure::Timeout, why)));
+                    flight.outcome = Some(Err(self.too_late()));
                 }
             }
         }
@@ -322,13 +323,14 @@ impl Flight {
 }
 
 /// The volley of a scripted contender, in time that does not pass: one server, who serves in the order of
-/// arrival and takes for each as long as its script says.
+/// arrival and takes for each as long as its script says. With each arrival, when it was ready, ns after the first
+/// was meant to leave.
 fn rehearse(
     contender: &mut dyn Contender,
     site: &Site,
     schedule: Schedule,
     starts: &[Start],
-) -> Vec<Arrival> {
+) -> Vec<(u64, Arrival)> {
     let mut free_at = 0;
     let each = starts.iter().enumerate().map(|(k, start)| {
         let intended = schedule.intended_ns(k);
@@ -341,7 +343,7 @@ fn rehearse(
             Ok(_) => Err(Failed::new(Failure::Start, "a scripted contender started something")),
             Err(e) => Err(Failed::new(Failure::Start, format!("{e:#}"))),
         };
-        Arrival { late_ns: ready_ns.clone().map(|_| 0), ready_ns, not_applied: Vec::new() }
+        (free_at, Arrival { late_ns: ready_ns.clone().map(|_| 0), ready_ns, not_applied: Vec::new() })
     });
     each.collect()
 }

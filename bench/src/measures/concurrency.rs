@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use tare_reports::document::{Parameters, Unit};
+use tare_reports::document::{Mode, Parameters, Unit};
 
 use super::levels::{cpus, split};
 use super::{Measure, Pass};
@@ -27,6 +27,11 @@ fn levels() -> [u32; 4] {
     PER_CPU.map(|it| it * cpus())
 }
 
+/// A volley listens for READY, which a resumed box has said long ago.
+fn is_resumed(contender: &dyn Contender) -> bool {
+    contender.description().mode == Mode::Restore
+}
+
 impl Measure for Concurrency {
     fn name(&self) -> &'static str {
         "concurrency"
@@ -45,7 +50,14 @@ impl Measure for Concurrency {
     }
 
     fn left_out(&self, contender: &dyn Contender) -> Vec<String> {
-        split(self.name(), contender, &levels()).1
+        match is_resumed(contender) {
+            true => vec![format!(
+                "{} of {}: a resumed box is woken by several exchanges, one box at a time",
+                self.name(),
+                contender.name()
+            )],
+            false => split(self.name(), contender, &levels()).1,
+        }
     }
 
     fn passes(&self) -> Vec<&dyn Pass> {
@@ -55,6 +67,9 @@ impl Measure for Concurrency {
 
 impl Pass for Concurrency {
     fn settings(&self, contender: &dyn Contender) -> Vec<Parameters> {
+        if is_resumed(contender) {
+            return Vec::new();
+        }
         let (fitting, _) = split(self.name(), contender, &levels());
         let each = fitting.into_iter().map(|level| Parameters {
             concurrency: Some(level),

@@ -81,31 +81,49 @@ impl Pass for Running {
             visit.nothing(self.quantities(), &failed);
             return;
         }
+        let mut seen = Vec::new();
         for _ in 0..STARTS {
-            let instance = match lab.start_alive(contender, site, None) {
-                Ok(instance) => instance,
-                Err(failed) => {
-                    visit.nothing(self.quantities(), &failed);
-                    if failed.failure == Failure::Interrupted {
-                        break;
-                    }
-                    continue;
-                }
-            };
-            visit.not_applied(&instance.not_applied);
-            let ready_ns = instance.ready_ns;
-            let teardown = lab.stop(contender, site, instance).teardown_ns;
-            let ready = match &teardown {
-                Err(failed) if failed.failure == Failure::Leak => Err(failed.clone()),
-                _ => Ok(ready_ns),
-            };
-            visit.outcome("ready", Unit::Ns, ready);
-            visit.outcome("teardown", Unit::Ns, teardown);
+            let one = beside(lab, site, contender, visit);
+            let over = matches!(&one, Err(it) if it.failure == Failure::Interrupted) || lab.was_cut();
+            seen.push(one);
+            if over {
+                break;
+            }
         }
-        // A herd of which one is missing was not the herd that the parameters name.
+        // A herd of which one is missing was not the herd that the parameters name: nothing seen beside it counts.
         if let Err(failed) = lab.release(contender, site, herd) {
-            let why = format!("the herd beside the starts before this: {}", failed.detail);
-            visit.nothing(self.quantities(), &Failed::new(failed.failure, why));
+            let failed = Failed::new(failed.failure, format!("the herd: {}", failed.detail));
+            seen.fill(Err(failed));
+        }
+        for one in seen {
+            match one {
+                Ok((ready, teardown)) => {
+                    visit.outcome("ready", Unit::Ns, ready);
+                    visit.outcome("teardown", Unit::Ns, teardown);
+                }
+                Err(failed) => visit.nothing(self.quantities(), &failed),
+            }
         }
     }
+}
+
+/// Time until READY, and of the teardown.
+type Seen = (Result<u64, Failed>, Result<u64, Failed>);
+
+/// One start beside the herd.
+fn beside(
+    lab: &mut Lab,
+    site: &Site,
+    contender: &mut dyn Contender,
+    visit: &mut Visit<'_>,
+) -> Result<Seen, Failed> {
+    let instance = lab.start_alive(contender, site, None)?;
+    visit.not_applied(&instance.not_applied);
+    let ready_ns = instance.ready_ns;
+    let teardown = lab.stop(contender, site, instance).teardown_ns;
+    let ready = match &teardown {
+        Err(failed) if failed.failure == Failure::Leak => Err(failed.clone()),
+        _ => Ok(ready_ns),
+    };
+    Ok((ready, teardown))
 }
