@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tare_reports::document::Failure;
 
-use super::{Arrival, Failed, Instance, Lab};
+use super::{Failed, Instance, Lab};
 use crate::clock::Deadline;
 use crate::contenders::Contender;
 
@@ -71,19 +71,14 @@ impl Lab {
         Failed::new(Failure::Timeout, "nothing came before the deadline")
     }
 
-    /// What is left of a scripted volley's arrivals, each given with the time at which it was ready, when those
-    /// that the run's time was too short for are taken away; the others' time is taken.
-    pub(super) fn in_time_together(&mut self, arrivals: &mut [(u64, Arrival)]) {
-        let left = self.left();
-        let over = arrivals.iter().map(|(at, _)| Duration::from_nanos(*at)).max().unwrap_or_default();
-        for (at, arrival) in arrivals.iter_mut() {
-            if Duration::from_nanos(*at) > left {
-                self.patience.was_cut = true;
-                let failed = Failed::new(Failure::NotMeasured, CUT);
-                (arrival.ready_ns, arrival.late_ns) = (Err(failed.clone()), Err(failed));
-            }
-        }
-        self.patience.pretended += over.min(left);
+    /// Scripted starts were all ready after so long, ns.
+    ///
+    /// # Errors
+    /// When the run's time was over before.
+    pub(super) fn pretend_volley(&mut self, ns: u64) -> Result<(), Failed> {
+        let (took, left) = (Duration::from_nanos(ns), self.left());
+        self.patience.pretended += took.min(left);
+        if took > left { Err(self.too_late()) } else { Ok(()) }
     }
 
     /// A scripted box says to have taken so long, ns.

@@ -74,9 +74,8 @@ impl Lab {
         self.begin();
         let starts: Vec<Start> = (0..schedule.count).map(|_| self.next_start(contender.name())).collect();
         if contender.is_scripted() {
-            let mut arrivals = rehearse(contender, site, schedule, &starts);
-            self.in_time_together(&mut arrivals);
-            return arrivals.into_iter().map(|(_, arrival)| arrival).collect();
+            let (arrivals, over) = rehearse(contender, site, schedule, &starts);
+            return whole(arrivals, self.pretend_volley(over).err());
         }
         let mut flights = Vec::new();
         for start in starts {
@@ -98,7 +97,11 @@ impl Lab {
             let others = flights.iter_mut().filter(|it| it.outcome.is_none());
             others.for_each(|it| it.outcome = Some(Err(failed.clone())));
         }
-        self.land(contender, site, flights)
+        let arrivals = self.land(contender, site, flights);
+        let broken = arrivals.iter().filter_map(|it| it.ready_ns.as_ref().err());
+        let broken =
+            broken.cloned().find(|it| matches!(it.failure, Failure::NotMeasured | Failure::Interrupted));
+        whole(arrivals, broken)
     }
 
     /// Lets the starts leave when their time has come, and listens to all that are under way.
@@ -322,15 +325,25 @@ impl Flight {
     }
 }
 
+/// A volley that was broken off has no figures at all: those that came early, alone, would make it look fast.
+fn whole(mut arrivals: Vec<Arrival>, broken: Option<Failed>) -> Vec<Arrival> {
+    if let Some(broken) = broken {
+        for arrival in arrivals.iter_mut().filter(|it| it.ready_ns.is_ok()) {
+            (arrival.ready_ns, arrival.late_ns) = (Err(broken.clone()), Err(broken.clone()));
+        }
+    }
+    arrivals
+}
+
 /// The volley of a scripted contender, in time that does not pass: one server, who serves in the order of
-/// arrival and takes for each as long as its script says. With each arrival, when it was ready, ns after the first
-/// was meant to leave.
+/// arrival and takes for each as long as its script says. And when the last
+/// was ready, ns after the first was meant to leave.
 fn rehearse(
     contender: &mut dyn Contender,
     site: &Site,
     schedule: Schedule,
     starts: &[Start],
-) -> Vec<(u64, Arrival)> {
+) -> (Vec<Arrival>, u64) {
     let mut free_at = 0;
     let each = starts.iter().enumerate().map(|(k, start)| {
         let intended = schedule.intended_ns(k);
@@ -343,7 +356,7 @@ fn rehearse(
             Ok(_) => Err(Failed::new(Failure::Start, "a scripted contender started something")),
             Err(e) => Err(Failed::new(Failure::Start, format!("{e:#}"))),
         };
-        (free_at, Arrival { late_ns: ready_ns.clone().map(|_| 0), ready_ns, not_applied: Vec::new() })
+        Arrival { late_ns: ready_ns.clone().map(|_| 0), ready_ns, not_applied: Vec::new() }
     });
-    each.collect()
+    (each.collect(), free_at)
 }
