@@ -98,9 +98,9 @@ impl Lab {
             others.for_each(|it| it.outcome = Some(Err(failed.clone())));
         }
         let arrivals = self.land(contender, site, flights);
-        let broken = arrivals.iter().filter_map(|it| it.ready_ns.as_ref().err());
-        let broken =
-            broken.cloned().find(|it| matches!(it.failure, Failure::NotMeasured | Failure::Interrupted));
+        let mut failed = arrivals.iter().filter_map(|it| it.ready_ns.as_ref().err());
+        let broken_off = |it: &&Failed| matches!(it.failure, Failure::NotMeasured | Failure::Interrupted);
+        let broken = failed.find(broken_off).cloned();
         whole(arrivals, broken)
     }
 
