@@ -57,8 +57,7 @@ pub fn median_interval(values: &[f64], seed: u64) -> Option<Interval> {
             middle(&mut drawn, &sorted)
         })
         .collect();
-    medians.sort_unstable_by(f64::total_cmp);
-    Some(Interval { low: of_sorted(&medians, 0.025), high: of_sorted(&medians, 0.975) })
+    Some(middle_part(&mut medians))
 }
 
 /// The same for values that came in groups, as the starts of one volley did: whole groups are drawn anew, because
@@ -84,8 +83,13 @@ pub fn median_interval_of_groups(groups: &[Vec<f64>], seed: u64) -> Option<Inter
             f64::midpoint(ranked(&sorted, &times, (total - 1) / 2), ranked(&sorted, &times, total / 2))
         })
         .collect();
+    Some(middle_part(&mut medians))
+}
+
+/// The ends of the middle 95 %.
+fn middle_part(medians: &mut [f64]) -> Interval {
     medians.sort_unstable_by(f64::total_cmp);
-    Some(Interval { low: of_sorted(&medians, 0.025), high: of_sorted(&medians, 0.975) })
+    Interval { low: of_sorted(medians, 0.025), high: of_sorted(medians, 0.975) }
 }
 
 /// The value of this rank where each group is there so many times.
