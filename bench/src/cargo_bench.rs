@@ -156,6 +156,7 @@ fn target(measure: &str, flags: Flags) -> Result<i32> {
         profile: Profile::Quick,
         rounds: flags.rounds(),
         seed: clock::now_ns(),
+        allow_host: false,
         out: workspace().join("target/tare"),
         spawner: std::env::current_exe().context("find this executable")?,
         progress: true,

@@ -84,6 +84,10 @@ pub struct RunArgs {
     /// Seed of the order of visits and of the bootstrap [default: from the clock]
     #[arg(long)]
     pub seed: Option<u64>,
+    /// Allow what touches the host itself: `startup` then has cold starts too, before each of which the host's
+    /// caches of files are dropped (as root; everybody on this host reads from disk again)
+    #[arg(long)]
+    pub allow_host: bool,
     /// Where runs are kept
     #[arg(long, default_value = "target/tare")]
     pub out: PathBuf,

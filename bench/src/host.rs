@@ -1,5 +1,6 @@
 //! The host: what it is, what it does besides, and what of ours is on it.
 
+pub mod caches;
 pub mod census;
 pub mod cgroups;
 pub mod facts;

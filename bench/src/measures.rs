@@ -4,6 +4,7 @@
 //! else.
 
 mod climb;
+mod cold;
 pub mod concurrency;
 pub mod ladder;
 mod levels;
@@ -13,7 +14,7 @@ pub mod spans;
 pub mod startup;
 
 use anyhow::Result;
-use tare_reports::document::{Parameters, Unit};
+use tare_reports::document::{Mode, Parameters, Unit};
 
 use crate::contenders::Contender;
 use crate::lab::Lab;
@@ -57,8 +58,28 @@ pub enum Order {
     Mirrored,
 }
 
+/// What a pass does to the host's own state. One that leaves a setting behind (KSM, say) will need a way to put it
+/// back around the pass; dropping caches leaves none.
+#[derive(Debug, Clone, Copy)]
+pub struct OnHost {
+    /// What it adds, and the command that asks for it.
+    pub adds: &'static str,
+    /// Whether it can be done here; why not, and what would change it.
+    pub possible: fn() -> Result<()>,
+}
+
 /// Rounds in which the same quantities are measured.
 pub trait Pass {
+    /// What it does to the host, which only `--allow-host` allows; nothing for most.
+    fn on_host(&self) -> Option<OnHost> {
+        None
+    }
+
+    /// What state boxes start from, where that is this pass's doing; else it is the contender's.
+    fn mode(&self) -> Option<Mode> {
+        None
+    }
+
     /// What is held constant over each series that a contender gets: one visit per round for each. Empty for
     /// a contender that the pass has no question for. The A/A test visits the last one twice.
     fn settings(&self, _contender: &dyn Contender) -> Vec<Parameters> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
-use tare_reports::document::{Document, Mode, Parameters, Sample, Series, Unit};
+use tare_reports::document::{Document, HostChange, Mode, Parameters, Sample, Series, Unit};
 
 use crate::lab::Failed;
 
@@ -31,6 +31,10 @@ pub struct Unfit {
     pub contender: String,
     /// What was asked.
     pub measure: String,
+    /// Whether that changes the host.
+    pub on_host: bool,
+    /// So many rounds of a run are enough of those that it gets.
+    pub rounds: u32,
     /// Visits made.
     pub visits: u32,
     /// The longest of them.
@@ -45,12 +49,14 @@ impl Unfit {
             _ => format!(", taking up to {:.1} s", self.longest.as_secs_f64()),
         };
         let visits = if self.visits == 1 { "visit" } else { "visits" };
-        format!("the profile's time allowed {} {visits} for {}{took}", self.visits, self.measure)
+        let flag = if self.on_host { " with --allow-host" } else { "" };
+        format!("the profile's time allowed {} {visits} for {}{flag}{took}", self.visits, self.measure)
     }
 
     /// The command that measures it.
     pub fn fix(&self) -> String {
-        format!("tare run {} --only {} --rounds 20", self.measure, self.contender)
+        let flag = if self.on_host { " --allow-host" } else { "" };
+        format!("tare run {}{flag} --only {} --rounds {}", self.measure, self.contender, self.rounds)
     }
 }
 
@@ -101,13 +107,24 @@ impl Record {
 
     /// Lists a contender that the time allowed too few visits; of the passes of a measure one tells.
     pub fn note_unfit(&mut self, unfit: Unfit) {
-        let same = |it: &Unfit| (&it.contender, &it.measure) == (&unfit.contender, &unfit.measure);
+        let what = |it: &Unfit| (it.contender.clone(), it.measure.clone(), it.on_host);
+        let same = |it: &Unfit| what(it) == what(&unfit);
         if self.unfit.iter().any(same) {
             return;
         }
         let line = format!("contender {}: {}: {}", unfit.contender, unfit.reason(), unfit.fix());
         self.document.run.left_out.push(line);
         self.unfit.push(unfit);
+    }
+
+    /// Notes that something of the host was changed: once for each setting and value, with how often.
+    pub fn note_host_change(&mut self, change: HostChange) {
+        let changes = &mut self.document.run.host_changes;
+        let same = |it: &&mut HostChange| (&it.setting, &it.written) == (&change.setting, &change.written);
+        match changes.iter_mut().find(same) {
+            Some(known) => known.times += change.times,
+            None => changes.push(change),
+        }
     }
 
     fn push(&mut self, name: Name<'_>, unit: Unit, sample: Sample) {
@@ -179,7 +196,14 @@ impl Visit<'_> {
         self.parted(quantity, unit, outcome.map(|value| (value, BTreeMap::new())));
     }
 
-    /// The same for a value with named parts, ns.
+    /// Records for each of these quantities why it has no value.
+    pub fn nothing(&mut self, quantities: &[(&str, Unit)], failed: &Failed) {
+        for (quantity, unit) in quantities {
+            self.outcome(quantity, *unit, Err(failed.clone()));
+        }
+    }
+
+    /// As [`outcome`](Self::outcome), for a value with named parts, ns.
     pub fn parted(
         &mut self,
         quantity: &str,

@@ -167,6 +167,7 @@ impl Rounds<'_> {
     fn visit(&mut self, entry: &Entry, round: u32, position: u32) -> String {
         let contender = self.contenders[entry.contender].as_mut();
         let (name, mode) = (contender.name().to_owned(), contender.description().mode);
+        let mode = self.pass.mode().unwrap_or(mode);
         let mut visit = Visit {
             record: self.record,
             measure: self.measure,
@@ -197,11 +198,19 @@ impl Rounds<'_> {
             self.record.note_unfit(Unfit {
                 contender: self.contenders[contender].name().to_owned(),
                 measure: self.measure.to_owned(),
+                on_host: self.pass.on_host().is_some(),
+                rounds: enough_of(self.pass),
                 visits,
                 longest,
             });
         }
     }
+}
+
+/// So many rounds of a run, in steps of twenty, give this pass, which may get a part of them, an interval.
+fn enough_of(pass: &dyn Pass) -> u32 {
+    let of = |rounds: u32| pass.plan(Plan { rounds, budget: None }).rounds;
+    (1..=100).map(|it| it * 20).find(|it| of(*it) >= MIN_FOR_INTERVAL as u32).unwrap_or(2000)
 }
 
 /// One place for each setting of each contender, and a second one for the A/A test: with our runtime where it

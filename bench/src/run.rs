@@ -15,7 +15,7 @@ use tare_reports::document::{
 use crate::contenders::{Contender, Found, Missing, Surroundings};
 use crate::host::{census, facts};
 use crate::lab::Lab;
-use crate::measures::Measure;
+use crate::measures::{Measure, Pass};
 use crate::record::{Record, Unfit};
 use crate::rounds::{self, Plan, Rounds};
 use crate::site::Site;
@@ -75,6 +75,8 @@ pub struct Options {
     pub rounds: Option<u32>,
     /// Seed of every random choice.
     pub seed: u64,
+    /// Whether passes may change the host's own state: drop its caches.
+    pub allow_host: bool,
     /// Directory in which the run's directory is made.
     pub out: PathBuf,
     /// The executable that becomes the spawner: one that calls [`crate::spawner::become_if_asked`].
@@ -135,6 +137,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
             readings: Vec::new(),
             census: None,
             left_out: left_out(options, &measures, &contenders),
+            host_changes: Vec::new(),
         },
         host: facts::read(surroundings.kvm.to_string()),
         contenders: Vec::new(),
@@ -160,7 +163,22 @@ fn left_out(
     let mut left = options.selection.left_out(options.profile);
     let pairs = measures.iter().flat_map(|m| contenders.iter().map(move |c| (m, c)));
     left.extend(pairs.flat_map(|(measure, contender)| measure.left_out(contender.as_ref())));
+    let asks = |pass: &&dyn Pass| contenders.iter().any(|it| !pass.settings(it.as_ref()).is_empty());
+    let passes = measures.iter().flat_map(|it| it.passes()).filter(asks);
+    left.extend(passes.filter_map(|pass| permitted(pass, options.allow_host).err()));
     left
+}
+
+/// Whether a pass may run: one that does something to the host only where that is allowed and can be done.
+///
+/// # Errors
+/// The line that lists it, with what would add it.
+fn permitted(pass: &dyn Pass, allowed: bool) -> Result<(), String> {
+    let Some(it) = pass.on_host() else { return Ok(()) };
+    match allowed {
+        true => (it.possible)().map_err(|error| format!("{} ({error:#})", it.adds)),
+        false => Err(it.adds.to_owned()),
+    }
 }
 
 fn measure(
@@ -190,7 +208,10 @@ fn measure(
         None => options.profile.plan(),
     };
     let whole = options.profile.whole().filter(|_| options.rounds.is_none());
-    let mut passes: u32 = measures.iter().map(|it| it.passes().len() as u32).sum();
+    let passes_of = |measure: &dyn Measure| {
+        measure.passes().into_iter().filter(|it| permitted(*it, options.allow_host).is_ok()).count() as u32
+    };
+    let mut passes: u32 = measures.iter().map(|it| passes_of(it.as_ref())).sum();
     let mut complete = true;
     for measure in measures {
         if lab.interrupted().is_some() {
@@ -202,7 +223,7 @@ fn measure(
             bar.set_position(made);
             bar.set_message(name.to_owned());
         };
-        for pass in measure.passes() {
+        for pass in measure.passes().into_iter().filter(|it| permitted(*it, options.allow_host).is_ok()) {
             let rounds = Rounds {
                 lab: &mut lab,
                 site,

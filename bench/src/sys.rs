@@ -72,6 +72,29 @@ pub(crate) fn pass_on(fd: BorrowedFd, number: RawFd) -> Result<(), Errno> {
     Errno::result(result).map(drop)
 }
 
+/// How many pages of a file are in the page cache, and how many it has (mincore(2)). Reads none of them.
+pub(crate) fn cached_pages(file: &std::fs::File) -> std::io::Result<(u64, u64)> {
+    let length = usize::try_from(file.metadata()?.len()).map_err(std::io::Error::other)?;
+    if length == 0 {
+        return Ok((0, 0));
+    }
+    let mut pages = vec![0_u8; length.div_ceil(procfs::page_size() as usize)];
+    // SAFETY: a new mapping at an address of the kernel's choice; nothing is ever read or written through it.
+    let start = unsafe {
+        libc::mmap(std::ptr::null_mut(), length, libc::PROT_NONE, libc::MAP_SHARED, file.as_raw_fd(), 0)
+    };
+    if start == libc::MAP_FAILED {
+        return Err(std::io::Error::last_os_error());
+    }
+    // SAFETY: start and length are those of the mapping just made, and the kernel writes one byte for each of its
+    // pages, which is how long `pages` is.
+    let asked = Errno::result(unsafe { libc::mincore(start, length, pages.as_mut_ptr()) });
+    // SAFETY: the mapping is ours, whole, and no reference points into it.
+    let unmapped = Errno::result(unsafe { libc::munmap(start, length) });
+    asked.and(unmapped)?;
+    Ok((pages.iter().filter(|it| **it & 1 == 1).count() as u64, pages.len() as u64))
+}
+
 /// One child that has ended: its id, how, and the CPU time of it and of the children it waited for, ns.
 pub(crate) type Reaped = (u32, How, u64);
 

@@ -138,6 +138,14 @@ fn the_whole_run_is_bounded_however_many_measures_were_named() {
 }
 
 #[test]
+fn the_command_for_what_did_not_fit_has_rounds_enough_for_a_measure_that_gets_a_part_of_them() {
+    let document = play(&[("slow", 20 * SECOND)], &["concurrency"]);
+    let line = listed(&document)[0];
+    // A tenth of 60 is 6, which is what an interval needs; a tenth of 20 would not be.
+    assert!(line.ends_with("tare run concurrency --only slow --rounds 60"), "{line}");
+}
+
+#[test]
 fn who_counts_the_rounds_has_no_time_to_keep() {
     let document = play(&[("fast", SECOND / 100), ("vm", 40 * SECOND)], &["startup", "--rounds", "8"]);
     assert_eq!([visits(&document, "fast"), visits(&document, "vm")], [8, 8]);

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tare::contenders::{Contender, fake};
 use tare::lab::{Arrival, Lab, Schedule};
 use tare::site::Site;
+use tare::spawner::protocol::Launch;
 use tare_reports::document::{Document, Failure, Series};
 
 /// Virtual service time of the scripted contender, ns.
@@ -70,6 +71,101 @@ fn a_start_that_fails_is_a_row_and_does_not_hold_up_the_others() {
     assert_eq!(arrivals[1].ready_ns.as_ref().unwrap_err().failure, Failure::Crash);
     assert_eq!(arrivals[1].late_ns, arrivals[1].ready_ns, "a start without an answer has no figure at all");
     assert_eq!((arrivals[0].ready_ns.clone(), arrivals[2].ready_ns.clone()), (Ok(1000), Ok(2000)));
+}
+
+/// Starts a program that never says a word.
+#[derive(Debug)]
+struct Mute;
+
+impl Contender for Mute {
+    fn description(&self) -> tare::contenders::Description<'_> {
+        tare::contenders::Description { name: "mute", ..Default::default() }
+    }
+
+    fn probe(
+        &mut self,
+        _: &tare::contenders::Surroundings,
+    ) -> Result<tare::contenders::Found, tare::contenders::Missing> {
+        unreachable!("nobody asks")
+    }
+
+    fn launch(&mut self, _: &Site, _: &tare::site::Start) -> anyhow::Result<Launch> {
+        let argv = vec!["/bin/sleep".into(), "100".into()];
+        Ok(Launch::Command { argv, env: Vec::new(), overlay: None, dies_with_parent: false })
+    }
+
+    fn command(&mut self, _: &Site) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+#[test]
+fn a_volley_ends_with_the_runs_time_and_then_has_no_figures() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = Site::create_in(&dir.path().join("sites"), "cut-test").unwrap();
+    let mut lab = Lab::open(env!("CARGO_BIN_EXE_tare").as_ref(), &dir.path().join("stderr"), 1).unwrap();
+    let schedule = Schedule { count: 6, interval: Duration::ZERO };
+    let began = std::time::Instant::now();
+    lab.cut_at(Some(lab.elapsed() + Duration::from_millis(300)));
+    let arrivals = lab.volley(&mut Mute, &site, schedule);
+    assert!(lab.was_cut() && began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    let failures: Vec<_> = arrivals.iter().map(|it| it.ready_ns.as_ref().unwrap_err().failure).collect();
+    assert_eq!(failures, [Failure::NotMeasured; 6], "its own deadline is 10 s: it did nothing wrong yet");
+    // The same in a script's time: three of six are ready when it is over, and none of them is kept.
+    let script = dir.path().join("script.json");
+    let play = json!({"contenders": [{"name": "fake", "visits": [took(2_000_000_000)]}]});
+    std::fs::write(&script, play.to_string()).unwrap();
+    let mut contender: Box<dyn Contender> = fake::from_file(&script).unwrap().remove(0);
+    lab.cut_at(Some(lab.elapsed() + Duration::from_secs(7)));
+    let arrivals = lab.volley(contender.as_mut(), &site, schedule);
+    let failed = |it: &Arrival| it.ready_ns.as_ref().is_err_and(|it| it.failure == Failure::NotMeasured);
+    assert!(lab.was_cut() && arrivals.iter().all(failed), "{arrivals:?}");
+    lab.cut_at(Some(lab.elapsed() + Duration::from_secs(13)));
+    assert_eq!(ready(&lab.volley(contender.as_mut(), &site, schedule))[5], 12_000_000_000);
+    assert!(!lab.was_cut());
+}
+
+#[test]
+fn nothing_seen_beside_a_herd_that_lost_one_counts() {
+    if !root() {
+        return;
+    }
+    let out = tempfile::tempdir().unwrap();
+    // With so few descriptors the levels are 0 and 10.
+    let plain = tare(out.path(), &["running", "--only", "tare", "--rounds", "1"]);
+    let mut command = std::process::Command::new("sh");
+    command
+        .args(["-c", "ulimit -n 104 && exec \"$@\"", "sh"])
+        .arg(plain.get_program())
+        .args(plain.get_args());
+    command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    let mut run = common::Guard(command.spawn().unwrap());
+    let mut killed = 0;
+    common::wait_until("a herd to lose one", || {
+        let boxes = std::fs::read_link(out.path().join("latest"))
+            .map(|run| tare::site::base().join(run).join("boxes"));
+        let found = boxes.and_then(std::fs::read_dir).map(|it| it.flatten().collect::<Vec<_>>());
+        let herd = found.unwrap_or_default();
+        if herd.iter().filter(|it| it.path().extension().is_some_and(|it| it == "pid")).count() >= 10
+            && killed == 0
+        {
+            let text = herd.iter().find_map(|it| std::fs::read_to_string(it.path()).ok()).unwrap();
+            killed = text.trim().parse::<i32>().unwrap();
+            let pid = nix::unistd::Pid::from_raw(killed);
+            nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+        }
+        run.0.try_wait().unwrap().is_some()
+    });
+    assert_ne!(killed, 0, "a herd of ten was seen");
+    let document = document(out.path());
+    let of = |level: u32| {
+        let all = document.series.iter().filter(move |it| it.parameters.running == Some(level));
+        all.flat_map(|it| &it.samples).collect::<Vec<_>>()
+    };
+    assert!(of(0).iter().all(|it| it.value.is_some()) && of(0).len() == 40, "nothing was wrong there");
+    assert!(!of(10).is_empty() && of(10).iter().all(|it| it.value.is_none()), "{:?}", of(10));
+    assert!(of(10)[0].detail.as_deref().unwrap().contains("the herd"), "{:?}", of(10)[0]);
+    assert_eq!(left_of(&document.run.id), Vec::<PathBuf>::new());
 }
 
 fn series<'a>(document: &'a Document, quantity: &'a str) -> impl Iterator<Item = &'a Series> {

@@ -174,7 +174,7 @@ fn the_cpu_time_of_the_box_is_counted() {
 
 #[test]
 fn a_leak_fails_the_whole_sample() {
-    use tare::measures::{Pass, startup::Startup};
+    use tare::measures::{Measure, startup::Startup};
     use tare::record::{Record, Visit};
     let out = tempfile::tempdir().unwrap();
     let fixture =
@@ -196,7 +196,7 @@ fn a_leak_fails_the_whole_sample() {
             position: 0,
             parameters: &parameters,
         };
-        Startup::new().unwrap().visit(lab, site, &mut script, &mut visit);
+        Startup::new().unwrap().passes()[0].visit(lab, site, &mut script, &mut visit);
     });
     assert_eq!(record.document.series.len(), 3);
     for series in &record.document.series {

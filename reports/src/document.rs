@@ -65,6 +65,22 @@ pub struct Run {
     /// What did not fit into the profile's budget, with the flag that adds it.
     #[serde(default)]
     pub left_out: Vec<String>,
+    /// What of the host's own state was changed, which only `--allow-host` allows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub host_changes: Vec<HostChange>,
+}
+
+/// Something of the host's own state that the run changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HostChange {
+    /// The kernel's file.
+    pub setting: String,
+    /// What was written to it.
+    pub written: String,
+    /// How often.
+    pub times: u64,
+    /// What became of it at the end: the value put back, or why there is nothing to restore.
+    pub restored: String,
 }
 
 /// What the host did during one round of single starts.

@@ -7,13 +7,15 @@
 //! | A/A effect | 5 %, with an interval that excludes 0 | series with `aa` against their main series |
 //! | drift over the run | 10 %, with an interval that excludes 0 | single starts, `ready`; each series, and all together |
 //!
+//! Cold starts are not judged: who drops the host's caches has made the noise himself.
+//!
 //! The drift's interval is ours to ask for: over twenty rounds, noise alone slopes by a tenth now and then.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::document::{Document, Series};
+use crate::document::{Document, Mode, Series};
 use crate::stats::{self, Ratio, Rounds};
 use crate::units::percent;
 
@@ -150,6 +152,7 @@ fn drift(document: &Document) -> Rule {
     let single = document.series.iter().filter(|it| {
         it.quantity == "ready"
             && it.measure != crate::spans::MEASURE
+            && it.mode != Mode::Cold
             && it.parameters.aa != Some(true)
             && it.parameters.concurrency.is_none_or(|it| it <= 1)
             && it.parameters.running.is_none_or(|it| it == 0)

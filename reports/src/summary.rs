@@ -101,6 +101,7 @@ pub fn summarise(document: &Document) -> Vec<Summary> {
 
 fn summary(document: &Document, index: usize, series: &Series) -> Summary {
     let values: Vec<f64> = series.samples.iter().filter_map(|it| it.value).map(|it| it as f64).collect();
+    let groups: Vec<Vec<f64>> = stats::values_by_round(series).into_values().collect();
     let mut failures = BTreeMap::new();
     for failure in series.samples.iter().filter_map(|it| it.failure) {
         *failures.entry(failure).or_insert(0) += 1;
@@ -124,7 +125,7 @@ fn summary(document: &Document, index: usize, series: &Series) -> Summary {
         success_rate: (tried > 0).then(|| values.len() as f64 / tried as f64),
         failures,
         median: stats::median(&values),
-        interval: stats::median_interval(&values, seed(document, series, "median")),
+        interval: stats::median_interval_of_groups(&groups, seed(document, series, "median")),
         p90: stats::p90(&values),
         p99: stats::p99(&values),
         min: raw().min(),

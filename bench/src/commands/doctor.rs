@@ -79,6 +79,7 @@ fn unmeasured(host: Host, contenders: Vec<Contender>) -> Document {
         readings: Vec::new(),
         census: None,
         left_out: Vec::new(),
+        host_changes: Vec::new(),
     };
     Document { schema: SCHEMA, run, host, contenders, series: Vec::new(), audit: Vec::new() }
 }

@@ -8,6 +8,9 @@ use super::{Failed, Instance, Lab};
 use crate::clock::Deadline;
 use crate::contenders::Contender;
 
+/// Why a start was given up that did nothing wrong.
+const CUT: &str = "not ready when its share of the profile's time was over";
+
 /// See the file's head.
 #[derive(Debug)]
 pub(super) struct Patience {
@@ -54,6 +57,30 @@ impl Lab {
         Deadline::after(contender.deadline().min(self.left()))
     }
 
+    /// How long starts that share the CPUs with others, so many for each, are waited for.
+    pub(super) fn patience_for(&self, contender: &dyn Contender, each: u32) -> Duration {
+        contender.deadline().saturating_mul(1 + each).min(self.left())
+    }
+
+    /// Nothing came before the deadline: the start's own, or the run's time.
+    pub(super) fn too_late(&mut self) -> Failed {
+        if self.left().is_zero() {
+            self.patience.was_cut = true;
+            return Failed::new(Failure::NotMeasured, CUT);
+        }
+        Failed::new(Failure::Timeout, "nothing came before the deadline")
+    }
+
+    /// Scripted starts were all ready after so long, ns.
+    ///
+    /// # Errors
+    /// When the run's time was over before.
+    pub(super) fn pretend_volley(&mut self, ns: u64) -> Result<(), Failed> {
+        let (took, left) = (Duration::from_nanos(ns), self.left());
+        self.patience.pretended += took.min(left);
+        if took > left { Err(self.too_late()) } else { Ok(()) }
+    }
+
     /// A scripted box says to have taken so long, ns.
     pub(super) fn pretend(&mut self, contender: &dyn Contender, ns: u64) {
         if contender.is_scripted() {
@@ -78,8 +105,7 @@ impl Lab {
         let timed_out = matches!(&result, Err(failed) if failed.failure == Failure::Timeout);
         if took > left || (timed_out && left.is_zero()) {
             self.patience.was_cut = true;
-            let why = "not ready when its share of the profile's time was over";
-            return Err(Failed::new(Failure::NotMeasured, why));
+            return Err(Failed::new(Failure::NotMeasured, CUT));
         }
         result
     }

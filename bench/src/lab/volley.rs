@@ -86,7 +86,8 @@ impl Lab {
         self.begin();
         let starts: Vec<Start> = (0..schedule.count).map(|_| self.next_start(contender.name())).collect();
         if contender.is_scripted() {
-            return rehearse(contender, site, schedule, &starts);
+            let (arrivals, over) = rehearse(contender, site, schedule, &starts);
+            return whole(arrivals, self.pretend_volley(over).err());
         }
         let mut flights = Vec::new();
         for start in starts {
@@ -109,7 +110,11 @@ impl Lab {
             let others = flights.iter_mut().filter(|it| it.outcome.is_none());
             others.for_each(|it| it.outcome = Some(Err(failed.clone())));
         }
-        self.land(contender, site, flights)
+        let arrivals = self.land(contender, site, flights);
+        let mut failed = arrivals.iter().filter_map(|it| it.ready_ns.as_ref().err());
+        let broken_off = |it: &&Failed| matches!(it.failure, Failure::NotMeasured | Failure::Interrupted);
+        let broken = failed.find(broken_off).cloned();
+        whole(arrivals, broken)
     }
 
     /// Lets the starts leave when their time has come, and listens to all that are under way.
@@ -122,7 +127,7 @@ impl Lab {
     ) -> Result<(), Failed> {
         // One that shares the CPUs with many others takes as much longer.
         let cpus = std::thread::available_parallelism().map_or(1, |it| it.get() as u32);
-        let patience = contender.deadline() * (1 + schedule.count / cpus);
+        let patience = self.patience_for(contender, schedule.count / cpus);
         let noisy = contender.description().noisy_channel;
         let begin = clock::now_ns();
         for (k, flight) in flights.iter_mut().enumerate() {
@@ -158,8 +163,7 @@ impl Lab {
             }
             for flight in flights[..next].iter_mut().filter(|it| it.outcome.is_none()) {
                 if flight.deadline.passed() {
-                    let why = "nothing came before the deadline";
-                    flight.outcome = Some(Err(Failed::new(Failure::Timeout, why)));
+                    flight.outcome = Some(Err(self.too_late()));
                 }
             }
         }
@@ -367,14 +371,25 @@ impl Flight {
     }
 }
 
+/// A volley that was broken off has no figures at all: those that came early, alone, would make it look fast.
+fn whole(mut arrivals: Vec<Arrival>, broken: Option<Failed>) -> Vec<Arrival> {
+    if let Some(broken) = broken {
+        for arrival in arrivals.iter_mut().filter(|it| it.ready_ns.is_ok()) {
+            (arrival.ready_ns, arrival.late_ns) = (Err(broken.clone()), Err(broken.clone()));
+        }
+    }
+    arrivals
+}
+
 /// The volley of a scripted contender, in time that does not pass: one server, who serves in the order of
-/// arrival and takes for each as long as its script says.
+/// arrival and takes for each as long as its script says. And when the last
+/// was ready, ns after the first was meant to leave.
 fn rehearse(
     contender: &mut dyn Contender,
     site: &Site,
     schedule: Schedule,
     starts: &[Start],
-) -> Vec<Arrival> {
+) -> (Vec<Arrival>, u64) {
     let mut free_at = 0;
     let each = starts.iter().enumerate().map(|(k, start)| {
         let intended = schedule.intended_ns(k);
@@ -390,5 +405,5 @@ fn rehearse(
         let late_ns = ready_ns.clone().map(|_| 0);
         Arrival { late_ns, ready_ns, spans: BTreeMap::new(), not_applied: Vec::new() }
     });
-    each.collect()
+    (each.collect(), free_at)
 }

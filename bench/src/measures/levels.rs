@@ -25,10 +25,20 @@ fn memory() -> u64 {
     })
 }
 
-/// The most channels that this process can hold open: two descriptors each, and some for itself.
-fn channels() -> u64 {
+/// Descriptors that this process needs for itself.
+const OWN: u64 = 64;
+
+/// Descriptors that so many boxes and this process need: a channel's two for each, and one to watch it by where a
+/// daemon is its parent.
+fn descriptors(contender: &dyn Contender, count: u32) -> u64 {
+    let each = if contender.is_served() { 3 } else { 2 };
+    each * u64::from(count) + OWN
+}
+
+/// How many this process may have.
+fn allowed() -> u64 {
     use nix::sys::resource::{Resource, getrlimit};
-    getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft.saturating_sub(64) / 2)
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft)
 }
 
 /// Whether so many boxes can be there at once.
@@ -55,11 +65,9 @@ pub(super) fn fits(contender: &dyn Contender, count: u32) -> Result<(), String> 
             memory() >> 20
         ));
     }
-    if u64::from(count) > channels() {
-        return Err(format!(
-            "{count} channels are more than `ulimit -n` allows: ulimit -n {}",
-            count * 2 + 64
-        ));
+    let needed = descriptors(contender, count);
+    if needed > allowed() {
+        return Err(format!("{count} channels are more than `ulimit -n` allows: ulimit -n {needed}"));
     }
     Ok(())
 }

@@ -3,6 +3,8 @@
 //! Each visit makes its own herd, starts some boxes beside it one at a time, and takes the herd down: so the
 //! levels stand in shuffled order as everything else does. The herd is outside the clock.
 
+use std::collections::BTreeMap;
+
 use tare_reports::document::{Failure, Parameters, Unit};
 
 use super::levels::split;
@@ -78,40 +80,52 @@ impl Pass for Running {
         if let Err(failed) = held {
             let failed = Failed::new(failed.failure, format!("the herd: {}", failed.detail));
             lab.drop_herd(contender, site, herd);
-            none(self, visit, &failed);
+            visit.nothing(self.quantities(), &failed);
             return;
         }
+        let mut seen = Vec::new();
         for _ in 0..STARTS {
-            let instance = match lab.start_alive(contender, site, None) {
-                Ok(instance) => instance,
-                Err(failed) => {
-                    none(self, visit, &failed);
-                    if failed.failure == Failure::Interrupted {
-                        break;
-                    }
-                    continue;
-                }
-            };
-            visit.not_applied(&instance.not_applied);
-            let (ready_ns, spans) = (instance.ready_ns, instance.spans.clone());
-            let teardown = lab.stop(contender, site, instance).teardown_ns;
-            let ready = match &teardown {
-                Err(failed) if failed.failure == Failure::Leak => Err(failed.clone()),
-                _ => Ok((ready_ns, spans)),
-            };
-            visit.parted("ready", Unit::Ns, ready);
-            visit.outcome("teardown", Unit::Ns, teardown);
+            let one = beside(lab, site, contender, visit);
+            let over = matches!(&one, Err(it) if it.failure == Failure::Interrupted) || lab.was_cut();
+            seen.push(one);
+            if over {
+                break;
+            }
         }
-        // A herd of which one is missing was not the herd that the parameters name.
+        // A herd of which one is missing was not the herd that the parameters name: nothing seen beside it counts.
         if let Err(failed) = lab.release(contender, site, herd) {
-            let why = format!("the herd beside the starts before this: {}", failed.detail);
-            none(self, visit, &Failed::new(failed.failure, why));
+            let failed = Failed::new(failed.failure, format!("the herd: {}", failed.detail));
+            seen.fill(Err(failed));
+        }
+        for one in seen {
+            match one {
+                Ok((ready, teardown)) => {
+                    visit.parted("ready", Unit::Ns, ready);
+                    visit.outcome("teardown", Unit::Ns, teardown);
+                }
+                Err(failed) => visit.nothing(self.quantities(), &failed),
+            }
         }
     }
 }
 
-fn none(measure: &Running, visit: &mut Visit<'_>, failed: &Failed) {
-    for (quantity, unit) in measure.quantities() {
-        visit.outcome(quantity, *unit, Err(failed.clone()));
-    }
+/// Time until READY with its parts, and of the teardown, ns.
+type Seen = (Result<(u64, BTreeMap<String, u64>), Failed>, Result<u64, Failed>);
+
+/// One start beside the herd.
+fn beside(
+    lab: &mut Lab,
+    site: &Site,
+    contender: &mut dyn Contender,
+    visit: &mut Visit<'_>,
+) -> Result<Seen, Failed> {
+    let instance = lab.start_alive(contender, site, None)?;
+    visit.not_applied(&instance.not_applied);
+    let parted = (instance.ready_ns, instance.spans.clone());
+    let teardown = lab.stop(contender, site, instance).teardown_ns;
+    let ready = match &teardown {
+        Err(failed) if failed.failure == Failure::Leak => Err(failed.clone()),
+        _ => Ok(parted),
+    };
+    Ok((ready, teardown))
 }

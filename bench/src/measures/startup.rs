@@ -6,15 +6,27 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use tare_reports::document::{Failure, Unit};
 
+use super::cold::Cold;
 use super::{Measure, Pass};
 use crate::contenders::Contender;
 use crate::lab::Lab;
 use crate::record::Visit;
 use crate::site::Site;
 
+/// What every start brings.
+pub(super) const QUANTITIES: [(&str, Unit); 3] =
+    [("ready", Unit::Ns), ("teardown", Unit::Ns), ("cpu", Unit::Ns)];
+
 /// See the file's head.
 #[derive(Debug)]
 pub struct Startup {
+    usual: Starts,
+    cold: Cold,
+}
+
+/// One start after another, as warm as the ones before have left the host.
+#[derive(Debug, Clone)]
+pub(super) struct Starts {
     /// Lines sent to a contender's payload instead of `ping`: how tests make real boxes hang and crash.
     faults: BTreeMap<String, String>,
 }
@@ -36,7 +48,8 @@ impl Startup {
                 Ok((name.to_owned(), line.to_owned()))
             })
             .collect::<Result<_>>()?;
-        Ok(Self { faults })
+        let usual = Starts { faults };
+        Ok(Self { cold: Cold(usual.clone()), usual })
     }
 }
 
@@ -50,23 +63,21 @@ impl Measure for Startup {
     }
 
     fn quantities(&self) -> &'static [(&'static str, Unit)] {
-        &[("ready", Unit::Ns), ("teardown", Unit::Ns), ("cpu", Unit::Ns)]
+        &QUANTITIES
     }
 
     fn passes(&self) -> Vec<&dyn Pass> {
-        vec![self]
+        vec![&self.usual, &self.cold]
     }
 }
 
-impl Pass for Startup {
+impl Pass for Starts {
     fn visit(&self, lab: &mut Lab, site: &Site, contender: &mut dyn Contender, visit: &mut Visit<'_>) {
         let fault = self.faults.get(contender.name()).map(String::as_str);
         let instance = match lab.start_alive(contender, site, fault) {
             Ok(instance) => instance,
             Err(failed) => {
-                for (quantity, unit) in self.quantities() {
-                    visit.outcome(quantity, *unit, Err(failed.clone()));
-                }
+                visit.nothing(&QUANTITIES, &failed);
                 return;
             }
         };

@@ -123,6 +123,7 @@ fn run(rounds: u32) -> Run {
         readings: (0..rounds).map(reading).collect(),
         census: Some(CensusPair { before: census.clone(), after: census }),
         left_out: vec!["density: add it with `tare run density`".into()],
+        host_changes: Vec::new(),
     }
 }
 

@@ -219,7 +219,7 @@ pub(super) fn all_samples_are_kept(document: &Document) -> Finding {
 pub(crate) fn lab_share(document: &Document) -> Option<(f64, usize)> {
     let rounds = |name: &str| {
         startup(document, "ready")
-            .find(|it| it.contender == name && it.parameters.aa != Some(true))
+            .find(|it| it.contender == name && it.parameters.aa != Some(true) && it.mode != Mode::Cold)
             .map(stats::by_round)
     };
     let (process, hand) = (rounds("process")?, rounds(HAND_LOOP)?);

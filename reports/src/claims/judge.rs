@@ -25,9 +25,11 @@ pub(super) fn unmeasured(measure: &str, lang: Lang) -> Judgement {
     (State::NotMeasured, shown, lang.pick("Nothing is claimed.", "不作任何论断。").to_owned())
 }
 
+/// Starts as they usually are: one at a time, and not from dropped caches.
 fn ready(summaries: &[Summary]) -> impl Iterator<Item = &Summary> {
     summaries.iter().filter(|it| {
         it.measure == "startup"
+            && it.mode != Mode::Cold
             && it.quantity == "ready"
             && !it.is_aa()
             && it.median.is_some()

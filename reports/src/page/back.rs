@@ -6,7 +6,7 @@ use super::parts::{prose, table};
 use crate::Lang;
 use crate::audit;
 use crate::charts::Table;
-use crate::document::{Document, Status, Verdict};
+use crate::document::{Document, HostChange, Status, Verdict};
 use crate::units::bytes;
 
 pub(super) fn machine(document: &Document, lang: Lang) -> Markup {
@@ -27,9 +27,34 @@ pub(super) fn machine(document: &Document, lang: Lang) -> Markup {
         section id="machine" {
             h2 { (name) }
             (table(name, &Table { header, rows }, lang))
+            (changes(document, lang))
             p.note { (lang.pick("What could not be read is absent, never guessed.", "读不到的项目不列出，绝不猜测。")) }
         }
     }
+}
+
+/// What the run did to the host's own state; that it did nothing is worth a line too.
+fn changes(document: &Document, lang: Lang) -> Markup {
+    let changes = &document.run.host_changes;
+    if changes.is_empty() {
+        return html! { p { (lang.pick(
+            "The run changed no setting of the host and dropped no cache.",
+            "本次运行未改动宿主机的任何设置，也未清空任何缓存。",
+        )) } };
+    }
+    let name = lang.pick("What the run changed on it", "本次运行对其所做的改动");
+    let header = [
+        lang.pick("the kernel's file", "内核文件"),
+        lang.pick("written", "写入"),
+        lang.pick("times", "次数"),
+        lang.pick("restored", "恢复"),
+    ];
+    let row = |it: &HostChange| {
+        vec![it.setting.clone(), it.written.clone(), it.times.to_string(), it.restored.clone()]
+    };
+    let table_of =
+        Table { header: header.map(str::to_owned).to_vec(), rows: changes.iter().map(row).collect() };
+    html! { h3 { (name) } (table(name, &table_of, lang)) }
 }
 
 /// The roles are written out: on a narrow screen the rows become blocks, which would cost them otherwise.

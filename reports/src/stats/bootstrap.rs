@@ -57,8 +57,51 @@ pub fn median_interval(values: &[f64], seed: u64) -> Option<Interval> {
             middle(&mut drawn, &sorted)
         })
         .collect();
+    Some(middle_part(&mut medians))
+}
+
+/// The same for values that came in groups, as the starts of one volley did: whole groups are drawn anew, because
+/// those of one group have their moment, or their queue, in common. None below [`MIN_FOR_INTERVAL`] groups.
+pub fn median_interval_of_groups(groups: &[Vec<f64>], seed: u64) -> Option<Interval> {
+    if groups.iter().all(|it| it.len() <= 1) {
+        return median_interval(&groups.concat(), seed);
+    }
+    let mut sorted: Vec<(f64, usize)> =
+        groups.iter().enumerate().flat_map(|(at, it)| it.iter().map(move |value| (*value, at))).collect();
+    sorted.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+    let count = groups.iter().filter(|it| !it.is_empty()).count();
+    if count < MIN_FOR_INTERVAL {
+        return None;
+    }
+    let full: Vec<usize> = (0..groups.len()).filter(|at| !groups[*at].is_empty()).collect();
+    let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
+    let mut medians: Vec<f64> = (0..RESAMPLES)
+        .map(|_| {
+            let mut times = vec![0_usize; groups.len()];
+            (0..count).for_each(|_| times[full[random.random_range(0..count)]] += 1);
+            let total: usize = full.iter().map(|at| times[*at] * groups[*at].len()).sum();
+            f64::midpoint(ranked(&sorted, &times, (total - 1) / 2), ranked(&sorted, &times, total / 2))
+        })
+        .collect();
+    Some(middle_part(&mut medians))
+}
+
+/// The ends of the middle 95 %.
+fn middle_part(medians: &mut [f64]) -> Interval {
     medians.sort_unstable_by(f64::total_cmp);
-    Some(Interval { low: of_sorted(&medians, 0.025), high: of_sorted(&medians, 0.975) })
+    Interval { low: of_sorted(medians, 0.025), high: of_sorted(medians, 0.975) }
+}
+
+/// The value of this rank where each group is there so many times.
+fn ranked(sorted: &[(f64, usize)], times: &[usize], rank: usize) -> f64 {
+    let mut before = 0;
+    for (value, group) in sorted {
+        before += times[*group];
+        if before > rank {
+            return *value;
+        }
+    }
+    sorted.last().map_or(f64::NAN, |it| it.0)
 }
 
 /// Median of the drawn samples, found by selecting among their ranks: half the work of sorting.
@@ -95,6 +138,26 @@ mod tests {
                 (0.4 * normal).exp()
             })
             .collect()
+    }
+
+    #[test]
+    fn groups_are_drawn_whole() {
+        // Six visits to the same queue are six times the same: its median is known exactly, however wide it is.
+        let queue: Vec<f64> = (1..=16).map(f64::from).collect();
+        let interval = median_interval_of_groups(&vec![queue.clone(); 6], 1).unwrap();
+        assert_eq!(interval, Interval { low: 8.5, high: 8.5 });
+        let pooled = median_interval(&vec![queue; 6].concat(), 1).unwrap();
+        assert!(pooled.high - pooled.low > 2.0, "{pooled:?}");
+        // Visits that differ, and starts that do not, are no more than so many visits.
+        let visits: Vec<f64> = (1..=8).map(f64::from).collect();
+        let groups: Vec<Vec<f64>> = visits.iter().map(|it| vec![*it; 20]).collect();
+        let (one, many) =
+            (median_interval(&visits, 1).unwrap(), median_interval_of_groups(&groups, 1).unwrap());
+        assert_eq!((one.low, one.high), (many.low, many.high));
+        assert_eq!(median_interval_of_groups(&groups[..5], 1), None, "five visits are too few");
+        let single: Vec<Vec<f64>> = visits.iter().map(|it| vec![*it]).collect();
+        assert_eq!(median_interval_of_groups(&single, 7), median_interval(&visits, 7));
+        assert_eq!(median_interval_of_groups(&[], 7), None);
     }
 
     /// Share of 600 seeded experiments whose interval holds the true median.

@@ -17,9 +17,9 @@ mod paired;
 mod permutation;
 mod quantile;
 
-pub use bootstrap::{Interval, MIN_FOR_INTERVAL, median_interval};
+pub use bootstrap::{Interval, MIN_FOR_INTERVAL, median_interval, median_interval_of_groups};
 pub use drift::{Drift, drift};
-pub use paired::{Delta, Difference, Ratio, Rounds, by_round, difference, ratio};
+pub use paired::{Delta, Difference, Ratio, Rounds, by_round, difference, ratio, values_by_round};
 pub use permutation::{SIGNIFICANCE, sign_flip};
 pub use quantile::{median, needed, p90, p99, quantile, tail};
 

@@ -13,15 +13,23 @@ use crate::document::Series;
 /// One figure a round: the median of the values of that round. Rounds without a value are absent.
 pub type Rounds = BTreeMap<u32, f64>;
 
-/// The rounds of a series; several visits in one round become their median, failures have no value.
-pub fn by_round(series: &Series) -> Rounds {
+/// The values of a series, round by round.
+pub fn values_by_round(series: &Series) -> BTreeMap<u32, Vec<f64>> {
     let mut rounds: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
     for sample in &series.samples {
         if let Some(value) = sample.value {
             rounds.entry(sample.round).or_default().push(value as f64);
         }
     }
-    rounds.into_iter().filter_map(|(round, values)| Some((round, median(&values)?))).collect()
+    rounds
+}
+
+/// The rounds of a series; several visits in one round become their median, failures have no value.
+pub fn by_round(series: &Series) -> Rounds {
+    values_by_round(series)
+        .into_iter()
+        .filter_map(|(round, values)| Some((round, median(&values)?)))
+        .collect()
 }
 
 /// What the permutation test decides.

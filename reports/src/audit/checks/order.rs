@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Document, Finding, Series};
+use super::{Document, Finding, Mode, Series};
 
 /// A fair shuffle puts a contender's mean place further than this many standard deviations from the
 /// middle once in 15,000 runs.
@@ -13,8 +13,8 @@ const CHANCE: f64 = 0.001;
 
 pub(in crate::audit) fn order_is_shuffled(document: &Document) -> Finding {
     // Who stood at which place, round by round. Quantities of one visit share its place.
-    let mut rounds: BTreeMap<u32, BTreeMap<u32, String>> = BTreeMap::new();
-    // Each measure has rounds of its own. The ladder's climbs for memory are in another order, there and back.
+    let mut rounds: BTreeMap<(bool, u32), BTreeMap<u32, String>> = BTreeMap::new();
+    // Each measure has rounds of its own, and so have cold starts. The ladder's climbs for memory are in another order, there and back.
     let started = document.series.iter().any(|it| it.measure == "startup");
     let shuffled = |it: &&Series| match started {
         true => it.measure == "startup",
@@ -25,7 +25,10 @@ pub(in crate::audit) fn order_is_shuffled(document: &Document) -> Finding {
         let rung = series.parameters.rung.as_ref().map_or(String::new(), |it| format!(" on rung {it}"));
         for sample in &series.samples {
             let visitor = format!("{}{rung}{second}", series.contender);
-            rounds.entry(sample.round).or_default().insert(sample.position, visitor);
+            rounds
+                .entry((series.mode == Mode::Cold, sample.round))
+                .or_default()
+                .insert(sample.position, visitor);
         }
     }
     let visitors: BTreeSet<&String> = rounds.values().flat_map(BTreeMap::values).collect();

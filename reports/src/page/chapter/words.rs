@@ -76,6 +76,13 @@ const STARTUP: Words = Words {
             "按镜像的准备在计时之外，按实例的一切都在计时之内，对所有参与者一视同仁；下方每条命令行列出计时所含内容。",
         ),
         (
+            "A table named `cold` (only with `--allow-host`): rounds of their own, in which the host's page cache, directory \
+             entries and inodes are dropped before each start, outside the clock. A start counts only when payload, program \
+             and every file on the command line were then really out of memory; the others are failed samples.",
+            "名为“冷启动”的表（仅在使用 `--allow-host` 时）：单独的若干轮，每次启动前在计时之外清空宿主机的页缓存、目录项与 inode。\
+             仅当负载、程序以及命令行上的每个文件确已不在内存中时，该次启动才算数；否则记为失败样本。",
+        ),
+        (
             "`teardown` is a series of its own; `cpu` is the CPU time of the instance with its helpers.",
             "`teardown` 单独成列；`cpu` 为实例及其辅助进程的 CPU 时间。",
         ),
@@ -102,6 +109,11 @@ const STARTUP: Words = Words {
         (
             "Not cold caches and not many starts at once, unless a setting above says so.",
             "除非上方注明，否则不含冷缓存，也不含并发启动。",
+        ),
+        (
+            "A cold start is not the first one after power-on: a daemon that runs, and the pages that running processes \
+             have mapped, stay in memory; so does what a hypervisor or a disk remembers.",
+            "冷启动并非开机后的首次启动：运行中的守护进程以及运行中进程已映射的页仍在内存中；虚拟机监控器或磁盘缓存的内容也是如此。",
         ),
         (
             "A VM here is a kernel and the payload, not a distribution. Under `tcg` its figures are upper bounds.",
@@ -261,6 +273,11 @@ const CONCURRENCY: Words = Words {
             "全部就绪后逐个确认其存活，并在下一次访问之前全部销毁。中位数为精确值；p90 与 p99 取自三位有效数字的 HDR 直方图，分别需 100 与 1,000 个样本。",
         ),
         (
+            "Starts of one visit share their queue, so intervals come from drawing whole visits anew, from six visits on. A \
+             visit that was broken off has no figures: its early starts alone would look fast.",
+            "同一次访问中的启动共享队列，因此区间由整次访问重新抽取得到，至少需六次访问。中途中断的访问不给出任何数字：仅凭其中较早的启动会显得过快。",
+        ),
+        (
             "A start may take as much longer than its usual deadline as there are starts for each CPU.",
             "启动的时限按每个 CPU 的启动数目相应放宽。",
         ),
@@ -292,8 +309,9 @@ const RUNNING: Words = Words {
             "每次访问各自建立一群空闲盒子，在其旁逐个启动二十个，然后销毁这群盒子：各档位以带种子的随机顺序进行。建立这群盒子在计时之外。",
         ),
         (
-            "A herd of which one box did not end when asked to is a failed sample: it was not the herd that the level names.",
-            "若其中有盒子未按要求结束，则记为失败样本：那已不是该档位所说的一群盒子。",
+            "Where one box of the herd did not end in order when asked to, all starts of the visit are failed samples: it was \
+             not the herd that the level names. Intervals come from drawing whole visits anew, from six visits on.",
+            "若其中有盒子未按要求正常结束，则该次访问中的所有启动均记为失败样本：那已不是该档位所说的一群盒子。区间由整次访问重新抽取得到，至少需六次访问。",
         ),
         (
             "Virtual machines go up to half of the memory that was available; levels beyond are named among what was left out.",
