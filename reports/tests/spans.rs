@@ -6,7 +6,9 @@ mod made_up;
 
 use tare_reports::charts::{Topic, standalone};
 use tare_reports::document::*;
-use tare_reports::spans::{MEASURE, median, middle, names, of, parts, unattributed, unattributed_share, unwatched};
+use tare_reports::spans::{
+    MEASURE, median, middle, names, of, parts, unattributed, unattributed_share, unwatched,
+};
 use tare_reports::summary::summarise;
 use tare_reports::{Lang, page, reliability};
 
