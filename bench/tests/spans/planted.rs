@@ -131,8 +131,10 @@ fn appears_only_in(name: &str, span: &str, loose: &[&str], mut run: impl FnMut()
         for (other, more, wander) in &shifts {
             eprintln!("{name}: {other}: {more} ns more of {wander}");
             let planted = if *other == span { PLANTED } else { 0 };
+            // A container's low quarter is firm enough to be asked for half of the delay however busy the host is.
+            let seen = planted == 0 || !loose.is_empty() || *more >= PLANTED / 2;
             assert!(
-                (more - planted).abs() <= *wander,
+                seen && (more - planted).abs() <= *wander,
                 "{name}: {other} is {more} ns longer, {planted} were planted, and it wanders by {wander}"
             );
         }
