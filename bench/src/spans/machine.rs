@@ -154,8 +154,23 @@ fn spans(moments: &Moments, monitor: &Heard, debug: &Heard, trace: &Heard) -> Sp
     let first = said.into_iter().chain(asked).min();
     // A QEMU without traces: firmware that writes says last that it boots, and loading is the kernel's.
     let last = handed_over(trace).or_else(|| firmware.next_back().or(said));
-    let (init, modules) = (mark(debug, INIT), mark(debug, MODULES));
-    let channel = mark(debug, CHANNEL);
+    // What follows has begun, so what was before it is over, even where its own sign is heard later: the monitor is
+    // another thread of QEMU's than the guest, and pipes are read one after the other.
+    let mut marks = [
+        greeted,
+        first,
+        last,
+        mark(debug, INIT),
+        mark(debug, MODULES),
+        mark(debug, CHANNEL),
+        Some(moments.line_began),
+    ];
+    let mut next = moments.ready;
+    for mark in marks.iter_mut().rev().flatten() {
+        *mark = (*mark).min(next).max(moments.began);
+        next = *mark;
+    }
+    let [greeted, first, last, init, modules, channel, line] = marks;
     let parts = [
         ("vmm", Some(moments.began), greeted),
         ("machine", greeted, first),
@@ -165,14 +180,12 @@ fn spans(moments: &Moments, monitor: &Heard, debug: &Heard, trace: &Heard) -> Sp
         ("boot", first.or(greeted).filter(|_| last.is_none()), init),
         ("modules", init, modules),
         ("init", modules.or(init), channel),
-        ("payload", channel, Some(moments.line_began)),
-        ("notice", Some(moments.line_began), Some(moments.ready)),
+        ("payload", channel, line),
+        ("notice", line, Some(moments.ready)),
     ];
     let mut spans = Spans::new();
     for (name, from, to) in parts {
         if let (Some(from), Some(to)) = (from, to) {
-            let (from, to) =
-                (from.clamp(moments.began, moments.ready), to.clamp(moments.began, moments.ready));
             add(&mut spans, name, to.saturating_sub(from));
         }
     }
@@ -208,6 +221,15 @@ mod tests {
         ];
         assert_eq!(found, expected.map(|(name, ns)| (name.to_owned(), ns)).into());
         assert_eq!(found.values().sum::<u64>(), 8_500, "nothing is left over, and nothing counted twice");
+    }
+
+    #[test]
+    fn signs_that_are_heard_out_of_order_make_no_time_out_of_nothing() {
+        let (moments, [_, debug, trace]) = of_qboot(|at| at);
+        let late = vec![(2_900, b"{".to_vec())];
+        let found = spans(&moments, &late, &debug, &trace);
+        assert_eq!((found["vmm"], found["machine"], found["firmware"]), (1_400, 0, 600));
+        assert_eq!(found.values().sum::<u64>(), 8_500);
     }
 
     #[test]
