@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | marks: the end of each step of the recipe | our runtime | `marks` |
 //! | tracepoints: what each process and thread does, and whether it sleeps | everybody on the host's kernel | `tracefs`, `parse`, `path` |
-//! | bytes on a machine's debug port and monitor | virtual machines | `machine` |
+//! | a machine's monitor, its debug port, what its firmware asks for | virtual machines | `machine` |
 //!
 //! Spans of a start never overlap: each instant between the first call and READY belongs to one span or to
 //! none. What none of the probes saw stays over (`unattributed`, the value less the sum of its spans); a span
@@ -29,7 +29,7 @@ use crate::site::{Site, Start};
 pub type Spans = BTreeMap<String, u64>;
 
 /// What is left of a watched start in the site: marks, and the pipes of a machine's probes.
-const FILES: [&str; 3] = ["marks", "qmp", "debug"];
+const FILES: [&str; 4] = ["marks", "qmp", "debug", "trace"];
 
 /// The file in which a probe of this kind tells of this start.
 pub fn file(site: &Site, start: &Start, kind: &str) -> PathBuf {

@@ -10,7 +10,7 @@ use crate::stats;
 pub const MEASURE: &str = "spans";
 
 /// The names of spans, in the order in which a start begins them; a mechanism may be worked at more than once.
-pub const ORDER: [&str; 20] = [
+pub const ORDER: [&str; 23] = [
     "spawn",
     "vmm",
     "machine",
@@ -19,6 +19,9 @@ pub const ORDER: [&str; 20] = [
     "boot",
     "modules",
     "init",
+    "resume",
+    "answer",
+    "touch",
     "runtime",
     "cgroup",
     "clone",
@@ -83,6 +86,18 @@ pub fn unattributed_share(series: &Series) -> Option<f64> {
     let share = |it: &Sample| Some(unattributed(it)? as f64 / it.value.filter(|it| *it > 0)? as f64);
     let shares: Vec<f64> = series.samples.iter().filter_map(share).collect();
     stats::median(&shares)
+}
+
+/// The median of this contender's starts that nobody watched, ns, where the run has them in the same mode and setting:
+/// against it stands what watching costs.
+pub fn unwatched(document: &Document, watched: &Series) -> Option<f64> {
+    let same = |it: &&Series| {
+        (&*it.measure, &it.quantity, &it.contender, it.mode)
+            == ("startup", &watched.quantity, &watched.contender, watched.mode)
+            && it.parameters == watched.parameters
+    };
+    let series = document.series.iter().find(same)?;
+    stats::median(&series.samples.iter().filter_map(|it| it.value).map(|it| it as f64).collect::<Vec<_>>())
 }
 
 /// The series of a contender's watched starts; the first, where it was watched in several modes.

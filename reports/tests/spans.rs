@@ -6,7 +6,9 @@ mod made_up;
 
 use tare_reports::charts::{Topic, standalone};
 use tare_reports::document::*;
-use tare_reports::spans::{MEASURE, median, middle, names, of, parts, unattributed, unattributed_share};
+use tare_reports::spans::{
+    MEASURE, median, middle, names, of, parts, unattributed, unattributed_share, unwatched,
+};
 use tare_reports::summary::summarise;
 use tare_reports::{Lang, page, reliability};
 
@@ -147,4 +149,27 @@ fn watched_starts_have_a_chapter_and_are_compared_with_nothing() {
     assert!(page.contains("not measured") && !page.contains("Everybody against everybody"));
     let drift = reliability::rules(&document).into_iter().find(|it| it.name == "drift").unwrap();
     assert_eq!(drift.state, reliability::State::NotJudged, "{}", drift.figure);
+}
+
+#[test]
+fn what_watching_costs_stands_beside_it_where_the_run_has_both() {
+    let mut document = document();
+    assert_eq!(unwatched(&document, of(&document, "tare").unwrap()), None);
+    let watched = of(&document, "tare").unwrap().clone();
+    let plain = |measure: &str, mode, us: u64| Series {
+        measure: measure.into(),
+        mode,
+        samples: vec![start(0, us, &[])],
+        ..watched.clone()
+    };
+    document.series.push(plain("ladder", Mode::Warm, 1));
+    document.series.push(plain("startup", Mode::Pool, 2));
+    let mut twice = plain("startup", Mode::Warm, 3);
+    twice.parameters.aa = Some(true);
+    document.series.push(twice);
+    assert_eq!(unwatched(&document, &watched), None, "another measure, mode or visit is another thing");
+    document.series.push(plain("startup", Mode::Warm, 777));
+    assert_eq!(unwatched(&document, &watched), Some(777_000.0));
+    let page = page::render(&document, Lang::En).unwrap();
+    assert!(page.contains("ready, not watched") && page.contains("777 µs"));
 }

@@ -11,6 +11,7 @@ use super::qemu::{accel, launch, missing};
 use super::{Contender, Description, Found, Missing, Surroundings, example};
 use crate::payload::NANO;
 use crate::site::{Site, Start};
+use crate::spans::machine;
 use crate::spawner::protocol::Launch;
 use crate::vm::{qemu, tool};
 
@@ -59,6 +60,12 @@ impl Contender for QemuNano {
 
     fn launch(&mut self, site: &Site, start: &Start) -> Result<Launch> {
         Ok(launch(self.argv(site, start)?))
+    }
+
+    fn launch_watched(&mut self, site: &Site, start: &Start) -> Result<Launch> {
+        let mut argv = self.argv(site, start)?;
+        machine::watch(&mut argv, site, start);
+        Ok(launch(argv))
     }
 
     fn command(&mut self, site: &Site) -> Vec<String> {

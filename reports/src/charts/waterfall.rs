@@ -5,7 +5,9 @@ use super::scale::Linear;
 use super::topic::{Table, Topic, accel_name};
 use super::{Chart, Format};
 use crate::document::{Class, Unit};
-use crate::spans::{MEASURE, ORDER, median, middle, names, parts, unattributed, unattributed_share};
+use crate::spans::{
+    MEASURE, ORDER, median, middle, names, parts, unattributed, unattributed_share, unwatched,
+};
 use crate::summary::Summary;
 use crate::units::{percent, shown};
 use crate::{Error, Lang};
@@ -133,6 +135,7 @@ impl Chart for Waterfall {
             lang.pick("samples", "样本数").to_owned(),
             lang.pick("failed", "失败").to_owned(),
             lang.pick("ready, watched", "就绪（被观察）").to_owned(),
+            lang.pick("ready, not watched", "就绪（未被观察）").to_owned(),
         ];
         header.extend(all.iter().map(|it| (*it).to_owned()));
         header.push("unattributed".to_owned());
@@ -146,6 +149,7 @@ impl Chart for Waterfall {
                 lane.failed().to_string(),
                 lane.median.map_or_else(|| "n/a".to_owned(), |it| shown(it, Unit::Ns)),
             ];
+            row.push(time(unwatched(topic.document, series)));
             row.extend(all.iter().map(|name| match median(series, name) {
                 None if !can_have(lane.class, name) => "–".to_owned(),
                 it => time(it),
@@ -161,7 +165,8 @@ impl Chart for Waterfall {
 fn can_have(class: Class, name: &str) -> bool {
     match name {
         "payload" | "notice" => true,
-        "vmm" | "machine" | "firmware" | "kernel" | "boot" | "modules" | "init" => class == Class::Vm,
+        "vmm" | "machine" | "firmware" | "kernel" | "boot" | "modules" | "init" | "resume" | "answer"
+        | "touch" => class == Class::Vm,
         _ => class != Class::Vm,
     }
 }

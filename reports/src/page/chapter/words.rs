@@ -192,8 +192,8 @@ const SPANS: Words = Words {
     how: &[
         (
             "Rounds of their own, in which starts are watched. Being watched costs time, so `ready` is longer here than in \
-             the chapter on start-up, and nothing is compared with it.",
-            "单独的若干轮，其中的启动受到观察。观察本身有代价，因此这里的 `ready` 比启动一章更长，也不与之比较。",
+             the chapter on start-up, and nothing is compared with it; where this run has both, the table shows both.",
+            "单独的若干轮，其中的启动受到观察。观察本身有代价，因此这里的 `ready` 比启动一章更长，也不与之比较；若本次运行两者皆有，表中并列给出。",
         ),
         (
             "Our runtime notes the clock after each step of its recipe, in the caller and in the new process \
@@ -218,12 +218,16 @@ const SPANS: Words = Words {
         ),
         (
             "A virtual machine speaks for itself, and the host notes when its bytes arrive: `vmm` until QEMU's monitor (QMP) \
-             greets, `machine` until the first byte of the firmware's debug port (0x402), `firmware` until its last one, `kernel` until the payload runs as \
-             /init and writes to that port, `init` while it opens its terminal, `payload` until READY begins to arrive, \
-             `notice` until it is there. Monitor and debug port are devices more, in these rounds only.",
-            "虚拟机自己发声，宿主机记录其字节到达的时刻：`vmm` 到 QEMU 的监视器（QMP）问候为止，`machine` 到固件调试端口（0x402）的第一个字节为止，`firmware` 到其最后一个字节为止，\
-             `kernel` 到负载作为 /init 运行并写该端口为止，`init` 为其打开终端的时间，`payload` 到 READY 开始到达为止，`notice` 到其完整到达为止。\
-             监视器与调试端口是额外的设备，只存在于这些轮中。",
+             greets, `machine` until the firmware's first sign (a byte on the debug port 0x402, or a request to QEMU's fw_cfg \
+             device, which QEMU traces), `firmware` until it has asked for the last part of the kernel, `kernel` until the \
+             payload runs as /init and writes to the debug port, `init` while it opens its terminal, `payload` until READY \
+             begins to arrive, `notice` until it is there. Monitor, debug port and trace are there in these rounds only. A \
+             resumed machine has other parts: `resume` until its monitor says that it runs, `answer` until it has answered a \
+             ping, `touch` until it has touched memory.",
+            "虚拟机自己发声，宿主机记录其字节到达的时刻：`vmm` 到 QEMU 的监视器（QMP）问候为止，`machine` 到固件的第一个迹象为止（调试端口 0x402 上的一个字节，\
+             或对 QEMU 的 fw_cfg 设备的一次请求，由 QEMU 自己跟踪），`firmware` 到它请求内核的最后一部分为止，\
+             `kernel` 到负载作为 /init 运行并写调试端口为止，`init` 为其打开终端的时间，`payload` 到 READY 开始到达为止，`notice` 到其完整到达为止。\
+             监视器、调试端口与跟踪只存在于这些轮中。恢复的虚拟机有不同的部分：`resume` 到其监视器报告运行为止，`answer` 到它应答 ping 为止，`touch` 到它触碰完内存为止。",
         ),
     ],
     not_shown: &[
@@ -242,9 +246,11 @@ const SPANS: Words = Words {
             "在启动器的进程之外为启动工作的守护进程看不到。",
         ),
         (
-            "Between the firmware's last byte and the kernel's first instruction the kernel is loaded and unpacked; that is in \
-             `kernel`.",
-            "固件的最后一个字节与内核的第一条指令之间，内核被加载并解压；这包含在 `kernel` 中。",
+            "A kernel that comes packed unpacks itself; that is in `kernel`, and copying it into memory is in `firmware`. Where \
+             QEMU cannot trace, both belong to the kernel of a firmware that writes, and of a silent one (qboot) firmware and \
+             kernel are one part, `boot`.",
+            "压缩的内核自行解压，这包含在 `kernel` 中；将其复制到内存则包含在 `firmware` 中。若 QEMU 不能跟踪，则对会输出的固件两者都计入内核，\
+             而对沉默的固件（qboot），固件与内核合为一段 `boot`。",
         ),
     ],
 };
