@@ -166,7 +166,7 @@ fn understand(arguments: sys::Arguments) -> Result<Understood, &'static str> {
                 _ => {
                     return Err(
                         "payload: unknown argument: usage: payload NONCE [machine=TTY | channel=DIRECTORY] \
-                         [address=ADDRESS/BITS] [connect=ADDRESS:PORT] [probe]\n",
+                         [address=ADDRESS/BITS] [connect=ADDRESS:PORT] [probe] [off=MONITOR]\n",
                     );
                 }
             },

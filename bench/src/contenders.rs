@@ -38,6 +38,7 @@ use std::time::Duration;
 use anyhow::Result;
 use tare_reports::document::{Accel, Class, Failure, Mode};
 
+use crate::network::Link;
 use crate::program::{answer, is_program, on_path};
 use crate::site::{Site, Start};
 use crate::spawner::protocol::{Launch, Made, Mark};
@@ -117,6 +118,19 @@ pub struct Resumption {
     pub monitor: crate::channel::Channel,
     /// How much memory it touches first, KiB.
     pub touch_kib: u32,
+}
+
+/// How a contender's boxes get a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wiring {
+    /// They join a network namespace that was made for them.
+    Namespace,
+    /// They are machines, with a network card on a tap interface.
+    Tap,
+    /// They get none here, for this reason.
+    LeftOut(&'static str),
+    /// They are no boxes: the question is not theirs.
+    NotAsked,
 }
 
 /// What a contender is, in words.
@@ -208,6 +222,23 @@ pub trait Contender: std::fmt::Debug {
     /// As `launch`; and always for a contender that does not [climb](Self::climbs).
     fn launch_until(&mut self, _site: &Site, _start: &Start, rung: &str) -> Result<Launch> {
         anyhow::bail!("{} cannot leave out the mechanisms beyond {rung}", self.name())
+    }
+
+    /// How its boxes get a network; `launch_linked` connects them.
+    fn wiring(&self) -> Wiring {
+        match self.description().class {
+            Class::Process => Wiring::NotAsked,
+            _ => Wiring::LeftOut("nobody has said how its boxes are connected"),
+        }
+    }
+
+    /// As [`launch`](Self::launch), for a box that is connected to a bridge and connects to the lab itself. The link
+    /// is there when what is launched is started.
+    ///
+    /// # Errors
+    /// As `launch`; and always for a contender whose [`wiring`](Self::wiring) is none.
+    fn launch_linked(&mut self, _site: &Site, _start: &Start, link: &Link) -> Result<Launch> {
+        anyhow::bail!("{} cannot be connected to {}", self.name(), link.port)
     }
 
     /// As [`launch`](Self::launch), for a start that is watched (the measure `spans`): with all that this

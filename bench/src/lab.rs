@@ -8,13 +8,13 @@ mod events;
 mod herd;
 mod patience;
 mod process;
+mod reach;
 mod resume;
 mod stop;
 mod volley;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
@@ -88,6 +88,8 @@ pub struct Moments {
     pub ready: u64,
     /// What our runtime noted, called as a library.
     pub marks: Vec<Mark>,
+    /// Moments that the box itself named on its way to READY (`AT NAME`), each when the host read of it, ns.
+    pub named: BTreeMap<String, u64>,
     /// The spans that a script gives.
     pub scripted: std::collections::BTreeMap<String, u64>,
 }
@@ -281,7 +283,10 @@ impl Lab {
                 self.request(Request::Start { tag, launch }, &fds)?;
                 drop((input, output));
                 let line = match contender.resumption() {
-                    None => self.ready(&mut channel, contender, start, tag, deadline)?,
+                    None => {
+                        let named = &mut instance.moments.named;
+                        self.ready(&mut channel, contender, (start, named), tag, deadline)?
+                    }
                     Some(resumption) => {
                         let (line, spans) =
                             self.resume(&mut channel, resumption, (start, t0), tag, deadline)?;
@@ -380,21 +385,5 @@ impl Lab {
             .map(|line| line.text);
         instance.channel = Some(channel);
         result
-    }
-
-    /// Adds to a failure what the box and its tool said on standard error, and what the contender itself
-    /// knows (a guest's panic, say).
-    fn explain(&mut self, contender: &dyn Contender, site: &Site, start: &Start, failed: Failed) -> Failed {
-        if let Some((failure, detail)) = contender.diagnose(site, start) {
-            return Failed::new(failure, detail);
-        }
-        let mut said = String::new();
-        let read = self.errors.seek(SeekFrom::Start(self.errors_from));
-        if read.is_ok() && self.errors.read_to_string(&mut said).is_ok() && !said.trim().is_empty() {
-            let last: Vec<&str> = said.trim().lines().rev().take(3).collect();
-            let last: Vec<&str> = last.into_iter().rev().collect();
-            return Failed::new(failed.failure, format!("{}: {}", failed.detail, last.join(" / ")));
-        }
-        failed
     }
 }

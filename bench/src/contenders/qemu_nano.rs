@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use tare_reports::document::Class;
 
 use super::qemu::{accel, launch, missing};
-use super::{Contender, Description, Found, Missing, Surroundings, example};
+use super::{Contender, Description, Found, Missing, Surroundings, Wiring, example};
 use crate::payload::NANO;
 use crate::site::{Site, Start};
 use crate::spawner::protocol::Launch;
@@ -59,6 +59,10 @@ impl Contender for QemuNano {
 
     fn launch(&mut self, site: &Site, start: &Start) -> Result<Launch> {
         Ok(launch(self.argv(site, start)?))
+    }
+
+    fn wiring(&self) -> Wiring {
+        Wiring::LeftOut("its guest has no driver for a network card")
     }
 
     fn command(&mut self, site: &Site) -> Vec<String> {
