@@ -39,6 +39,7 @@ use anyhow::Result;
 use tare_reports::document::{Accel, Class, Failure, Mode};
 
 use crate::network::Link;
+pub use crate::network::Wiring;
 use crate::program::{answer, is_program, on_path};
 use crate::site::{Site, Start};
 use crate::spawner::protocol::{Launch, Made, Mark};
@@ -118,19 +119,6 @@ pub struct Resumption {
     pub monitor: crate::channel::Channel,
     /// How much memory it touches first, KiB.
     pub touch_kib: u32,
-}
-
-/// How a contender's boxes get a network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wiring {
-    /// They join a network namespace that was made for them.
-    Namespace,
-    /// They are machines, with a network card on a tap interface.
-    Tap,
-    /// They get none here, for this reason.
-    LeftOut(&'static str),
-    /// They are no boxes: the question is not theirs.
-    NotAsked,
 }
 
 /// What a contender is, in words.
@@ -239,6 +227,11 @@ pub trait Contender: std::fmt::Debug {
     /// As `launch`; and always for a contender whose [`wiring`](Self::wiring) is none.
     fn launch_linked(&mut self, _site: &Site, _start: &Start, link: &Link) -> Result<Launch> {
         anyhow::bail!("{} cannot be connected to {}", self.name(), link.port)
+    }
+
+    /// The link that its next box has: the box connects to the lab after READY, and has not started before that.
+    fn link(&self) -> Option<&Link> {
+        None
     }
 
     /// As [`launch`](Self::launch), for a start that is watched (the measure `spans`): with all that this

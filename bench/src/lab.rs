@@ -15,6 +15,7 @@ mod volley;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
+use std::net::TcpListener;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
@@ -32,6 +33,7 @@ use crate::spawner::protocol::{Event, Exit, Launch, Mark, Request, Script};
 
 use patience::Patience;
 use process::{helpers_cpu, open_channel};
+pub use reach::Reached;
 pub use stop::Stopped;
 pub use volley::{Arrival, Schedule};
 
@@ -69,6 +71,8 @@ pub struct Instance {
     pub moments: Moments,
     /// Named parts of `ready_ns` that this kind of start always has, ns.
     pub spans: BTreeMap<String, u64>,
+    /// For a box with a link: when the host had read its nonce over the network, and from whom.
+    pub reached: Option<Reached>,
     channel: Option<Channel>,
     /// The process whose end is the end of the box.
     main: Option<u32>,
@@ -114,6 +118,8 @@ impl Instance {
 pub struct Lab {
     spawner: Spawner,
     interrupt: Interrupt,
+    /// Where boxes with a link connect to.
+    listener: Option<TcpListener>,
     /// What boxes and tools write to standard error; read when something fails.
     errors: File,
     errors_from: u64,
@@ -146,6 +152,7 @@ impl Lab {
         Ok(Self {
             spawner: Spawner::start(executable)?,
             interrupt: Interrupt::listen()?,
+            listener: None,
             errors,
             errors_from: 0,
             tag: 0,
@@ -252,6 +259,7 @@ impl Lab {
             not_applied: Vec::new(),
             moments: Moments { began: t0, ..Moments::default() },
             spans: BTreeMap::new(),
+            reached: None,
             channel: None,
             main: None,
             foreign: None,
@@ -298,6 +306,9 @@ impl Lab {
                 instance.moments.line_began = line.began_ns;
                 instance.moments.ready = line.at_ns;
                 instance.channel = Some(channel.of_an_open_box());
+                if let Some(link) = contender.link() {
+                    instance.reached = Some(self.reached(&mut instance, link, deadline)?);
+                }
             }
         }
         // From here on outside the clock.

@@ -48,6 +48,19 @@ pub enum Way {
     Tap,
 }
 
+/// How a contender's boxes get a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wiring {
+    /// They join a network namespace that was made for them.
+    Namespace,
+    /// They are machines, with a network card on a tap interface.
+    Tap,
+    /// They get none here, for this reason.
+    LeftOut(&'static str),
+    /// They are no boxes: the question is not theirs.
+    NotAsked,
+}
+
 /// The link of one box to the bridge.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {

@@ -12,8 +12,8 @@ use tare::contenders::qemu::Qemu;
 use tare::contenders::{
     Contender, Description, Found, Missing, Surroundings, Wiring, qemu_microvm, runc, tare as cli,
 };
-use tare::lab::Lab;
-use tare::measures::network::{Linked, link_for, start_reached};
+use tare::lab::{Lab, Reached};
+use tare::measures::network::{Linked, link_for};
 use tare::network::{Bridge, Link};
 use tare::site::{Site, Start};
 use tare::spawner::protocol::Launch;
@@ -69,9 +69,8 @@ impl Ground {
         let link = link_for(&self.bridge, &self.lab, &self.site, contender);
         let mut linked = Linked::new(contender, link.clone());
         let mut instance = self.lab.start(&mut linked, &self.site).unwrap();
-        let reached = self.lab.reached(&linked, &self.site, &mut instance, (&self.bridge, &link));
-        let (reachable, peer) = reached.unwrap();
-        assert!(reachable > instance.ready_ns, "READY comes first: {reachable} and {}", instance.ready_ns);
+        let Reached { ns, peer } = instance.reached.expect("reached");
+        assert!(ns > instance.ready_ns, "READY comes first: {ns} and {}", instance.ready_ns);
         assert_eq!(peer.ip(), IpAddr::from(link.address), "the box itself, from its own address");
         assert_eq!(self.bridge.ports().unwrap(), [link.port], "by its own port of the bridge");
         let named: Vec<&str> = instance.moments.named.keys().map(String::as_str).collect();
@@ -199,10 +198,9 @@ fn a_box_that_is_not_reached_has_failed_and_is_taken_away() {
     ];
     for (mut broken, expected) in cases {
         let link = link_for(&ground.bridge, &ground.lab, &ground.site, &broken);
-        let mut linked = Linked::new(&mut broken, link.clone());
-        let network = (&ground.bridge, &link);
-        match (start_reached(&mut ground.lab, &ground.site, &mut linked, network), expected) {
-            (Ok((instance, _)), None) => {
+        let mut linked = Linked::new(&mut broken, link);
+        match (ground.lab.start_alive(&mut linked, &ground.site, None), expected) {
+            (Ok(instance), None) => {
                 ground.lab.stop(&mut linked, &ground.site, instance).teardown_ns.unwrap();
             }
             (Err(failed), Some((failure, words))) => {

@@ -1,7 +1,7 @@
 //! Waiting until a box has been reached: until it has said its nonce over the network.
 
 use std::io::Read as _;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, AsRawFd};
 
 use tare_reports::document::Failure;
@@ -9,10 +9,17 @@ use tare_reports::document::Failure;
 use super::{Failed, Instance, Lab};
 use crate::channel::Read;
 use crate::clock::{self, Deadline};
-use crate::contenders::Contender;
 use crate::network::{Bridge, Link};
-use crate::site::Site;
 use crate::spawner::protocol::{Event, Request};
+
+/// How a box was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reached {
+    /// From just before the first call for it until the host had read its nonce, ns.
+    pub ns: u64,
+    /// Who said it.
+    pub peer: SocketAddr,
+}
 
 impl Lab {
     /// Has the spawner connect boxes to this bridge from now on.
@@ -23,60 +30,57 @@ impl Lab {
         let tag = self.next_tag();
         self.request(Request::UseBridge { tag }, &[bridge.namespace().as_raw_fd()])?;
         match self.answer(tag, Deadline::after(super::ANSWERS_WITHIN))? {
-            Event::Done { .. } => Ok(()),
+            Event::Done { .. } => {
+                let listener = bridge.listener().try_clone();
+                let failed = |e| Failed::new(Failure::Start, format!("take the bridge's listener: {e}"));
+                self.listener = Some(listener.map_err(failed)?);
+                Ok(())
+            }
             _ => Err(Failed::new(Failure::Start, "the spawner gave another answer than done")),
         }
     }
 
-    /// Waits until the box that was just started has said its nonce over the bridge. Returns the time from the
-    /// first call for it until the host had read that, ns, and who said it.
+    /// Waits until the box that was just started has said its nonce over the bridge. Inside the clock: before the
+    /// lab turns to what else a start brings with it, such as the end of the client.
     ///
     /// The box connects by itself, once and without being asked: nothing is tried again.
-    ///
-    /// # Errors
-    /// `Timeout` where nothing came, `WrongAnswer` where something else did or the box says that it cannot connect,
-    /// `Crash` where it ended; it is then to be [abandoned](Lab::abandon).
-    pub fn reached(
+    pub(super) fn reached(
         &mut self,
-        contender: &dyn Contender,
-        site: &Site,
         instance: &mut Instance,
-        (bridge, link): (&Bridge, &Link),
-    ) -> Result<(u64, SocketAddr), Failed> {
-        let start = instance.start.clone();
-        let deadline = self.deadline(contender);
-        let reached = self.nonce_from(instance, bridge, deadline).and_then(|(at_ns, said, peer)| {
-            if peer.ip() != link.address {
-                let why = format!("{peer} connected, not the box at {}", link.address);
-                return Err(Failed::new(Failure::WrongAnswer, why));
-            }
-            let expected = format!("{}\n", start.nonce);
-            if said != expected.as_bytes() {
-                let said = String::from_utf8_lossy(&said);
-                let why = format!("expected {expected:?} over the network, read {said:?}");
-                return Err(Failed::new(Failure::WrongAnswer, why));
-            }
-            Ok((at_ns.saturating_sub(instance.moments.began), peer))
-        });
-        reached.map_err(|failed| match failed.failure {
-            Failure::Timeout => Failed::new(Failure::Timeout, "READY came, but nothing over the network"),
-            _ => self.explain(contender, site, &start, failed),
-        })
+        link: &Link,
+        deadline: Deadline,
+    ) -> Result<Reached, Failed> {
+        let (at_ns, said, peer) =
+            self.nonce_from(instance, deadline).map_err(|failed| match failed.failure {
+                Failure::Timeout => Failed::new(Failure::Timeout, "READY came, but nothing over the network"),
+                _ => failed,
+            })?;
+        let wrong = |why: String| Err(Failed::new(Failure::WrongAnswer, why));
+        if peer.ip() != link.address {
+            return wrong(format!("{peer} connected, not the box at {}", link.address));
+        }
+        let expected = format!("{}\n", instance.start.nonce);
+        if said != expected.as_bytes() {
+            let said = String::from_utf8_lossy(&said);
+            return wrong(format!("expected {expected:?} over the network, read {said:?}"));
+        }
+        Ok(Reached { ns: at_ns.saturating_sub(instance.moments.began), peer })
     }
 
     /// When the host had read the line, the line, and who sent it.
     fn nonce_from(
         &mut self,
         instance: &mut Instance,
-        bridge: &Bridge,
         deadline: Deadline,
     ) -> Result<(u64, Vec<u8>, SocketAddr), Failed> {
+        let listener = self.listener.as_ref().map(TcpListener::try_clone).transpose().ok().flatten();
+        let listener = listener.ok_or_else(|| Failed::new(Failure::Start, "the lab knows of no bridge"))?;
         let broken = |e: std::io::Error| Failed::new(Failure::WrongAnswer, format!("the connection: {e}"));
         let (mut connection, peer) = loop {
-            match bridge.listener().accept() {
+            match listener.accept() {
                 Ok(found) => break found,
                 Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {
-                    self.wait_beside(instance, bridge.listener(), deadline)?;
+                    self.wait_beside(instance, &listener, deadline)?;
                 }
                 Err(e) => return Err(broken(e)),
             }

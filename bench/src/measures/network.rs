@@ -147,15 +147,14 @@ impl Network {
             None => return none(&Failed::new(Failure::Start, "no bridge was made")),
         };
         let link = link_for(bridge, lab, site, contender);
-        let mut linked = Linked::new(contender, link.clone());
+        let mut linked = Linked::new(contender, link);
         bridge.forget();
-        let instance = match start_reached(lab, site, &mut linked, (bridge, &link)) {
+        let instance = match lab.start_alive(&mut linked, site, None) {
             Ok(instance) => instance,
             Err(failed) => return none(&failed),
         };
-        let (instance, reachable) = instance;
         spans.extend(modules(&instance));
-        let ready = instance.ready_ns;
+        let (ready, reachable) = (instance.ready_ns, instance.reached.map_or(0, |it| it.ns));
         let outcomes = stopped(lab, site, &mut linked, instance, [ready, reachable], visit);
         match bridge.ports() {
             Ok(ports) if ports.is_empty() => outcomes,
@@ -176,30 +175,6 @@ pub fn link_for(bridge: &Bridge, lab: &Lab, site: &Site, contender: &dyn Contend
             Way::Veth { namespace, spawner: lab.spawner_pid() }
         }
     })
-}
-
-/// Starts a box, waits until it has been reached over the bridge, and asks for a sign of life. Returns it with the
-/// time until it was reached, ns. Nothing of it is left on failure.
-///
-/// # Errors
-/// As [`Lab::start_alive`] and [`Lab::reached`].
-pub fn start_reached(
-    lab: &mut Lab,
-    site: &Site,
-    linked: &mut Linked<'_>,
-    network: (&Bridge, &Link),
-) -> Result<(Instance, u64), Failed> {
-    let mut instance = lab.start(linked, site)?;
-    let reached = lab
-        .reached(linked, site, &mut instance, network)
-        .and_then(|(reachable, _)| lab.alive(linked, site, &mut instance, None).map(|()| reachable));
-    match reached {
-        Ok(reachable) => Ok((instance, reachable)),
-        Err(failed) => {
-            lab.abandon(linked, site, &instance);
-            Err(failed)
-        }
-    }
 }
 
 fn stopped(

@@ -35,6 +35,10 @@ impl Contender for Linked<'_> {
         Ok(Launch::Linked { link: self.link.clone(), launch })
     }
 
+    fn link(&self) -> Option<&Link> {
+        Some(&self.link)
+    }
+
     fn teardown(&self, site: &Site, start: &Start) -> Vec<Undo> {
         self.contender.teardown(site, start).into_iter().chain([self.undo()]).collect()
     }
