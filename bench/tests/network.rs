@@ -3,7 +3,7 @@
 mod common;
 
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -139,9 +139,20 @@ fn machines_are_reached_over_their_tap_interfaces() {
     ground.site.remove().unwrap();
 }
 
-/// The bare payload in a box's network namespace, after something was done to it.
+/// The bare payload in a box's network namespace, after something was done to it. A script that names `pid` leaves
+/// it running, and its process id there.
 #[derive(Debug)]
 struct Broken(&'static str);
+
+impl Broken {
+    fn detaches(&self) -> bool {
+        self.0.contains("$pid")
+    }
+}
+
+fn pid_file(site: &Site) -> PathBuf {
+    site.dir().join("payload.pid")
+}
 
 impl Contender for Broken {
     fn description(&self) -> Description<'_> {
@@ -162,11 +173,16 @@ impl Contender for Broken {
         let words =
             ["/usr/bin/nsenter", &namespace, "sh", "-c", self.0, &payload, &start.nonce, &link.connect()];
         let argv = words.map(str::to_owned).to_vec();
-        let env = vec![("PATH".to_owned(), "/usr/sbin:/usr/bin:/sbin:/bin".to_owned())];
+        let pid = pid_file(site).to_string_lossy().into_owned();
+        let env = [("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), ("pid", &pid)];
+        let env = env.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
         Ok(Launch::Command { argv, env, overlay: None, dies_with_parent: false })
     }
     fn command(&mut self, _: &Site) -> Vec<String> {
         Vec::new()
+    }
+    fn pid_file(&self, site: &Site, _: &Start) -> Option<PathBuf> {
+        self.detaches().then(|| pid_file(site))
     }
     fn deadline(&self) -> Duration {
         Duration::from_secs(2)
@@ -248,4 +264,24 @@ fn each_round_has_every_box_without_and_with_a_network() {
     assert_eq!((of("ready", "none"), of("ready", "bridge")), (3, 3));
     assert_eq!((of("reachable", "none"), of("reachable", "bridge")), (0, 3));
     assert_eq!(values(&document, "tare-lib", "reachable").len(), 3);
+}
+
+#[test]
+fn a_client_that_stays_on_for_a_while_is_not_in_the_figures() {
+    if !common::root() {
+        return;
+    }
+    let mut ground = ground();
+    // `&` takes standard input away, unless it is said where it comes from.
+    let mut lingering = Broken("exec 3<&0; $0 $1 $2 <&3 3<&- & echo $! > $pid; exec 3<&-; sleep 0.6");
+    let link = link_for(&ground.bridge, &ground.lab, &ground.site, &lingering);
+    let mut linked = Linked::new(&mut lingering, link);
+    let began = std::time::Instant::now();
+    let instance = ground.lab.start_alive(&mut linked, &ground.site, None).unwrap();
+    assert!(began.elapsed() > Duration::from_millis(600), "the lab did wait for the client");
+    let after_ready = instance.reached.expect("reached").ns - instance.ready_ns;
+    assert!(after_ready < 300_000_000, "but not inside the clock: {after_ready} ns");
+    ground.lab.stop(&mut linked, &ground.site, instance).teardown_ns.unwrap();
+    ground.nothing_is_left();
+    ground.site.remove().unwrap();
 }
