@@ -1,8 +1,13 @@
 //! The payload: the tiny static program that every contender runs, and a virtual machine's `/init`.
 //!
-//! `payload NONCE [machine=TTY | channel=DIRECTORY] [probe] [off=MONITOR]`. With `channel=` it first opens the FIFOs `in` and
+//! `payload NONCE [machine=TTY | channel=DIRECTORY] [address=ADDRESS/BITS] [connect=ADDRESS:PORT] [probe]
+//! [off=MONITOR]`. With `channel=` it first opens the FIFOs `in` and
 //! `out` of that directory as descriptors 0 and 1: for boxes that hand no descriptor through.
-//! Its very first act is to write `READY <nonce>`; then it obeys one-line
+//! With `address=` a machine's network is brought up before READY, as that of a container is by whoever makes it;
+//! a line `AT init` comes before, and `AT modules` where modules were loaded for it.
+//!
+//! Its very first act is to write `READY <nonce>`; with `connect=` its second is to say the nonce over TCP too, once,
+//! and `ERR connect errno N` on its channel where that fails; then it obeys one-line
 //! commands on descriptor 0 and answers on descriptor 1, each answer ending with a line `OK <command> ...`
 //! or `ERR <command> <reason>` (`PONG <nonce>` for `ping`). End of input is `exit`. No C library, no
 //! allocator: what it costs is what the box costs. `bench/build.rs` compiles it.
@@ -14,6 +19,7 @@ mod channel;
 mod commands;
 mod input;
 mod machine;
+mod network;
 mod output;
 mod report;
 mod sys;
@@ -36,7 +42,7 @@ pub(crate) struct Start {
 
 fn main(arguments: sys::Arguments) -> ! {
     let mut output = Output::new();
-    let Understood { nonce, place, probe, pause } = match understand(arguments) {
+    let Understood { nonce, place, own, peer, probe, pause } = match understand(arguments) {
         Ok(understood) => understood,
         Err(reason) => {
             let _ = sys::write(2, reason.as_bytes());
@@ -58,6 +64,13 @@ fn main(arguments: sys::Arguments) -> ! {
             }
         }
     }
+    if let Some(own) = &own
+        && let Err(errno) = network::bring_up(own, &mut output)
+    {
+        // A machine has no exit status: the line is all that the host learns.
+        output.raw(b"ERR address errno ").number(errno.0 as u64).end().flush();
+        leave(2);
+    }
     if pause > 0 {
         sys::sleep(pause);
     }
@@ -66,6 +79,9 @@ fn main(arguments: sys::Arguments) -> ! {
     }
     output.raw(b"READY ").raw(nonce).end().flush();
     let ready = [sys::clock(sys::CLOCK_MONOTONIC), sys::clock(sys::CLOCK_BOOTTIME)];
+    if let Some(peer) = &peer {
+        network::report(peer, nonce, &mut output);
+    }
 
     let start = Start { arguments, nonce, machine, ready };
     let mut input = Input::new();
@@ -96,6 +112,10 @@ enum Place {
 struct Understood {
     nonce: &'static [u8],
     place: Place,
+    /// What a machine's interface is given: address and mask.
+    own: Option<[network::Address; 2]>,
+    /// Where to say the nonce once more.
+    peer: Option<network::Address>,
     /// Whether to mark the way to READY on the machine's debug port.
     probe: bool,
     /// A delay planted in that way, ms: for the tests of whoever reads the marks.
@@ -110,7 +130,8 @@ fn understand(arguments: sys::Arguments) -> Result<Understood, &'static str> {
     if nonce.is_empty() || nonce.len() > LONGEST_NONCE || !nonce.iter().all(u8::is_ascii_graphic) {
         return Err("payload: the nonce is not 1 to 64 visible ASCII characters\n");
     }
-    let mut understood = Understood { nonce, place: Place::Standard, probe: false, pause: 0 };
+    let mut understood =
+        Understood { nonce, place: Place::Standard, own: None, peer: None, probe: false, pause: 0 };
     for index in 2..arguments.count() {
         let argument = arguments.get(index).unwrap_or(&[]);
         if let Some(directory) = argument.strip_prefix(b"channel=") {
@@ -126,6 +147,16 @@ fn understand(arguments: sys::Arguments) -> Result<Understood, &'static str> {
             }
             continue;
         }
+        if let Some(address) = argument.strip_prefix(b"connect=") {
+            let peer = network::peer(address);
+            understood.peer = Some(peer.ok_or("payload: connect= takes ADDRESS:PORT\n")?);
+            continue;
+        }
+        if let Some(address) = argument.strip_prefix(b"address=") {
+            let own = network::own(address);
+            understood.own = Some(own.ok_or("payload: address= takes ADDRESS/BITS\n")?);
+            continue;
+        }
         match argument.strip_prefix(b"machine=") {
             Some(name) if machine::is_terminal_name(name) => understood.place = Place::Terminal(name),
             Some(_) => return Err("payload: machine= takes a terminal's name such as ttyS0\n"),
@@ -134,11 +165,15 @@ fn understand(arguments: sys::Arguments) -> Result<Understood, &'static str> {
                 Some(pause @ ..=10_000) => understood.pause = pause,
                 _ => {
                     return Err(
-                        "payload: unknown argument: usage: payload NONCE [machine=TTY | channel=DIRECTORY] [probe]\n",
+                        "payload: unknown argument: usage: payload NONCE [machine=TTY | channel=DIRECTORY] \
+                         [address=ADDRESS/BITS] [connect=ADDRESS:PORT] [probe] [off=MONITOR]\n",
                     );
                 }
             },
         }
+    }
+    if understood.own.is_some() && !matches!(understood.place, Place::Terminal(_)) {
+        return Err("payload: address= is for a machine: a container's network is made for it\n");
     }
     Ok(understood)
 }

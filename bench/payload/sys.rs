@@ -286,6 +286,41 @@ pub(crate) fn restart_machine() {
     let _ = unsafe { call(169, [0xfee1_dead, 672_274_793, 0x0123_4567, 0, 0, 0]) };
 }
 
+/// socket(2), of IPv4.
+pub(crate) fn socket(kind: usize) -> Result<i32, Errno> {
+    // SAFETY: touches no memory.
+    unsafe { call(41, [2, kind, 0, 0, 0, 0]) }.map(|fd| fd as i32)
+}
+
+pub(crate) const STREAM: usize = 1;
+pub(crate) const DATAGRAM: usize = 2;
+
+/// connect(2).
+pub(crate) fn connect(fd: i32, peer: &[u8; 16]) -> Result<(), Errno> {
+    // SAFETY: the kernel reads one struct sockaddr_in, which has 16 bytes.
+    unsafe { call(42, [fd as usize, peer.as_ptr() as usize, peer.len(), 0, 0, 0]) }.map(|_| ())
+}
+
+/// Sets something of an interface (netdevice(7)); `which` is one of the constants below.
+pub(crate) fn set_interface(socket: i32, which: usize, name: &[u8], value: &[u8]) -> Result<(), Errno> {
+    // struct ifreq: 16 bytes of name, ended by a null, and a union of 24.
+    let mut request = [0u8; 40];
+    request[..15][..name.len()].copy_from_slice(name);
+    request[16..][..value.len()].copy_from_slice(value);
+    // SAFETY: each of these requests reads one struct ifreq and writes nowhere.
+    unsafe { call(16, [socket as usize, which, request.as_ptr() as usize, 0, 0, 0]) }.map(|_| ())
+}
+
+pub(crate) const FLAGS: usize = 0x8914;
+pub(crate) const ADDRESS: usize = 0x8916;
+pub(crate) const NETMASK: usize = 0x891c;
+
+/// finit_module(2), without parameters.
+pub(crate) fn load_module(fd: i32) -> Result<(), Errno> {
+    // SAFETY: the kernel reads an empty string that ends with a null.
+    unsafe { call(313, [fd as usize, b"\0".as_ptr() as usize, 0, 0, 0, 0]) }.map(|_| ())
+}
+
 /// ioperm(2): from here on this thread may use the port.
 pub(crate) fn allow_port(port: u16) -> Result<(), Errno> {
     // SAFETY: touches no memory of ours.

@@ -38,6 +38,8 @@ use std::time::Duration;
 use anyhow::Result;
 use tare_reports::document::{Accel, Class, Failure, Mode};
 
+use crate::network::Link;
+pub use crate::network::Wiring;
 use crate::program::{answer, is_program, on_path};
 use crate::site::{Site, Start};
 use crate::spawner::protocol::{Launch, Made, Mark};
@@ -208,6 +210,28 @@ pub trait Contender: std::fmt::Debug {
     /// As `launch`; and always for a contender that does not [climb](Self::climbs).
     fn launch_until(&mut self, _site: &Site, _start: &Start, rung: &str) -> Result<Launch> {
         anyhow::bail!("{} cannot leave out the mechanisms beyond {rung}", self.name())
+    }
+
+    /// How its boxes get a network; `launch_linked` connects them.
+    fn wiring(&self) -> Wiring {
+        match self.description().class {
+            Class::Process => Wiring::NotAsked,
+            _ => Wiring::LeftOut("nobody has said how its boxes are connected"),
+        }
+    }
+
+    /// As [`launch`](Self::launch), for a box that is connected to a bridge and connects to the lab itself. The link
+    /// is there when what is launched is started.
+    ///
+    /// # Errors
+    /// As `launch`; and always for a contender whose [`wiring`](Self::wiring) is none.
+    fn launch_linked(&mut self, _site: &Site, _start: &Start, link: &Link) -> Result<Launch> {
+        anyhow::bail!("{} cannot be connected to {}", self.name(), link.port)
+    }
+
+    /// The link that its next box has: the box connects to the lab after READY, and has not started before that.
+    fn link(&self) -> Option<&Link> {
+        None
     }
 
     /// As [`launch`](Self::launch), for a start that is watched (the measure `spans`): with all that this

@@ -8,13 +8,14 @@ mod events;
 mod herd;
 mod patience;
 mod process;
+mod reach;
 mod resume;
 mod stop;
 mod volley;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::net::TcpListener;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
@@ -32,6 +33,7 @@ use crate::spawner::protocol::{Event, Exit, Launch, Mark, Request, Script};
 
 use patience::Patience;
 use process::{helpers_cpu, open_channel};
+pub use reach::Reached;
 pub use stop::Stopped;
 pub use volley::{Arrival, Schedule};
 
@@ -69,6 +71,8 @@ pub struct Instance {
     pub moments: Moments,
     /// Named parts of `ready_ns` that this kind of start always has, ns.
     pub spans: BTreeMap<String, u64>,
+    /// For a box with a link: when the host had read its nonce over the network, and from whom.
+    pub reached: Option<Reached>,
     channel: Option<Channel>,
     /// The process whose end is the end of the box.
     main: Option<u32>,
@@ -88,6 +92,8 @@ pub struct Moments {
     pub ready: u64,
     /// What our runtime noted, called as a library.
     pub marks: Vec<Mark>,
+    /// Moments that the box itself named on its way to READY (`AT NAME`), each when the host read of it, ns.
+    pub named: BTreeMap<String, u64>,
     /// The spans that a script gives.
     pub scripted: std::collections::BTreeMap<String, u64>,
 }
@@ -112,6 +118,8 @@ impl Instance {
 pub struct Lab {
     spawner: Spawner,
     interrupt: Interrupt,
+    /// Where boxes with a link connect to.
+    listener: Option<TcpListener>,
     /// What boxes and tools write to standard error; read when something fails.
     errors: File,
     errors_from: u64,
@@ -144,6 +152,7 @@ impl Lab {
         Ok(Self {
             spawner: Spawner::start(executable)?,
             interrupt: Interrupt::listen()?,
+            listener: None,
             errors,
             errors_from: 0,
             tag: 0,
@@ -250,6 +259,7 @@ impl Lab {
             not_applied: Vec::new(),
             moments: Moments { began: t0, ..Moments::default() },
             spans: BTreeMap::new(),
+            reached: None,
             channel: None,
             main: None,
             foreign: None,
@@ -281,7 +291,10 @@ impl Lab {
                 self.request(Request::Start { tag, launch }, &fds)?;
                 drop((input, output));
                 let line = match contender.resumption() {
-                    None => self.ready(&mut channel, contender, start, tag, deadline)?,
+                    None => {
+                        let named = &mut instance.moments.named;
+                        self.ready(&mut channel, contender, (start, named), tag, deadline)?
+                    }
                     Some(resumption) => {
                         let (line, spans) =
                             self.resume(&mut channel, resumption, (start, t0), tag, deadline)?;
@@ -293,6 +306,9 @@ impl Lab {
                 instance.moments.line_began = line.began_ns;
                 instance.moments.ready = line.at_ns;
                 instance.channel = Some(channel.of_an_open_box());
+                if let Some(link) = contender.link() {
+                    instance.reached = Some(self.reached(&mut instance, link, deadline)?);
+                }
             }
         }
         // From here on outside the clock.
@@ -380,21 +396,5 @@ impl Lab {
             .map(|line| line.text);
         instance.channel = Some(channel);
         result
-    }
-
-    /// Adds to a failure what the box and its tool said on standard error, and what the contender itself
-    /// knows (a guest's panic, say).
-    fn explain(&mut self, contender: &dyn Contender, site: &Site, start: &Start, failed: Failed) -> Failed {
-        if let Some((failure, detail)) = contender.diagnose(site, start) {
-            return Failed::new(failure, detail);
-        }
-        let mut said = String::new();
-        let read = self.errors.seek(SeekFrom::Start(self.errors_from));
-        if read.is_ok() && self.errors.read_to_string(&mut said).is_ok() && !said.trim().is_empty() {
-            let last: Vec<&str> = said.trim().lines().rev().take(3).collect();
-            let last: Vec<&str> = last.into_iter().rev().collect();
-            return Failed::new(failed.failure, format!("{}: {}", failed.detail, last.join(" / ")));
-        }
-        failed
     }
 }

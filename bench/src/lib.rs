@@ -24,6 +24,7 @@ pub mod host;
 pub mod interrupt;
 pub mod lab;
 pub mod measures;
+pub mod network;
 pub mod payload;
 pub mod program;
 pub mod record;

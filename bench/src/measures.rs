@@ -9,6 +9,7 @@ pub mod concurrency;
 pub mod ladder;
 mod levels;
 pub mod memory;
+pub mod network;
 pub mod running;
 pub mod spans;
 pub mod startup;
@@ -126,5 +127,6 @@ pub fn all() -> Result<Vec<Box<dyn Measure>>> {
         Box::new(spans::Spans::default()),
         Box::new(concurrency::Concurrency),
         Box::new(running::Running),
+        Box::new(network::Network::default()),
     ])
 }

@@ -1,7 +1,7 @@
 //! The kernel calls for which no safe wrapper exists. The only file of this crate with `unsafe`.
 #![allow(unsafe_code)]
 
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
@@ -42,6 +42,33 @@ pub(crate) fn seclude(command: &mut Command, cgroups: Vec<std::fs::File>) {
     };
     // SAFETY: the closure runs between fork and exec; it makes system calls with short constant strings, which
     // nix copies to the stack, and allocates nothing.
+    unsafe { command.pre_exec(set) };
+}
+
+/// A tap interface of this name in the caller's network namespace, which is gone when the last copy of the
+/// descriptor is (Documentation/networking/tuntap). Frames carry the header of virtio-net, as QEMU wants them.
+pub(crate) fn tap(name: &str) -> std::io::Result<OwnedFd> {
+    let tun = std::fs::File::options().read(true).write(true).open("/dev/net/tun")?;
+    // SAFETY: ifreq is plain data, for which all zero bytes are a value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    if name.len() >= request.ifr_name.len() {
+        return Err(Errno::ENAMETOOLONG.into());
+    }
+    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
+        *to = from as libc::c_char;
+    }
+    request.ifr_ifru.ifru_flags = (libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR) as i16;
+    // SAFETY: TUNSETIFF reads and writes one ifreq, which lives across the call.
+    let done = unsafe { libc::ioctl(tun.as_raw_fd(), libc::TUNSETIFF, &mut request) };
+    Errno::result(done)?;
+    Ok(tun.into())
+}
+
+/// Has the command's process find this descriptor as `number`.
+pub(crate) fn inherit(command: &mut Command, fd: OwnedFd, number: RawFd) {
+    let set = move || pass_on(fd.as_fd(), number).map_err(std::io::Error::from);
+    // SAFETY: the closure runs between fork and exec in a single-threaded child; it makes one system call and
+    // allocates nothing.
     unsafe { command.pre_exec(set) };
 }
 

@@ -3,6 +3,7 @@
 //!
 //! The lab spawns the command lines itself; nothing here is inside its clock.
 
+pub mod card;
 pub mod distro;
 pub mod guest;
 pub mod initramfs;

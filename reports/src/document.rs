@@ -278,6 +278,18 @@ pub struct Parameters {
     pub aa: Option<bool>,
 }
 
+impl Parameters {
+    /// The same where it makes no difference by which way a box is connected: `bridge` for a tap interface too,
+    /// which is a port of the same bridge.
+    #[must_use]
+    pub fn any_way(mut self) -> Self {
+        if self.network.as_deref() == Some("tap") {
+            self.network = Some("bridge".into());
+        }
+        self
+    }
+}
+
 /// The samples of one quantity of one contender under one set of parameters.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Series {

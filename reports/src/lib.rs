@@ -17,6 +17,7 @@ pub mod document;
 mod error;
 pub mod ladder;
 pub mod lang;
+pub mod network;
 pub mod page;
 pub mod power;
 pub mod reliability;

@@ -142,10 +142,10 @@ fn kind(document: &Document, name: &str) -> (Class, Accel) {
 }
 
 /// The series compared with the same measurement of the contender `base`: same measure, quantity, mode and
-/// parameters. None for the base itself (its second visit of an A/A test is compared), and where there is no
+/// parameters; a tap interface and a veth pair on the bridge are the same. None for the base itself (its second visit of an A/A test is compared), and where there is no
 /// such series or no common round.
 pub fn against(document: &Document, series: &Series, base: &str) -> Option<Comparison> {
-    let main = |it: &Parameters| Parameters { aa: None, ..it.clone() };
+    let main = |it: &Parameters| Parameters { aa: None, ..it.clone() }.any_way();
     let other = document.series.iter().find(|it| {
         it.contender == base
             && (it.contender != series.contender || series.parameters.aa == Some(true))

@@ -191,8 +191,11 @@ impl Blueprint {
                 propagation: MsFlags::MS_REC.union(MsFlags::MS_PRIVATE),
             },
             namespaces: Namespaces {
-                fresh: crate::namespaces::ALL.union(user),
-                joined: Vec::new(),
+                fresh: match spec.network {
+                    None => crate::namespaces::ALL.union(user),
+                    Some(_) => crate::namespaces::ALL.union(user).difference(CloneFlags::CLONE_NEWNET),
+                },
+                joined: spec.network.iter().map(|it| (CloneFlags::CLONE_NEWNET, it.clone())).collect(),
                 id_maps: None,
             },
             cgroup: Cgroup {

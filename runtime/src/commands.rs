@@ -43,6 +43,7 @@ pub(crate) const BOX: &[Opt] = &[
         ..with("env", Some('e'), "NAME=VALUE", "Environment variable; only PATH is set by default")
     },
     with("cwd", None, "DIR", "Working directory inside [default: /]"),
+    with("network-namespace", None, "FILE", "Join this network namespace [default: an empty one of its own]"),
     with("until", None, "STEP", "Climb the ladder of mechanisms no further than this; to measure and teach"),
     with("marks", None, "FILE", "Write when each step ended, JSON, nanoseconds of CLOCK_MONOTONIC"),
 ];

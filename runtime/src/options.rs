@@ -182,6 +182,7 @@ fn spec(id: Id, rootfs: &Path, cgroup_parent: String, said: &Said) -> Result<Spe
     spec.cgroup_parent = cgroup_parent;
     spec.missing_limits = missing_limits(said);
     spec.terminal = said.has("terminal");
+    spec.network = said.path("network-namespace");
     spec.until = said.values("until")?.pop();
     spec.marks = said.has("marks");
     Ok(spec)

@@ -151,6 +151,10 @@ pub struct Spec {
     /// without.
     #[serde(default)]
     pub until: Option<String>,
+    /// The network namespace that it joins, as the path of a file such as `/run/netns/NAME`; without one it gets its
+    /// own, from which nothing leads out. What is in the namespace is its owner's work, the loopback interface too.
+    #[serde(default)]
+    pub network: Option<PathBuf>,
     /// Whether to note when each step ended, in [`Container::marks`](crate::Container::marks).
     #[serde(default)]
     pub marks: bool,
@@ -172,6 +176,7 @@ impl Spec {
             missing_limits: MissingLimits::Refuse,
             terminal: false,
             until: None,
+            network: None,
             marks: false,
         }
     }

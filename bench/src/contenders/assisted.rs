@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use nix::errno::Errno;
-use nix::sched::CloneFlags;
+use nix::sched::{CloneFlags, setns};
 use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, write};
 use tare_reports::document::Accel;
@@ -20,6 +20,7 @@ use tare_runtime::sys::{CStringArray, Forked, Memory, close_on_exec_from, execve
 use super::ground::{Cgroups, Ground, make_cgroups};
 use super::tool::tool;
 use super::{Found, Missing, Surroundings, Undo, search_path, text, version_of};
+use crate::network::Link;
 use crate::site::{Site, Start};
 use crate::spawner::protocol::{Assisted, FloorCgroup, Launch, Made, Overlay};
 
@@ -88,7 +89,15 @@ impl Tool {
             overlay: Overlay { lower: site.rootfs(), dir },
             cgroups: self.ground.cgroups_of(site, start),
             file,
+            network: None,
         }))
+    }
+
+    /// A launch by `launch`, of a tool that is started in the box's network namespace, for it cannot join one.
+    pub(super) fn linked(launch: Launch, link: &Link) -> Result<Launch> {
+        let Launch::Assisted(mut tool) = launch else { return Ok(launch) };
+        tool.network = Some(link.namespace()?.clone());
+        Ok(Launch::Assisted(tool))
     }
 
     /// What the lab did for it, undone.
@@ -120,6 +129,7 @@ struct Prepared {
     argv: CStringArray,
     env: CStringArray,
     file: Option<File>,
+    network: Option<File>,
 }
 
 /// Starts the tool; returns its process id. Runs in the spawner. The overlay is there already.
@@ -155,6 +165,7 @@ fn prepare(tool: &Assisted) -> Result<Prepared, String> {
         argv: strings(&tool.argv)?,
         env: strings(&tool.env)?,
         file: tool.file.as_ref().map(open).transpose()?,
+        network: tool.network.as_ref().map(open).transpose()?,
     })
 }
 
@@ -177,6 +188,9 @@ fn become_tool(
     let at = |step: &'static str| move |errno| (step, errno);
     for tasks in p.cgroups.members.iter().chain(&p.cgroups.devices) {
         write(tasks, b"0").map_err(at("join a cgroup for"))?;
+    }
+    if let Some(network) = &p.network {
+        setns(network, CloneFlags::CLONE_NEWNET).map_err(at("join the network namespace for"))?;
     }
     reset_signals().map_err(at("reset signals for"))?;
     dup2_stdin(input).map_err(at("put in place descriptor 0 of"))?;

@@ -13,7 +13,8 @@ use tare_runtime::confinement::{CAPABILITIES, Cover, MASKED_PATHS, READONLY_PATH
 
 use super::assisted::{Tool, merged};
 use super::oci::NO_OVERLAY;
-use super::{Contender, Description, Found, HOSTNAME, Missing, Surroundings, Undo, example, text};
+use super::{Contender, Description, Found, HOSTNAME, Missing, Surroundings, Undo, Wiring, example, text};
+use crate::network::Link;
 use crate::site::{Site, Start};
 use crate::spawner::protocol::{Assisted, Launch};
 
@@ -41,7 +42,7 @@ impl Default for Bwrap {
 }
 
 impl Bwrap {
-    fn argv(&self, site: &Site, start: &Start) -> Vec<String> {
+    fn argv(&self, site: &Site, start: &Start, link: Option<&Link>) -> Vec<String> {
         let (root, filter) = (text(&merged(site, start)), Assisted::FILE.to_string());
         let mut words: Vec<&str> = vec![
             "--unshare-ipc",
@@ -85,7 +86,11 @@ impl Bwrap {
             words.extend(["--cap-add", capability.name]);
         }
         words.extend(["--seccomp", &filter, "--"]);
-        self.tool.argv(words.into_iter().map(str::to_owned).collect(), start)
+        // It cannot be told of a network namespace: it is started in the box's own.
+        words.retain(|word| link.is_none() || *word != "--unshare-net");
+        let mut argv = self.tool.argv(words.into_iter().map(str::to_owned).collect(), start);
+        argv.extend(link.map(Link::connect));
+        argv
     }
 }
 
@@ -143,11 +148,20 @@ impl Contender for Bwrap {
     }
 
     fn launch(&mut self, site: &Site, start: &Start) -> Result<Launch> {
-        self.tool.launch(site, start, self.argv(site, start), Some(filter_file(site)))
+        self.tool.launch(site, start, self.argv(site, start, None), Some(filter_file(site)))
+    }
+
+    fn wiring(&self) -> Wiring {
+        Wiring::Namespace
+    }
+
+    fn launch_linked(&mut self, site: &Site, start: &Start, link: &Link) -> Result<Launch> {
+        let argv = self.argv(site, start, Some(link));
+        Tool::linked(self.tool.launch(site, start, argv, Some(filter_file(site)))?, link)
     }
 
     fn command(&mut self, site: &Site) -> Vec<String> {
-        self.argv(site, &example())
+        self.argv(site, &example(), None)
     }
 
     fn teardown(&self, site: &Site, start: &Start) -> Vec<Undo> {

@@ -11,13 +11,14 @@ use tare_reports::document::{Accel, Class};
 
 use super::tool::tool;
 use super::{
-    CPUS, Contender, Description, Found, HOSTNAME, MEMORY, Missing, Surroundings, Undo, example, on_path,
-    text, version_of,
+    CPUS, Contender, Description, Found, HOSTNAME, MEMORY, Missing, Surroundings, Undo, Wiring, example,
+    on_path, text, version_of,
 };
 use crate::engine::daemon::{self, Daemon};
 use crate::engine::journal::{self, Entry};
 use crate::engine::{self, archive, call};
 use crate::host::cgroups;
+use crate::network::Link;
 use crate::site::{Site, Start};
 use crate::spawner::protocol::Launch;
 
@@ -176,6 +177,22 @@ impl Contender for Containerd {
             overlay: None,
             dies_with_parent: false,
         })
+    }
+
+    fn wiring(&self) -> Wiring {
+        Wiring::Namespace
+    }
+
+    fn launch_linked(&mut self, site: &Site, start: &Start, link: &Link) -> Result<Launch> {
+        let mut launch = self.launch(site, start)?;
+        if let Launch::Command { argv, .. } = &mut launch {
+            let run = argv.iter().position(|word| word == "run").context("the command line runs nothing")?;
+            // The daemon's shim opens it, in the daemon's mount namespace.
+            let namespace = format!("network:{}", link.namespace_from_afar()?);
+            argv.splice(run + 1..run + 1, ["--with-ns".to_owned(), namespace]);
+            argv.push(link.connect());
+        }
+        Ok(launch)
     }
 
     fn command(&mut self, site: &Site) -> Vec<String> {

@@ -12,8 +12,8 @@ use tare_reports::document::{Accel, Class};
 
 use super::tool::tool;
 use super::{
-    CPUS, Contender, Description, Found, HOSTNAME, MEMORY, Missing, PIDS, Surroundings, Undo, example,
-    on_path, text, version_of,
+    CPUS, Contender, Description, Found, HOSTNAME, MEMORY, Missing, PIDS, Surroundings, Undo, Wiring,
+    example, on_path, text, version_of,
 };
 use crate::engine::daemon::{self, Daemon};
 use crate::engine::journal::{self, Entry};
@@ -187,6 +187,12 @@ impl Contender for Docker {
             overlay: None,
             dies_with_parent: false,
         })
+    }
+
+    fn wiring(&self) -> Wiring {
+        Wiring::LeftOut(
+            "its boxes join no namespace that somebody else made, and the lab's private engine has no bridge",
+        )
     }
 
     fn command(&mut self, site: &Site) -> Vec<String> {

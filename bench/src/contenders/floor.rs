@@ -11,11 +11,12 @@ mod plain;
 mod steps;
 
 use std::ffi::{CString, NulError};
-use std::fs;
+use std::fs::{self, File};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+use anyhow::Result;
 use nix::sched::CloneFlags;
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
@@ -23,8 +24,9 @@ use tare_runtime::sys::{CStringArray, Forked, Memory, fork};
 
 use super::ground::{Ground, gone, make_cgroups, remove_cgroups};
 use super::search_path;
+use crate::network::Link;
 use crate::site::{Site, Start};
-use crate::spawner::protocol::FloorSpec;
+use crate::spawner::protocol::{FloorSpec, Launch};
 
 pub use confined::FloorConfined;
 pub use plain::Floor;
@@ -39,7 +41,15 @@ fn spec(ground: &Ground, site: &Site, start: &Start, confined: bool) -> FloorSpe
         cgroups: ground.cgroups_of(site, start),
         argv: vec!["/payload".into(), start.nonce.clone()],
         env: vec![search_path()],
+        network: None,
     }
+}
+
+/// The same, connected to the bridge.
+fn linked(mut spec: FloorSpec, link: &Link) -> Result<Launch> {
+    spec.network = Some(link.namespace()?.clone());
+    spec.argv.push(link.connect());
+    Ok(Launch::Floor(spec))
 }
 
 /// What must be gone after an instance.
@@ -53,11 +63,12 @@ fn leaves(site: &Site, start: &Start) -> Vec<PathBuf> {
 pub(crate) fn start(spec: &FloorSpec, stdio: [BorrowedFd; 3]) -> Result<u32, String> {
     let prepared = prepare(spec)?;
     let filter = spec.confined.then(tare_runtime::seccomp_program);
+    let network = if spec.network.is_none() { CloneFlags::CLONE_NEWNET } else { CloneFlags::empty() };
     let namespaces = CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWPID
-        | CloneFlags::CLONE_NEWNET
         | CloneFlags::CLONE_NEWIPC
-        | CloneFlags::CLONE_NEWUTS;
+        | CloneFlags::CLONE_NEWUTS
+        | network;
     let birthplace = prepared.cgroups.birthplace.as_ref().map(AsFd::as_fd);
     // The child works in our memory until its exec, so it leaves its fault here: no pipe is needed.
     let mut fault = None;
@@ -102,6 +113,11 @@ fn prepare(spec: &FloorSpec) -> Result<Prepared, String> {
         argv: strings(&spec.argv)?,
         env: strings(&spec.env)?,
         cgroups,
+        network: spec
+            .network
+            .as_ref()
+            .map(|path| File::open(path).map_err(|e| format!("open {}: {e}", path.display())))
+            .transpose()?,
         device_program: device_program
             .map_err(|e| format!("load the program that decides about devices: {e}"))?,
     })

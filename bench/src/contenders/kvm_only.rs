@@ -11,7 +11,7 @@ use tare_reports::document::{Class, Failure};
 
 use super::qemu::{OWN_KERNEL, accel, initramfs_file, launch, missing};
 use super::tool::tool;
-use super::{Contender, Description, Found, Missing, Surroundings, Undo, example, version_of};
+use super::{Contender, Description, Found, Missing, Surroundings, Undo, Wiring, example, version_of};
 use crate::site::{Site, Start};
 use crate::spawner::protocol::Launch;
 use crate::vm::kvm::Kvm;
@@ -118,6 +118,10 @@ impl Contender for KvmOnly {
 
     fn wants_a_terminal(&self) -> bool {
         self.kind.terminal
+    }
+
+    fn wiring(&self) -> Wiring {
+        Wiring::LeftOut("it needs KVM, and its network was never tried")
     }
 
     fn command(&mut self, site: &Site) -> Vec<String> {

@@ -12,7 +12,8 @@ use tare_runtime::confinement::CAPABILITIES;
 
 use super::assisted::{Tool, merged};
 use super::oci::NO_OVERLAY;
-use super::{Contender, Description, Found, HOSTNAME, Missing, Surroundings, Undo, example, text};
+use super::{Contender, Description, Found, HOSTNAME, Missing, Surroundings, Undo, Wiring, example, text};
+use crate::network::Link;
 use crate::site::{Site, Start};
 use crate::spawner::protocol::Launch;
 
@@ -80,7 +81,11 @@ impl Default for Nspawn {
 }
 
 impl Nspawn {
-    fn argv(&self, site: &Site, start: &Start) -> Vec<String> {
+    fn argv(&self, site: &Site, start: &Start, link: Option<&Link>) -> Result<Vec<String>> {
+        let network = match link {
+            None => "--private-network".into(),
+            Some(link) => format!("--network-namespace-path={}", text(link.namespace()?)),
+        };
         let dropped: Vec<&str> = ITS_CAPABILITIES
             .into_iter()
             .filter(|name| !CAPABILITIES.iter().any(|ours| ours.name == *name))
@@ -93,7 +98,7 @@ impl Nspawn {
             format!("--directory={}", text(&merged(site, start))),
             format!("--machine={}", machine(site, start)),
             format!("--hostname={HOSTNAME}"),
-            "--private-network".into(),
+            network,
             "--console=pipe".into(),
             "--resolv-conf=off".into(),
             "--timezone=off".into(),
@@ -102,7 +107,9 @@ impl Nspawn {
             format!("--drop-capability={}", dropped.join(",")),
             "--".into(),
         ];
-        self.tool.argv(options, start)
+        let mut argv = self.tool.argv(options, start);
+        argv.extend(link.map(Link::connect));
+        Ok(argv)
     }
 }
 
@@ -155,11 +162,19 @@ impl Contender for Nspawn {
     }
 
     fn launch(&mut self, site: &Site, start: &Start) -> Result<Launch> {
-        self.tool.launch(site, start, self.argv(site, start), None)
+        self.tool.launch(site, start, self.argv(site, start, None)?, None)
+    }
+
+    fn wiring(&self) -> Wiring {
+        Wiring::Namespace
+    }
+
+    fn launch_linked(&mut self, site: &Site, start: &Start, link: &Link) -> Result<Launch> {
+        self.tool.launch(site, start, self.argv(site, start, Some(link))?, None)
     }
 
     fn command(&mut self, site: &Site) -> Vec<String> {
-        self.argv(site, &example())
+        self.argv(site, &example(), None).unwrap_or_default()
     }
 
     fn teardown(&self, site: &Site, start: &Start) -> Vec<Undo> {

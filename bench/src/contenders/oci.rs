@@ -6,13 +6,14 @@
 mod config;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use tare_reports::document::{Accel, Class};
 
 use super::tool::tool;
-use super::{Contender, Description, Found, Missing, Surroundings, Undo, example, text, version_of};
+use super::{Contender, Description, Found, Missing, Surroundings, Undo, Wiring, example, text, version_of};
+use crate::network::Link;
 use crate::site::{Site, Start};
 use crate::spawner::protocol::{Launch, Overlay};
 
@@ -30,6 +31,8 @@ pub trait Runtime: std::fmt::Debug + Default {
     const FIX: &'static str;
     /// Options between the program and its command.
     const OPTIONS: &'static [&'static str] = &[];
+    /// The same for a box that has a network.
+    const LINKED_OPTIONS: &'static [&'static str] = Self::OPTIONS;
 
     /// What is inside the clock, in order.
     fn inside_clock(&self) -> &'static [&'static str];
@@ -40,6 +43,11 @@ pub trait Runtime: std::fmt::Debug + Default {
     /// Why it cannot run here.
     fn wrapper(&mut self) -> Result<Vec<String>, Missing> {
         Ok(Vec::new())
+    }
+
+    /// Why its boxes cannot join a network namespace on this host, if they cannot.
+    fn unconnected(&self) -> Option<&'static str> {
+        None
     }
 
     /// What of the common box it cannot express.
@@ -90,10 +98,30 @@ impl<R: Runtime> Default for Bundled<R> {
 
 impl<R: Runtime> Bundled<R> {
     /// The command that starts a box.
-    fn run(&self, site: &Site, start: &Start) -> Vec<String> {
+    fn run(&self, site: &Site, start: &Start, options: &[&str]) -> Vec<String> {
         let (bundle, pid_file) = (text(&site.instance(start)), text(&pid_file(site, start)));
         let words = ["run", "--detach", "--bundle", &bundle, "--pid-file", &pid_file, &start.id];
-        self.wrapper.iter().cloned().chain(argv::<R>(&self.program, site, &words)).collect()
+        self.wrapper.iter().cloned().chain(argv_with::<R>(&self.program, site, options, &words)).collect()
+    }
+
+    /// Writes the bundle and says how the box is started.
+    fn launch_by(&self, site: &Site, start: &Start, link: Option<&Link>) -> Result<Launch> {
+        let dir = site.instance(start);
+        fs::create_dir(&dir).with_context(|| format!("make the bundle {}", dir.display()))?;
+        let mut config = config::config(site, start);
+        if let Some(link) = link {
+            config::link(&mut config, link)?;
+        }
+        let file = dir.join("config.json");
+        fs::write(&file, serde_json::to_vec(&config)?)
+            .with_context(|| format!("write {}", file.display()))?;
+        let options = if link.is_some() { R::LINKED_OPTIONS } else { R::OPTIONS };
+        Ok(Launch::Command {
+            argv: self.run(site, start, options),
+            env: Vec::new(),
+            overlay: Some(Overlay { lower: site.rootfs(), dir }),
+            dies_with_parent: false,
+        })
     }
 
     /// How a box in the state that `words` (a form of `delete`) take is removed. It needs no wrapper: removing
@@ -129,24 +157,20 @@ impl<R: Runtime> Contender for Bundled<R> {
         Ok(Found { version, accel: Accel::Native, not_expressed: self.runtime.not_expressed() })
     }
 
-    /// Writes the bundle and says how the box is started.
     fn launch(&mut self, site: &Site, start: &Start) -> Result<Launch> {
-        let dir = site.instance(start);
-        fs::create_dir(&dir).with_context(|| format!("make the bundle {}", dir.display()))?;
-        let config = config::config(site, start);
-        let file = dir.join("config.json");
-        fs::write(&file, serde_json::to_vec(&config)?)
-            .with_context(|| format!("write {}", file.display()))?;
-        Ok(Launch::Command {
-            argv: self.run(site, start),
-            env: Vec::new(),
-            overlay: Some(Overlay { lower: site.rootfs(), dir }),
-            dies_with_parent: false,
-        })
+        self.launch_by(site, start, None)
+    }
+
+    fn wiring(&self) -> Wiring {
+        self.runtime.unconnected().map_or(Wiring::Namespace, Wiring::LeftOut)
+    }
+
+    fn launch_linked(&mut self, site: &Site, start: &Start, link: &Link) -> Result<Launch> {
+        self.launch_by(site, start, Some(link))
     }
 
     fn command(&mut self, site: &Site) -> Vec<String> {
-        self.run(site, &example())
+        self.run(site, &example(), R::OPTIONS)
     }
 
     fn pid_file(&self, site: &Site, start: &Start) -> Option<PathBuf> {
@@ -176,8 +200,12 @@ fn state<R: Runtime>(site: &Site) -> PathBuf {
     site.dir().join(R::NAME)
 }
 
-fn argv<R: Runtime>(program: &std::path::Path, site: &Site, words: &[&str]) -> Vec<String> {
+fn argv<R: Runtime>(program: &Path, site: &Site, words: &[&str]) -> Vec<String> {
+    argv_with::<R>(program, site, R::OPTIONS, words)
+}
+
+fn argv_with<R: Runtime>(program: &Path, site: &Site, options: &[&str], words: &[&str]) -> Vec<String> {
     let mut argv = vec![text(program), "--root".into(), text(&state::<R>(site))];
-    argv.extend(R::OPTIONS.iter().chain(words).map(|word| (*word).to_owned()));
+    argv.extend(options.iter().chain(words).map(|word| (*word).to_owned()));
     argv
 }

@@ -10,11 +10,12 @@ use tare_reports::document::{Accel, Class};
 
 use super::tool::tool;
 use super::{
-    CPUS, Contender, Description, Found, HOSTNAME, MEMORY, Missing, PIDS, Surroundings, Undo, example,
-    on_path, search_path, text, version_of,
+    CPUS, Contender, Description, Found, HOSTNAME, MEMORY, Missing, PIDS, Surroundings, Undo, Wiring,
+    example, on_path, search_path, text, version_of,
 };
 use crate::engine::{self, archive, call, journal};
 use crate::host::cgroups;
+use crate::network::Link;
 use crate::site::{Site, Start};
 use crate::spawner::protocol::Launch;
 
@@ -152,6 +153,21 @@ impl Contender for Podman {
             overlay: None,
             dies_with_parent: false,
         })
+    }
+
+    fn wiring(&self) -> Wiring {
+        Wiring::Namespace
+    }
+
+    fn launch_linked(&mut self, site: &Site, start: &Start, link: &Link) -> Result<Launch> {
+        let mut launch = self.launch(site, start)?;
+        if let Launch::Command { argv, .. } = &mut launch {
+            let place =
+                argv.iter().position(|word| word == "none").context("podman is told of no network")?;
+            argv[place] = format!("ns:{}", text(link.namespace()?));
+            argv.push(link.connect());
+        }
+        Ok(launch)
     }
 
     fn command(&mut self, site: &Site) -> Vec<String> {

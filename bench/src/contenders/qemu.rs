@@ -7,10 +7,12 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tare_reports::document::{Accel, Class, Failure};
 
-use super::{Contender, Description, Found, Missing, Surroundings, Undo, example};
+use super::{Contender, Description, Found, Missing, Surroundings, Undo, Wiring, example};
+use crate::network::Link;
 use crate::site::{Site, Start};
 use crate::spans::machine;
 use crate::spawner::protocol::Launch;
+use crate::vm::card::{self, Card};
 use crate::vm::kvm::Kvm;
 use crate::vm::{Unavailable, initramfs, kernel, qemu, tool};
 
@@ -19,6 +21,8 @@ use crate::vm::{Unavailable, initramfs, kernel, qemu, tool};
 pub struct Qemu {
     kind: &'static Kind,
     machine: Option<(qemu::Qemu, PathBuf)>,
+    /// The initramfs of a machine with a network card, or why there is none.
+    linked: Option<Result<PathBuf, String>>,
 }
 
 /// In what such machines differ.
@@ -34,6 +38,8 @@ pub(super) struct Kind {
     /// Under TCG on a busy host a boot takes several times as long as on an idle one; one that hangs must not eat
     /// the run.
     pub(super) deadline: Duration,
+    /// Its network card, where it is asked to have one.
+    pub(super) card: &'static Card,
 }
 
 /// Debian's kernel is ready after two seconds under TCG on an idle host.
@@ -58,6 +64,7 @@ const BASELINE: Kind = Kind {
     kernel: kernel::find,
     command: qemu::Qemu::q35_command,
     deadline: DEBIANS_KERNEL,
+    card: &card::PCI,
 };
 
 impl Qemu {
@@ -67,7 +74,7 @@ impl Qemu {
     }
 
     pub(super) fn of(kind: &'static Kind) -> Self {
-        Self { kind, machine: None }
+        Self { kind, machine: None, linked: None }
     }
 
     fn argv(&self, site: &Site, start: &Start) -> Result<Vec<String>> {
@@ -100,11 +107,29 @@ impl Contender for Qemu {
     }
 
     fn prepare(&mut self, site: &Site) -> Result<()> {
-        initramfs::write(&initramfs_file(site)).context("write the initramfs")
+        initramfs::write(&initramfs_file(site)).context("write the initramfs")?;
+        let (_, kernel) = self.machine.as_ref().context("the contender was not probed")?;
+        self.linked = Some(linked_initramfs(self.kind.card, kernel, site));
+        Ok(())
     }
 
     fn launch(&mut self, site: &Site, start: &Start) -> Result<Launch> {
         Ok(launch(self.argv(site, start)?))
+    }
+
+    fn wiring(&self) -> Wiring {
+        Wiring::Tap
+    }
+
+    fn launch_linked(&mut self, site: &Site, start: &Start, link: &Link) -> Result<Launch> {
+        let image = self.linked.as_ref().context("the contender was not prepared")?;
+        let image = image.as_ref().map_err(|why| anyhow::anyhow!("{why}"))?;
+        let mut argv = self.argv(site, start)?;
+        self.kind
+            .card
+            .plug_in(&mut argv, link, image)
+            .context("the command line has no place for a network")?;
+        Ok(launch(argv))
     }
 
     fn launch_watched(&mut self, site: &Site, start: &Start) -> Result<Launch> {
@@ -161,6 +186,17 @@ pub(super) fn panic_of(console: &Path) -> Option<(Failure, String)> {
     let log = std::fs::read(console).ok()?;
     let panic = qemu::panic_in(&String::from_utf8_lossy(&log))?;
     Some((Failure::GuestPanic, panic))
+}
+
+/// The initramfs of a machine with a network card: the usual one, where its kernel needs no modules for it.
+fn linked_initramfs(card: &Card, kernel: &Path, site: &Site) -> Result<PathBuf, String> {
+    if !card.needs_modules {
+        return Ok(initramfs_file(site));
+    }
+    let modules = card::modules(kernel)?;
+    let path = site.dir().join("initramfs-network.cpio");
+    initramfs::write_with(&path, &modules).map_err(|e| format!("write {}: {e}", path.display()))?;
+    Ok(path)
 }
 
 pub(super) fn initramfs_file(site: &Site) -> PathBuf {

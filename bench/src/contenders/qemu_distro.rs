@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use tare_reports::document::{Class, Failure};
 
 use super::qemu::{OWN_KERNEL, accel, console, missing, panic_of};
-use super::{Contender, Description, Found, Missing, Surroundings, Undo, example, text};
+use super::{Contender, Description, Found, Missing, Surroundings, Undo, Wiring, example, text};
 use crate::program::on_path;
 use crate::site::{Site, Start};
 use crate::spawner::protocol::Launch;
@@ -105,6 +105,10 @@ impl Contender for QemuDistro {
         // There QEMU makes the overlay, without a name.
         let env = vec![("TMPDIR".to_owned(), text(&site.boxes()))];
         Ok(Launch::Command { argv, env, overlay: None, dies_with_parent: true })
+    }
+
+    fn wiring(&self) -> Wiring {
+        Wiring::LeftOut("its guest is a whole Debian, of which no network was configured")
     }
 
     fn command(&mut self, site: &Site) -> Vec<String> {

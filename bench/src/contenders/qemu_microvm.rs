@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::qemu::{Kind, Qemu};
+use crate::vm::card;
 use crate::vm::microvm::Ram;
 use crate::vm::small;
 
@@ -25,6 +26,7 @@ const KIND: Kind = Kind {
     },
     // Ready after half a second under TCG on an idle host.
     deadline: Duration::from_secs(15),
+    card: &card::MMIO,
 };
 
 /// See the file's head.

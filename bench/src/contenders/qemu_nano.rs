@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use tare_reports::document::Class;
 
 use super::qemu::{accel, launch, missing};
-use super::{Contender, Description, Found, Missing, Surroundings, example};
+use super::{Contender, Description, Found, Missing, Surroundings, Wiring, example};
 use crate::payload::NANO;
 use crate::site::{Site, Start};
 use crate::spans::machine;
@@ -66,6 +66,10 @@ impl Contender for QemuNano {
         let mut argv = self.argv(site, start)?;
         machine::watch(&mut argv, site, start);
         Ok(launch(argv))
+    }
+
+    fn wiring(&self) -> Wiring {
+        Wiring::LeftOut("its guest has no driver for a network card")
     }
 
     fn command(&mut self, site: &Site) -> Vec<String> {

@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use tare_reports::document::{Class, Failure, Mode};
 
 use super::qemu::{OWN_KERNEL, accel, console, launch, missing, panic_of};
-use super::{Contender, Description, Found, Missing, Resumption, Surroundings, Undo, example};
+use super::{Contender, Description, Found, Missing, Resumption, Surroundings, Undo, Wiring, example};
 use crate::channel::Channel;
 use crate::site::{Site, Start};
 use crate::spawner::protocol::Launch;
@@ -95,6 +95,10 @@ impl Contender for QemuRestore {
 
     fn resumption(&mut self) -> Option<Resumption> {
         Some(Resumption { monitor: self.monitor.take()?, touch_kib: TOUCH_KIB })
+    }
+
+    fn wiring(&self) -> Wiring {
+        Wiring::LeftOut("its state was saved in a machine without a network card")
     }
 
     fn command(&mut self, site: &Site) -> Vec<String> {

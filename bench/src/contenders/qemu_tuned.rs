@@ -1,7 +1,7 @@
 //! `qemu-tuned`: the baseline's machine, firmware and kernel under the best command line that is known for them.
 
 use super::qemu::{DEBIANS_KERNEL, Kind, Qemu, WITH_SEABIOS};
-use crate::vm::{kernel, qemu};
+use crate::vm::{card, kernel, qemu};
 
 const KIND: Kind = Kind {
     name: "qemu-tuned",
@@ -10,6 +10,7 @@ const KIND: Kind = Kind {
     kernel: kernel::find,
     command: qemu::Qemu::tuned_command,
     deadline: DEBIANS_KERNEL,
+    card: &card::PCI,
 };
 
 /// See the file's head.

@@ -21,6 +21,17 @@ impl Runtime for Gvisor {
     /// No network but loopback; and the filter and CAP_NET_RAW of the bundle, which it would otherwise pass over.
     const OPTIONS: &'static [&'static str] = &["--network=none", "--oci-seccomp", "--net-raw"];
 
+    /// The namespace's interface and its address become those of its own network stack.
+    const LINKED_OPTIONS: &'static [&'static str] = &["--network=sandbox", "--oci-seccomp", "--net-raw"];
+
+    /// Seen with release 20221219.
+    fn unconnected(&self) -> Option<&'static str> {
+        crate::network::every_namespace_shows("/proc/sys/net/core/rmem_default").then_some(
+            "it takes every network namespace for the host's, for this kernel shows net.core.rmem_default in each, and \
+             refuses",
+        )
+    }
+
     fn inside_clock(&self) -> &'static [&'static str] {
         &[
             "bundle written",

@@ -6,9 +6,10 @@ use anyhow::{Context, Result};
 use tare_reports::document::{Accel, Class};
 
 use super::{
-    CPUS, Contender, Description, Found, HOSTNAME, MEMORY, Missing, PIDS, Surroundings, Undo, example,
-    is_program, text, version_of,
+    CPUS, Contender, Description, Found, HOSTNAME, MEMORY, Missing, PIDS, Surroundings, Undo, Wiring,
+    example, is_program, text, version_of,
 };
+use crate::network::Link;
 use crate::site::{Site, Start};
 use crate::spawner::protocol::{Launch, Mark};
 
@@ -101,6 +102,18 @@ impl Contender for Tare {
             overlay: None,
             dies_with_parent: false,
         })
+    }
+
+    fn wiring(&self) -> Wiring {
+        Wiring::Namespace
+    }
+
+    fn launch_linked(&mut self, site: &Site, start: &Start, link: &Link) -> Result<Launch> {
+        let mut argv = self.run(site, start);
+        let id = argv.iter().position(|word| *word == start.id).context("the command names no box")?;
+        argv.splice(id..id, ["--network-namespace".to_owned(), text(link.namespace()?)]);
+        argv.push(link.connect());
+        Ok(Launch::Command { argv, env: Vec::new(), overlay: None, dies_with_parent: false })
     }
 
     fn launch_watched(&mut self, site: &Site, start: &Start) -> Result<Launch> {

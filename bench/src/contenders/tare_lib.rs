@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use anyhow::Result;
 use tare_reports::document::{Accel, Class};
 
-use super::{Contender, Description, Found, Missing, Surroundings, Undo, runtime_spec};
+use super::{Contender, Description, Found, Missing, Surroundings, Undo, Wiring, runtime_spec};
+use crate::network::Link;
 use crate::site::{Site, Start};
 use crate::spawner::protocol::{Launch, Made};
 
@@ -50,6 +51,17 @@ impl Contender for TareLib {
 
     fn launch_watched(&mut self, site: &Site, start: &Start) -> Result<Launch> {
         let spec = tare_runtime::Spec { marks: true, ..runtime_spec(site, start)? };
+        Ok(Launch::Library { root: site.runtime_root(), spec: Box::new(spec) })
+    }
+
+    fn wiring(&self) -> Wiring {
+        Wiring::Namespace
+    }
+
+    fn launch_linked(&mut self, site: &Site, start: &Start, link: &Link) -> Result<Launch> {
+        let mut spec = runtime_spec(site, start)?;
+        spec.network = Some(link.namespace()?.clone());
+        spec.args.push(link.connect());
         Ok(Launch::Library { root: site.runtime_root(), spec: Box::new(spec) })
     }
 

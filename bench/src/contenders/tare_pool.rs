@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use tare_reports::document::{Accel, Class, Mode};
 
-use super::{Contender, Description, Found, Missing, Surroundings, Undo, runtime_spec};
+use super::{Contender, Description, Found, Missing, Surroundings, Undo, Wiring, runtime_spec};
 use crate::site::{Site, Start};
 use crate::spawner::protocol::{Launch, Made};
 
@@ -48,6 +48,10 @@ impl Contender for TarePool {
 
     fn launch(&mut self, _: &Site, start: &Start) -> Result<Launch> {
         Ok(Launch::FromStock { id: start.id.clone(), argv: vec!["/payload".into(), start.nonce.clone()] })
+    }
+
+    fn wiring(&self) -> Wiring {
+        Wiring::LeftOut("its boxes are made before the clock, and their network would be too")
     }
 
     fn command(&mut self, _: &Site) -> Vec<String> {

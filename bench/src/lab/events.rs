@@ -1,5 +1,6 @@
 //! Waiting: for a line, for an answer of the spawner, for the end of a process; always with a deadline.
 
+use std::collections::BTreeMap;
 use std::os::fd::{BorrowedFd, RawFd};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -19,6 +20,13 @@ pub(super) struct Woken {
     pub(super) channel: bool,
 }
 
+/// The same, for several descriptors beside the spawner.
+#[derive(Debug)]
+pub(super) struct WokenBeside {
+    pub(super) spawner: bool,
+    pub(super) others: Vec<bool>,
+}
+
 impl Lab {
     pub(super) fn request(&mut self, request: Request, fds: &[RawFd]) -> Result<(), Failed> {
         self.spawner.send(&request, fds).map_err(gone)
@@ -29,7 +37,7 @@ impl Lab {
         &mut self,
         channel: &mut Channel,
         contender: &dyn Contender,
-        start: &Start,
+        (start, named): (&Start, &mut BTreeMap<String, u64>),
         tag: u64,
         deadline: Deadline,
     ) -> Result<Line, Failed> {
@@ -50,6 +58,12 @@ impl Lab {
             };
             if line.text == expected {
                 return Ok(line);
+            }
+            if let Some(name) = line.text.strip_prefix("AT ")
+                && contender.description().noisy_channel
+            {
+                named.insert(name.to_owned(), line.at_ns);
+                continue;
             }
             // Firmware may write to a serial line before the payload does; nothing may on a pipe.
             if !contender.description().noisy_channel {
@@ -120,8 +134,8 @@ impl Lab {
         deadline: Deadline,
     ) -> Result<u64, Failed> {
         loop {
-            let woken = self.wait_for(Some(pidfd), deadline)?;
-            if woken.channel {
+            let woken = self.wait_for(&[pidfd], deadline)?;
+            if woken.others[0] {
                 return Ok(clock::now_ns());
             }
             if woken.spawner {
@@ -175,16 +189,22 @@ impl Lab {
 
     /// Waits for the spawner or the channel.
     pub(super) fn wait(&mut self, channel: Option<&Channel>, deadline: Deadline) -> Result<Woken, Failed> {
-        self.wait_for(channel.map(Channel::readable), deadline)
+        let channel: Vec<BorrowedFd<'_>> = channel.map(Channel::readable).into_iter().collect();
+        let woken = self.wait_for(&channel, deadline)?;
+        Ok(Woken { spawner: woken.spawner, channel: woken.others.first().copied().unwrap_or(false) })
     }
 
-    /// Waits for the spawner or this descriptor.
-    fn wait_for(&mut self, other: Option<BorrowedFd<'_>>, deadline: Deadline) -> Result<Woken, Failed> {
+    /// Waits for the spawner or one of these descriptors.
+    pub(super) fn wait_for(
+        &mut self,
+        others: &[BorrowedFd<'_>],
+        deadline: Deadline,
+    ) -> Result<WokenBeside, Failed> {
         let mut fds = vec![
             PollFd::new(self.spawner.socket(), PollFlags::POLLIN),
             PollFd::new(self.interrupt.readable(), PollFlags::POLLIN),
         ];
-        fds.extend(other.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+        fds.extend(others.iter().map(|&fd| PollFd::new(fd, PollFlags::POLLIN)));
         // Rounded up: waking a little late is harmless, waking early would spin.
         let timeout = PollTimeout::try_from(deadline.left().as_millis() + 1).unwrap_or(PollTimeout::MAX);
         match poll(&mut fds, timeout) {
@@ -192,11 +212,11 @@ impl Lab {
             Err(errno) => return Err(Failed::new(Failure::Timeout, format!("poll: {errno}"))),
         }
         let ready = |i: usize| fds.get(i).is_some_and(|fd| fd.any().unwrap_or(true));
-        let woken = Woken { spawner: ready(0), channel: ready(2) };
+        let woken = WokenBeside { spawner: ready(0), others: (2..fds.len()).map(ready).collect() };
         let interrupted = ready(1);
         drop(fds);
         self.heed(interrupted)?;
-        if !woken.spawner && !woken.channel && deadline.passed() {
+        if !woken.spawner && !woken.others.contains(&true) && deadline.passed() {
             return Err(Failed::new(Failure::Timeout, "nothing came before the deadline"));
         }
         Ok(woken)

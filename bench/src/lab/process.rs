@@ -1,6 +1,7 @@
 //! What a box is to the lab: its channel, the process whose end is its end, and the helpers that it shares.
 
 use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::os::fd::OwnedFd;
 
 use anyhow::{Context, Result};
@@ -61,6 +62,28 @@ impl Lab {
             .ok()
             .and_then(|text| text.trim().parse().ok())
             .ok_or_else(|| Failed::new(Failure::Start, format!("no process id in {}", pid_file.display())))
+    }
+
+    /// Adds to a failure what the box and its tool said on standard error, and what the contender itself
+    /// knows (a guest's panic, say).
+    pub(super) fn explain(
+        &mut self,
+        contender: &dyn Contender,
+        site: &Site,
+        start: &Start,
+        failed: Failed,
+    ) -> Failed {
+        if let Some((failure, detail)) = contender.diagnose(site, start) {
+            return Failed::new(failure, detail);
+        }
+        let mut said = String::new();
+        let read = self.errors.seek(SeekFrom::Start(self.errors_from));
+        if read.is_ok() && self.errors.read_to_string(&mut said).is_ok() && !said.trim().is_empty() {
+            let last: Vec<&str> = said.trim().lines().rev().take(3).collect();
+            let last: Vec<&str> = last.into_iter().rev().collect();
+            return Failed::new(failed.failure, format!("{}: {}", failed.detail, last.join(" / ")));
+        }
+        failed
     }
 }
 

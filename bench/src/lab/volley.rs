@@ -296,6 +296,7 @@ impl Lab {
             not_applied,
             moments: Moments::default(),
             spans: flight.resuming.take().map(|it| it.spans(flight.intended_ns, at_ns)).unwrap_or_default(),
+            reached: None,
             channel: flight.channel.take().map(Channel::of_an_open_box),
             main: None,
             foreign: None,

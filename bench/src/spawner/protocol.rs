@@ -8,6 +8,8 @@ use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, s
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::network::Link;
+
 /// Longest message, bytes. A seqpacket message is sent whole or not at all.
 const MESSAGE: usize = 128 * 1024;
 
@@ -42,6 +44,11 @@ pub enum Request {
         /// The signal's number.
         signal: i32,
     },
+    /// Connect boxes to the bridge in the network namespace that comes with the message.
+    UseBridge {
+        /// Names the request.
+        tag: u64,
+    },
     /// List the processes below the spawner.
     Children {
         /// Names the request.
@@ -63,6 +70,8 @@ pub enum Made {
     Floor(FloorSpec),
     /// Cgroups only: those made for a [`Launch::Assisted`].
     Cgroups(Vec<FloorCgroup>),
+    /// A connection to the bridge: that of a [`Launch::Linked`].
+    Link(Link),
 }
 
 /// What to start, and what the lab does inside the clock because the tool does not do it.
@@ -104,6 +113,13 @@ pub enum Launch {
     Floor(FloorSpec),
     /// Run a tool that makes a box but not the whole of it.
     Assisted(Assisted),
+    /// Connect the box to the bridge, then launch it.
+    Linked {
+        /// The connection.
+        link: Link,
+        /// What is started.
+        launch: Box<Launch>,
+    },
     /// Time the hand-written loop: pipes, posix_spawn, a blocking read, no lab.
     HandLoop {
         /// Program and arguments.
@@ -164,6 +180,8 @@ pub struct Assisted {
     pub cgroups: Vec<FloorCgroup>,
     /// A file that it finds open for reading as descriptor [`Assisted::FILE`].
     pub file: Option<PathBuf>,
+    /// The network namespace that it is started in.
+    pub network: Option<PathBuf>,
 }
 
 impl Assisted {
@@ -186,6 +204,8 @@ pub struct FloorSpec {
     pub argv: Vec<String>,
     /// Its environment, `NAME=value`.
     pub env: Vec<String>,
+    /// The network namespace that it joins; it gets an empty one of its own without.
+    pub network: Option<PathBuf>,
 }
 
 /// One cgroup directory of the floor and what is set in it.

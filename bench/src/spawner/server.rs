@@ -19,6 +19,7 @@ use nix::unistd::{Pid, getpid, setsid};
 use super::protocol::{Event, Exit, Launch, Made, Mark, Overlay, Request, receive, send};
 use crate::contenders::ground::remove_cgroups;
 use crate::contenders::{assisted, floor};
+use crate::network::{Link, wire};
 use crate::{clock, sys};
 
 /// Runs the spawner on the socket at descriptor 0 until the lab is gone; returns the exit status.
@@ -109,7 +110,7 @@ fn answer(request: Request, fds: Vec<OwnedFd>) -> Option<Event> {
         Err(error) => Event::Refused { tag, error },
     };
     match request {
-        Request::Start { tag, launch } => Some(match start(tag, launch, fds) {
+        Request::Start { tag, launch } => Some(match connected(tag, launch, fds) {
             Ok(Event::Started { tag, pid, not_applied, marks, .. }) => {
                 Event::Started { tag, pid, not_applied, marks, cpu_ns: clock::thread_cpu_ns() - before }
             }
@@ -130,6 +131,10 @@ fn answer(request: Request, fds: Vec<OwnedFd>) -> Option<Event> {
             }
             None
         }
+        Request::UseBridge { tag } => {
+            let namespace = fds.into_iter().next().ok_or_else(|| "no namespace came".to_owned());
+            Some(done(tag, namespace.and_then(wire::use_bridge)))
+        }
         Request::Children { tag } => Some(Event::Children { tag, pids: children() }),
     }
 }
@@ -141,11 +146,23 @@ fn children() -> Vec<u32> {
         .unwrap_or_default()
 }
 
-fn start(tag: u64, launch: Launch, fds: Vec<OwnedFd>) -> Result<Event, String> {
+/// Connects a box to the bridge, where that is asked, and starts it.
+fn connected(tag: u64, launch: Launch, fds: Vec<OwnedFd>) -> Result<Event, String> {
+    match launch {
+        Launch::Linked { link, launch } => {
+            let tap = wire::connect(&link)?;
+            start(tag, *launch, fds, tap)
+        }
+        launch => start(tag, launch, fds, None),
+    }
+}
+
+fn start(tag: u64, launch: Launch, fds: Vec<OwnedFd>, tap: Option<OwnedFd>) -> Result<Event, String> {
     let started = |pid, not_applied| Event::Started { tag, pid, cpu_ns: 0, not_applied, marks: Vec::new() };
     match launch {
         Launch::HandLoop { argv, expect } => hand_loop(tag, &argv, &expect),
         Launch::Scripted(_) => Err("a scripted box is not for the spawner".into()),
+        Launch::Linked { .. } => Err("a box has one connection to the bridge".into()),
         launch => {
             let [input, output, error] = <[OwnedFd; 3]>::try_from(fds)
                 .map_err(|fds| format!("three descriptors are needed, {} came", fds.len()))?;
@@ -190,10 +207,16 @@ fn start(tag: u64, launch: Launch, fds: Vec<OwnedFd>) -> Result<Event, String> {
                     if dies_with_parent {
                         sys::die_with_parent(&mut command);
                     }
+                    if let Some(tap) = tap {
+                        // Free in the child: here it is a descriptor of the spawner's own, which no box keeps.
+                        sys::inherit(&mut command, tap, Link::TAP);
+                    }
                     let child = command.spawn().map_err(|e| format!("start {}: {e}", argv[0]))?;
                     Ok(started(child.id(), Vec::new()))
                 }
-                Launch::HandLoop { .. } | Launch::Scripted(_) => unreachable!("matched above"),
+                Launch::HandLoop { .. } | Launch::Scripted(_) | Launch::Linked { .. } => {
+                    unreachable!("matched above")
+                }
             }
         }
     }
@@ -233,6 +256,7 @@ fn delete(made: Made) -> Result<(), String> {
         }
         Made::Floor(spec) => floor::delete(&spec),
         Made::Cgroups(cgroups) => remove_cgroups(&cgroups),
+        Made::Link(link) => wire::disconnect(&link),
     }
 }
 

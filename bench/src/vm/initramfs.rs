@@ -31,21 +31,32 @@ enum Contents {
     Payload,
 }
 
-/// The archive's bytes: the same payload gives the same bytes, whoever builds them and when.
+/// The archive's bytes, with modules of the kernel that the payload loads in this order: the same payload gives the same bytes, whoever builds them and when.
 ///
 /// # Errors
 /// None in practice: it is written to memory.
-pub fn build() -> io::Result<Vec<u8>> {
+pub fn build(modules: &[Vec<u8>]) -> io::Result<Vec<u8>> {
     let mut archive = Vec::new();
-    for (number, (name, mode, (major, minor), contents)) in (1..).zip(ENTRIES) {
+    let mut number = 0;
+    let mut add = |name: &str, mode: u32, (major, minor): (u32, u32), bytes: &[u8]| {
+        number += 1;
+        let entry = Builder::new(name).ino(number).mode(mode).rdev_major(major).rdev_minor(minor);
+        let mut file = entry.write(&mut archive, bytes.len() as u32);
+        file.write_all(bytes)?;
+        file.finish().map(drop)
+    };
+    for (name, mode, device, contents) in ENTRIES {
         let bytes = match contents {
             Contents::None => &[],
             Contents::Payload => PAYLOAD,
         };
-        let entry = Builder::new(name).ino(number).mode(mode).rdev_major(major).rdev_minor(minor);
-        let mut file = entry.write(&mut archive, bytes.len() as u32);
-        file.write_all(bytes)?;
-        file.finish()?;
+        add(name, mode, device, bytes)?;
+    }
+    if !modules.is_empty() {
+        add("modules", DIRECTORY, (0, 0), &[])?;
+    }
+    for (index, module) in modules.iter().enumerate() {
+        add(&format!("modules/{index}"), PROGRAM, (0, 0), module)?;
     }
     newc::trailer(&mut archive)?;
     Ok(archive)
@@ -56,23 +67,31 @@ pub fn build() -> io::Result<Vec<u8>> {
 /// # Errors
 /// `path` cannot be written.
 pub fn write(path: &Path) -> io::Result<()> {
+    write_with(path, &[])
+}
+
+/// The same with modules of the kernel.
+///
+/// # Errors
+/// As [`write`].
+pub fn write_with(path: &Path, modules: &[Vec<u8>]) -> io::Result<()> {
     let mut partial = path.as_os_str().to_owned();
     partial.push(".partial");
     let mut file = File::create(&partial)?;
-    file.write_all(&build()?)?;
+    file.write_all(&build(modules)?)?;
     file.sync_all()?;
     fs::rename(&partial, path)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{ENTRIES, PAYLOAD, build, write};
+    use super::{ENTRIES, PAYLOAD, build, write_with};
     use cpio::newc::Reader;
     use std::io::Read;
 
     #[test]
     fn reads_back_what_was_written() {
-        let archive = build().expect("an archive");
+        let archive = build(&[]).expect("an archive");
         let mut rest = archive.as_slice();
         for (name, mode, (major, minor), _) in ENTRIES {
             let mut reader = Reader::new(rest).expect("an entry");
@@ -94,8 +113,10 @@ mod tests {
     fn the_same_bytes_twice() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let path = directory.path().join("initramfs");
-        write(&path).expect("written");
-        assert!(std::fs::read(&path).expect("read") == build().expect("an archive"));
+        write_with(&path, &[b"module".to_vec()]).expect("written");
+        let archive = build(&[b"module".to_vec()]).expect("an archive");
+        assert!(std::fs::read(&path).expect("read") == archive);
+        assert!(build(&[]).expect("an archive").len() < archive.len());
         let left = std::fs::read_dir(directory.path()).expect("a directory").count();
         assert_eq!(left, 1, "no partial file stays");
     }

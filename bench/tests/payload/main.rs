@@ -6,6 +6,7 @@ mod view;
 use process::{DEADLINE, Payload, command, program};
 use std::fs;
 use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -62,9 +63,29 @@ fn the_answers_byte_by_byte() {
 }
 
 #[test]
+fn it_says_its_nonce_over_the_network_once_and_after_ready() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let address = listener.local_addr().expect("an address");
+    let mut payload = Payload::start(&["n1", &format!("connect={address}")]);
+    assert_eq!(payload.line(), "READY n1");
+    let (mut connection, _) = listener.accept().expect("a connection");
+    let mut said = String::new();
+    connection.read_to_string(&mut said).expect("read to the end");
+    assert_eq!(said, "n1\n");
+    assert_eq!(payload.ask("ping n2"), "PONG n2");
+    listener.set_nonblocking(true).expect("non-blocking");
+    assert!(listener.accept().is_err(), "once");
+    // Nobody listens there now.
+    drop(listener);
+    let mut payload = Payload::start(&["n1", &format!("connect={address}")]);
+    assert_eq!((payload.line(), payload.line()), ("READY n1".into(), "ERR connect errno 111".into()));
+    assert_eq!(payload.ask("ping n2"), "PONG n2");
+}
+
+#[test]
 fn wrong_arguments_are_refused_before_ready() {
     let long = "x".repeat(65);
-    for arguments in [
+    let few = [
         &[][..],
         &[""],
         &[&long],
@@ -73,7 +94,22 @@ fn wrong_arguments_are_refused_before_ready() {
         &["n1", "machine="],
         &["n1", "machine=../tty"],
         &["n1", "off=bochs"],
-    ] {
+    ];
+    let addresses = [
+        "connect=",
+        "connect=1.2.3.4",
+        "connect=1.2.3:4",
+        "connect=1.2.3.4.5:6",
+        "connect=1.2.3.256:7",
+        "connect=1.2.3.4:65536",
+        "connect=a.b.c.d:1",
+        "address=1.2.3.4",
+        "address=1.2.3.4/0",
+        "address=1.2.3.4/33",
+        "address=1.2.3.4/24",
+    ];
+    let addresses = addresses.map(|it| vec!["n1", it]);
+    for arguments in few.into_iter().chain(addresses.iter().map(Vec::as_slice)) {
         let mut payload = Payload::start(arguments);
         payload.close();
         assert_eq!(payload.wait().code(), Some(2), "{arguments:?}");

@@ -283,13 +283,22 @@ pub(super) fn clock_contents_are_listed(document: &Document) -> Finding {
 
 /// 23: the network is a factor, equal on all sides.
 pub(super) fn network_is_equal(document: &Document) -> Finding {
+    let with = crate::network::costs(document).len();
+    let with = match with {
+        0 => String::new(),
+        count => format!("; without and with one side by side in the measure network, {count} contenders"),
+    };
     let networks: BTreeMap<&str, &str> = startup(document, "ready")
         .map(|it| (it.parameters.network.as_deref().unwrap_or("not recorded"), it.contender.as_str()))
         .collect();
     match networks.len() {
+        0 if !with.is_empty() => Finding::passed(format!("the network is a factor{with}")),
         0 => Finding::not_checkable("this run measured no start-up"),
         1 if networks.contains_key("not recorded") => Finding::failed("no series records its network"),
-        1 => Finding::passed(format!("network `{}` for everybody", networks.keys().next().unwrap_or(&""))),
+        1 => Finding::passed(format!(
+            "network `{}` for everybody{with}",
+            networks.keys().next().unwrap_or(&"")
+        )),
         _ => {
             let each = networks.iter().map(|(network, who)| format!("`{network}` ({who} ...)"));
             Finding::failed(format!("different networks: {}", each.collect::<Vec<_>>().join(", ")))

@@ -34,7 +34,7 @@ impl<'a> Topic<'a> {
         let mut topics: Vec<Topic<'a>> = Vec::new();
         for summary in summaries {
             let mut parameters =
-                Parameters { aa: None, rung: None, step: None, ..summary.parameters.clone() };
+                Parameters { aa: None, rung: None, step: None, ..summary.parameters.clone() }.any_way();
             let along = Along::of(&summary.measure);
             match along {
                 Some(Along::AtOnce) => parameters.concurrency = None,
@@ -127,6 +127,10 @@ impl<'a> Topic<'a> {
             });
         }
         if let Some(network) = &parameters.network {
+            let network = match network.as_str() {
+                "bridge" => lang.pick("bridge (veth pair or tap)", "网桥（veth 对或 tap）"),
+                other => other,
+            };
             parts.push(format!("{} {network}", lang.pick("network", "网络")));
         }
         if let Some(state) = &parameters.state {

@@ -7,6 +7,7 @@ use super::parts::{prose, scroll, shell, table};
 use crate::audit::lab_share;
 use crate::charts::{self, Format, Table, Topic, accel_name};
 use crate::document::{Contender, Document, Status, Unit};
+use crate::network::Cost;
 use crate::summary::against;
 use crate::units::{digits, shown};
 use crate::{Error, Lang};
@@ -44,6 +45,7 @@ pub(super) fn chapter(
                     }
                 }
             }
+            (network(document, measure, lang))
             (lab(document, measure, lang))
             (commands(document, measure, lang))
         }
@@ -78,7 +80,7 @@ fn topic_section(topic: &Topic, lang: Lang) -> Result<Markup, Error> {
         section.topic id=(topic.id()) {
             h3 { (words::quantity(topic.measure, topic.quantity, lang)) " " span.setting { (topic.setting(lang)) } }
             @for figure in figures { (figure) }
-            @if topic.quantity == "ready" && topic.climber.is_none() && topic.along.is_none() && !topic.is_watched() { (matrix(topic, lang)) }
+            @if matches!(topic.quantity, "ready" | "reachable") && topic.climber.is_none() && topic.along.is_none() && !topic.is_watched() { (matrix(topic, lang)) }
         }
     })
 }
@@ -120,6 +122,66 @@ fn matrix(topic: &Topic, lang: Lang) -> Markup {
             "行相对于列的倍数：轮内比值的中位数，方括号内为 95 % 区间。* 表示跨加速类别的比值，只是界限而非比较。",
         )) }
         (table(name, &Table { header, rows }, lang))
+    }
+}
+
+/// What a network adds to the start of each box, in the chapter that asks it.
+fn network(document: &Document, measure: &str, lang: Lang) -> Markup {
+    let costs = crate::network::costs(document);
+    if measure != crate::network::MEASURE || costs.is_empty() {
+        return html! {};
+    }
+    let figure = |it: Option<f64>| it.map_or_else(|| "–".to_owned(), |it| shown(it, Cost::UNIT));
+    let header = [
+        lang.pick("contender", "参与者"),
+        lang.pick("network", "网络"),
+        lang.pick("ready without", "无网络时就绪"),
+        lang.pick("ready with", "有网络时就绪"),
+        lang.pick("the network adds", "网络增加"),
+        lang.pick("of it loading modules", "其中加载模块"),
+        lang.pick("reachable", "可达"),
+        lang.pick("reachable / ready without", "可达 / 无网络时就绪"),
+    ];
+    let rows = costs.iter().map(|it| {
+        let adds = it.adds.as_ref().map_or_else(
+            || "–".to_owned(),
+            |it| {
+                let interval = it.interval.map_or(String::new(), |it| {
+                    format!("\n[{}, {}]", shown(it.low, Cost::UNIT), shown(it.high, Cost::UNIT))
+                });
+                format!("{}{interval}", shown(it.delta, Cost::UNIT))
+            },
+        );
+        let ratio = it.ratio.as_ref().map_or_else(
+            || "–".to_owned(),
+            |it| {
+                let interval = it
+                    .interval
+                    .map_or(String::new(), |it| format!("\n[{}, {}]", digits(it.low), digits(it.high)));
+                format!("{}{interval}", digits(it.ratio))
+            },
+        );
+        let (without, with) = (figure(it.without), figure(it.with));
+        vec![
+            it.contender.clone(),
+            it.network.clone(),
+            without,
+            with,
+            adds,
+            figure(it.modules),
+            figure(it.reachable),
+            ratio,
+        ]
+    });
+    let table_of = Table { header: header.map(str::to_owned).into(), rows: rows.collect() };
+    let name = lang.pick("What the network adds", "网络增加了什么");
+    html! {
+        h3 { (name) }
+        p.note { (lang.pick(
+            "Medians; the difference and the ratio are medians of those within rounds, 95 % intervals in brackets.",
+            "均为中位数；差值与比值为轮内差值与比值的中位数，方括号内为 95 % 区间。",
+        )) }
+        (table(name, &table_of, lang))
     }
 }
 

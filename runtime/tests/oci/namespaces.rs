@@ -7,8 +7,8 @@ use std::process::{Child, Command, Stdio};
 use serde_json::json;
 
 use crate::NOTHING;
-use crate::common::Lab;
 use crate::common::bundle::{Bundle, eventually};
+use crate::common::{Lab, stderr, stdout};
 
 /// A process in namespaces of its own.
 struct Other(Child);
@@ -63,6 +63,20 @@ fn network_ipc_and_uts_of_another_are_entered_by_path() {
     bundle.run().refused("step join: ");
     bundle.config["linux"]["namespaces"][3]["path"] = json!("/nowhere");
     bundle.run().refused("step join: /nowhere: No such file");
+    assert_eq!(lab.leftovers(), NOTHING);
+}
+
+#[test]
+fn a_box_from_options_joins_a_network_namespace_and_leaves_it_as_it_is() {
+    let Some(lab) = Lab::new() else { return };
+    let other = Other::new();
+    let path = other.path("net");
+    let script = ["sh", "-c", "readlink /proc/self/ns/net; cat /sys/class/net/lo/operstate"];
+    let output = lab.run_with(&["--network-namespace", &path], "net", &script);
+    let link = fs::read_link(&path).expect("ns").display().to_string();
+    assert_eq!(stdout(&output), format!("{link}\ndown\n"), "its loopback is its owner's work: {output:?}");
+    let output = lab.run_with(&["--network-namespace", "/nowhere"], "net", &script);
+    assert!(stderr(&output).contains("step join: /nowhere: No such file"), "{output:?}");
     assert_eq!(lab.leftovers(), NOTHING);
 }
 

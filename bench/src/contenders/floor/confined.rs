@@ -25,9 +25,10 @@ use tare_runtime::confinement::{
 use tare_runtime::sys::{self, FilterInstruction, MsFlags, mount, setsid};
 
 use super::steps::{self, Done, Fault, NONE, Prepared, at, here, mount_here};
-use super::{leaves, spec};
+use super::{leaves, linked, spec};
 use crate::contenders::ground::Ground;
-use crate::contenders::{Contender, Description, Found, Missing, Surroundings, Undo};
+use crate::contenders::{Contender, Description, Found, Missing, Surroundings, Undo, Wiring};
+use crate::network::Link;
 use crate::site::{Site, Start};
 use crate::spawner::protocol::{Launch, Made};
 
@@ -77,6 +78,14 @@ impl Contender for FloorConfined {
         Ok(Launch::Floor(spec(&self.ground, site, start, true)))
     }
 
+    fn wiring(&self) -> Wiring {
+        Wiring::Namespace
+    }
+
+    fn launch_linked(&mut self, site: &Site, start: &Start, link: &Link) -> Result<Launch> {
+        linked(spec(&self.ground, site, start, true), link)
+    }
+
     fn command(&mut self, _: &Site) -> Vec<String> {
         vec!["(kernel calls issued by the spawner: bench/src/contenders/floor/confined.rs)".into()]
     }
@@ -97,6 +106,7 @@ pub(super) fn inside(
     stdio: [BorrowedFd; 3],
 ) -> Result<Infallible, Fault> {
     steps::enter_cgroups(p)?;
+    steps::join_network(p)?;
     setsid().map_err(at("start", c"a session"))?;
     steps::reset_signals()?;
     umask(Mode::empty());
@@ -110,7 +120,9 @@ pub(super) fn inside(
     freeze()?;
     steps::swap_roots()?;
     steps::set_host_name()?;
-    sys::interface_up(c"lo").map_err(at("bring up", c"lo"))?;
+    if p.network.is_none() {
+        sys::interface_up(c"lo").map_err(at("bring up", c"lo"))?;
+    }
     steps::stdio(stdio)?;
     give_up_power()?;
     umask(Mode::from_bits_truncate(UMASK));

@@ -10,9 +10,10 @@ use tare_reports::document::{Accel, Class};
 use tare_runtime::confinement::PROC;
 
 use super::steps::{self, Fault, Prepared};
-use super::{leaves, spec};
+use super::{leaves, linked, spec};
 use crate::contenders::ground::Ground;
-use crate::contenders::{Contender, Description, Found, Missing, Surroundings, Undo};
+use crate::contenders::{Contender, Description, Found, Missing, Surroundings, Undo, Wiring};
+use crate::network::Link;
 use crate::site::{Site, Start};
 use crate::spawner::protocol::{Launch, Made};
 
@@ -64,6 +65,14 @@ impl Contender for Floor {
         Ok(Launch::Floor(spec(&self.ground, site, start, false)))
     }
 
+    fn wiring(&self) -> Wiring {
+        Wiring::Namespace
+    }
+
+    fn launch_linked(&mut self, site: &Site, start: &Start, link: &Link) -> Result<Launch> {
+        linked(spec(&self.ground, site, start, false), link)
+    }
+
     fn command(&mut self, _: &Site) -> Vec<String> {
         vec!["(kernel calls issued by the spawner: bench/src/contenders/floor/plain.rs)".into()]
     }
@@ -80,6 +89,7 @@ impl Contender for Floor {
 /// The child's part; comes back only with a fault.
 pub(super) fn inside(p: &Prepared, stdio: [BorrowedFd; 3]) -> Result<Infallible, Fault> {
     steps::enter_cgroups(p)?;
+    steps::join_network(p)?;
     steps::hide_cgroups()?;
     steps::enter_overlay(p)?;
     steps::mount_here(&PROC)?;

@@ -7,6 +7,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
+use nix::sched::setns;
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, write};
 use tare_runtime::confinement::Mount;
 use tare_runtime::sys::bpf::attach_device_program;
@@ -31,6 +32,8 @@ pub(super) struct Prepared {
     pub(super) cgroups: Cgroups,
     /// v2: the program that decides about devices, where there is no such cgroup.
     pub(super) device_program: Option<OwnedFd>,
+    /// The network namespace to join.
+    pub(super) network: Option<File>,
 }
 
 /// The step that failed, on what, and the kernel's answer.
@@ -62,6 +65,12 @@ pub(super) fn lock_devices(p: &Prepared) -> Done {
             .map_err(at("attach", c"the program that decides about devices"))?;
     }
     p.cgroups.devices.as_ref().map_or(Ok(()), enter)
+}
+
+/// Enters the network namespace that was made for the box, if one was.
+pub(super) fn join_network(p: &Prepared) -> Done {
+    let joined = p.network.as_ref().map_or(Ok(()), |it| setns(it, CloneFlags::CLONE_NEWNET));
+    joined.map_err(at("join", c"the network namespace"))
 }
 
 fn enter(tasks: &File) -> Done {

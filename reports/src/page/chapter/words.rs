@@ -45,12 +45,16 @@ pub(super) fn quantity(measure: &str, name: &str, lang: Lang) -> String {
             "Late: how much later than meant the lab came to a start",
             "延误：框架实际发出启动比预定晚多少",
         ),
+        "reachable" => lang.pick(
+            "Reachable: from the first call until the host has read the nonce over TCP",
+            "可达：从第一个系统调用到宿主机经 TCP 读到随机数",
+        ),
         other => other,
     }
     .to_owned()
 }
 
-const CHAPTERS: [Words; 5] = [STARTUP, SPANS, LADDER, CONCURRENCY, RUNNING];
+const CHAPTERS: [Words; 6] = [STARTUP, SPANS, LADDER, CONCURRENCY, RUNNING, NETWORK];
 
 const STARTUP: Words = Words {
     measure: "startup",
@@ -330,5 +334,65 @@ const RUNNING: Words = Words {
             "不是有负载的主机：这群盒子是空闲的；模拟的虚拟机（tcg）则从不完全空闲。",
         ),
         ("Not how many fit: that is density's question.", "不说明能装多少个：那是密度的问题。"),
+    ],
+};
+
+const NETWORK: Words = Words {
+    measure: "network",
+    title: ("With a network", "带网络的启动"),
+    question: (
+        "What does a working network cost a start? The same box without one, and connected to a bridge: a container \
+         by a veth pair, a virtual machine by a tap interface.",
+        "一个可用的网络给启动增加多少代价？同一个盒子，分别在没有网络和接入网桥时启动：容器用 veth 对，虚拟机用 tap 接口。",
+    ),
+    how: &[
+        (
+            "The network is made inside the clock, for everybody by the same hand: the lab makes what an engine would, a \
+             network namespace with address, route and loopback and one end of a veth pair in it, or a tap interface. The \
+             bridge is made once per run.",
+            "网络在计时之内建立，且对所有参与者由同一只手完成：框架替代引擎，建立带地址、路由与回环的网络命名空间和其中的 veth 一端，或建立一个 tap \
+             接口。网桥每次运行只建立一次。",
+        ),
+        (
+            "A container joins the namespace that was made for it. To the command lines below that adds: a path in the \
+             bundle (`runc`, `crun`, `youki`), `--network-namespace FILE` (`tare`), `--network-namespace-path=FILE` \
+             (`nspawn`), `--network ns:FILE` (`podman`), `--with-ns network:FILE` (`containerd`). `bwrap` has no such \
+             option and is started in the namespace, without `--unshare-net`.",
+            "容器加入为它建立的命名空间。与下列命令行相比增加：bundle 中的路径（`runc`、`crun`、`youki`）、`--network-namespace FILE`（`tare`）、\
+             `--network-namespace-path=FILE`（`nspawn`）、`--network ns:FILE`（`podman`）、`--with-ns network:FILE`（`containerd`）。\
+             `bwrap` 没有这样的选项，去掉 `--unshare-net` 在该命名空间中启动。",
+        ),
+        (
+            "A machine gets `-netdev tap,id=net,fd=3,vhost=off` and `-device virtio-net-pci,netdev=net,status=off,romfile=` \
+             (microvm: `virtio-net-device`, and `virtio_mmio.device=512@0xfeb00e00:12` for its kernel): no firmware of the \
+             card's, and a cable that is plugged in from the start.",
+            "虚拟机增加 `-netdev tap,id=net,fd=3,vhost=off` 与 `-device virtio-net-pci,netdev=net,status=off,romfile=`（microvm 用 \
+             `virtio-net-device`，其内核另加 `virtio_mmio.device=512@0xfeb00e00:12`）：网卡不带固件，网线自始即插好。",
+        ),
+        (
+            "Its `/init` gives the interface its address before READY, and under Debian's kernel loads eight modules first, \
+             saying on its channel when that begins and ends: all of it is inside `ready`.",
+            "其 `/init` 在 READY 之前为接口配置地址，在 Debian 内核下还要先加载八个模块，并在通道上说明开始与结束：这些都计入“就绪”。",
+        ),
+        (
+            "After READY the box connects to the host by itself, once, and says its nonce: `reachable` ends when the host \
+             has read it. A box whose connection does not come, or comes from another address, is a failed sample.",
+            "READY 之后，盒子自行向宿主机发起一次连接并说出随机数：宿主机读到它时“可达”计时停止。连接未到，或来自别的地址，均为失败样本。",
+        ),
+        (
+            "Teardown includes taking the link away and waiting for the kernel to say that it is gone.",
+            "销毁包含移除链路，并等待内核确认其已消失。",
+        ),
+    ],
+    not_shown: &[
+        (
+            "Not what an engine's own network costs: rules of a firewall, address management and name service are not in it. \
+             The lab's bridge lies in a network namespace of its own, and nothing of the host's is touched.",
+            "不是引擎自有网络的代价：不含防火墙规则、地址管理与名称服务。框架的网桥在自己的网络命名空间里，不触碰宿主机的任何设置。",
+        ),
+        (
+            "Not how fast the network is: one connection carries a few bytes.",
+            "不说明网络有多快：一个连接只传几个字节。",
+        ),
     ],
 };
