@@ -182,7 +182,7 @@ fn draw(canvas: &mut Canvas, block: &Block, Column { left, right, next }: Column
     let total = shown(block.total as f64, Unit::Ns);
     canvas.text(&fit(&block.lane.contender, NAME.size, 170), (left, head), NAME, Align::Start)?;
     if block.accel != "native" {
-        let beside = left + 20 + (block.lane.contender.chars().count().min(20) as i32) * 9;
+        let beside = left + 20 + (block.lane.contender.chars().count().min(20) as i32) * 10;
         canvas.text(block.accel, (beside, head), SMALL, Align::Start)?;
     }
     canvas.text(&total, (figures, head), FIGURE, Align::End)?;
