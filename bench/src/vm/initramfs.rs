@@ -73,7 +73,7 @@ pub fn write(path: &Path) -> io::Result<()> {
 /// The same with modules of the kernel.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_with(path: &Path, modules: &[Vec<u8>]) -> io::Result<()> {
     let mut partial = path.as_os_str().to_owned();
     partial.push(".partial");
