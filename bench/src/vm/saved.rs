@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 /// For a boot, and for writing the state. Under TCG a boot takes a second, or hangs.
@@ -79,7 +80,10 @@ impl Saved {
         ensure!(ready == "READY saved", "the machine to be saved says {ready:?} instead of READY");
 
         let deadline = Deadline::after(DEADLINE);
-        let uri = format!("exec:exec cat >{}", quoted(&self.state()));
+        // QEMU says "completed" when all is in the pipe, and only then waits for `cat`; told to quit in between it
+        // ends `cat` instead, and the file is cut off. The name is there when the whole state is.
+        let part = self.0.join("state.part");
+        let uri = format!("exec:cat >{0} && mv {0} {1}", quoted(&part), quoted(&self.state()));
         let migrate = json!({"execute": "migrate", "arguments": {"uri": uri}});
         // Not stopped by us before: a machine that was paused when it was saved is paused when it is resumed.
         monitor.send(&migrate.to_string()).context("ask QEMU to save its state")?;
@@ -93,6 +97,10 @@ impl Saved {
         .context("save the machine's state")?;
         if ended != "completed" {
             bail!("QEMU could not save the machine's state into {}", self.0.display());
+        }
+        while !self.state().try_exists().context("look for the saved state")? {
+            ensure!(!deadline.passed(), "{} is not written in {DEADLINE:?}", self.state().display());
+            sleep(Duration::from_millis(5));
         }
         monitor.send(r#"{"execute":"quit"}"#).context("end the saved machine")?;
         guest.wait(Instant::now() + DEADLINE).context("wait for the end of the saved machine")?;
