@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
-use tare_reports::document::{Document, HostChange, Mode, Parameters, Sample, Series, Unit};
+use tare_reports::document::{Binding, Document, HostChange, Mode, Parameters, Sample, Series, Unit};
 
 use crate::lab::Failed;
 
@@ -128,6 +128,7 @@ impl Record {
     }
 
     fn push(&mut self, name: Name<'_>, unit: Unit, sample: Sample) {
+        let found = self.document.series.iter().position(|it| name.is_of(it));
         let Name { measure, quantity, contender, mode, parameters } = name;
         let line = Line { measure, quantity, mode, contender, unit, parameters, sample: &sample };
         let written = serde_json::to_vec(&line).map_err(std::io::Error::from).and_then(|mut bytes| {
@@ -139,13 +140,6 @@ impl Record {
             self.broken.get_or_insert(error);
         }
         let series = &mut self.document.series;
-        let found = series.iter().position(|s| {
-            s.measure == measure
-                && s.quantity == quantity
-                && s.contender == contender
-                && s.mode == mode
-                && s.parameters == *parameters
-        });
         let at = found.unwrap_or_else(|| {
             series.push(Series {
                 measure: measure.into(),
@@ -154,6 +148,7 @@ impl Record {
                 contender: contender.into(),
                 unit,
                 predicted: false,
+                binding: None,
                 parameters: parameters.clone(),
                 samples: Vec::new(),
             });
@@ -169,6 +164,16 @@ struct Name<'a> {
     contender: &'a str,
     mode: Mode,
     parameters: &'a Parameters,
+}
+
+impl Name<'_> {
+    fn is_of(&self, series: &Series) -> bool {
+        series.measure == self.measure
+            && series.quantity == self.quantity
+            && series.contender == self.contender
+            && series.mode == self.mode
+            && series.parameters == *self.parameters
+    }
 }
 
 /// One visit to one contender: where its samples belong.
@@ -210,13 +215,32 @@ impl Visit<'_> {
         unit: Unit,
         outcome: Result<(u64, BTreeMap<String, u64>), Failed>,
     ) {
-        let sample = match outcome {
-            Ok((value, spans)) => Sample { spans, ..Sample::value(self.round, self.position, value) },
-            Err(f) => Sample::failure(self.round, self.position, f.failure, f.detail),
-        };
+        let sample =
+            outcome.map(|(value, spans)| Sample { spans, ..Sample::value(self.round, self.position, value) });
+        self.push(quantity, unit, sample);
+    }
+
+    /// As [`outcome`](Self::outcome), for bytes with the lines of a ledger.
+    pub fn accounted(&mut self, quantity: &str, outcome: Result<(u64, BTreeMap<String, i64>), Failed>) {
+        let sample =
+            outcome.map(|(value, parts)| Sample { parts, ..Sample::value(self.round, self.position, value) });
+        self.push(quantity, Unit::Bytes, sample);
+    }
+
+    fn push(&mut self, quantity: &str, unit: Unit, sample: Result<Sample, Failed>) {
+        let failed = |f: Failed| Sample::failure(self.round, self.position, f.failure, f.detail);
+        let sample = sample.unwrap_or_else(failed);
+        let Self { measure, contender, mode, parameters, .. } = *self;
+        self.record.push(Name { measure, quantity, contender, mode, parameters }, unit, sample);
+    }
+
+    /// Says what ended the search whose result was [recorded](Self::outcome) last.
+    pub fn bound_by(&mut self, quantity: &str, binding: Binding) {
         let Self { measure, contender, mode, parameters, .. } = *self;
         let name = Name { measure, quantity, contender, mode, parameters };
-        self.record.push(name, unit, sample);
+        if let Some(series) = self.record.document.series.iter_mut().find(|it| name.is_of(it)) {
+            series.binding = Some(binding);
+        }
     }
 
     /// Notes in the contender's row what of the common box was not applied.

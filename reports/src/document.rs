@@ -309,6 +309,22 @@ pub struct Series {
     pub parameters: Parameters,
     /// Every observation, never trimmed.
     pub samples: Vec<Sample>,
+    /// Of a search for how many fit: what ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub binding: Option<Binding>,
+}
+
+/// Why no more boxes fit: the resource that ran out first, and how it showed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Binding {
+    /// `memory`, `cpu`, `pids`, `fds`, `inotify`, `ptys`, `mounts`, `cgroup ids`, `netns`, `keys`, `time budget` or
+    /// `unknown`.
+    pub resource: String,
+    /// So many boxes were seen not to fit; absent where the search ended without having seen it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_at: Option<u32>,
+    /// What was seen, in words.
+    pub evidence: String,
 }
 
 /// Why a sample has no value. A failure is a sample, never dropped.
@@ -353,12 +369,24 @@ pub struct Sample {
     /// Named parts of the value, ns.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub spans: BTreeMap<String, u64>,
+    /// Named parts of a value in bytes: a ledger's lines. What they leave is unexplained; a line is below zero where
+    /// the host let go of more than was taken.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parts: BTreeMap<String, i64>,
 }
 
 impl Sample {
     /// An observation that succeeded.
     pub fn value(round: u32, position: u32, value: u64) -> Self {
-        Self { round, position, value: Some(value), failure: None, detail: None, spans: BTreeMap::new() }
+        Self {
+            round,
+            position,
+            value: Some(value),
+            failure: None,
+            detail: None,
+            spans: BTreeMap::new(),
+            parts: BTreeMap::new(),
+        }
     }
 
     /// An observation that failed, with the reason in words.
@@ -370,6 +398,7 @@ impl Sample {
             failure: Some(failure),
             detail: Some(detail.into()),
             spans: BTreeMap::new(),
+            parts: BTreeMap::new(),
         }
     }
 }

@@ -32,6 +32,7 @@ fn document(visits: u32) -> Document {
                     contender: contender.into(),
                     unit: Unit::Ns,
                     predicted: false,
+                    binding: None,
                     parameters: Parameters {
                         concurrency: Some(level),
                         running: Some(0),

@@ -44,6 +44,7 @@ fn document(rounds: u32) -> Document {
                 contender: "tare-lib".into(),
                 unit,
                 predicted: false,
+                binding: None,
                 parameters: Parameters {
                     rung: Some(RUNGS[place].0.into()),
                     step: Some(place as u32),

@@ -29,6 +29,7 @@ fn document() -> Document {
             contender: contender.into(),
             unit: Unit::Ns,
             predicted: false,
+            binding: None,
             parameters: Parameters { concurrency: Some(1), running: Some(0), ..Parameters::default() },
             samples,
         });

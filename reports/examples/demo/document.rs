@@ -94,6 +94,7 @@ fn series(contender: &str, quantity: &str, second: bool) -> Series {
         contender: contender.into(),
         unit: Unit::Ns,
         predicted: false,
+        binding: None,
         parameters: Parameters {
             concurrency: Some(1),
             running: Some(0),

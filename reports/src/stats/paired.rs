@@ -129,6 +129,7 @@ mod tests {
             contender: "tare".into(),
             unit: Unit::Ns,
             predicted: false,
+            binding: None,
             parameters: Parameters::default(),
             samples: vec![
                 Sample::value(0, 0, 10),
