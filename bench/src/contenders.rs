@@ -290,6 +290,12 @@ pub trait Contender: std::fmt::Debug {
         None
     }
 
+    /// The cgroup, as a path within each hierarchy, that all its boxes are in, with the helpers that serve them; `None`
+    /// where each box has one of the site's own, or none.
+    fn served_in(&self, _site: &Site) -> Option<Result<String>> {
+        None
+    }
+
     /// Takes away what [`prepare`](Self::prepare) made outside the site, and ends what it started.
     ///
     /// # Errors

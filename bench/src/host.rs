@@ -3,7 +3,9 @@
 pub mod caches;
 pub mod census;
 pub mod cgroups;
+pub mod charges;
 pub mod facts;
+pub mod mapped;
 pub mod memory;
 pub mod noise;
 pub mod process;

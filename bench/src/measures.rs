@@ -122,7 +122,7 @@ pub trait Pass {
 pub fn all() -> Result<Vec<Box<dyn Measure>>> {
     Ok(vec![
         Box::new(startup::Startup::new()?),
-        Box::new(memory::Memory),
+        Box::new(memory::Memory::default()),
         Box::new(ladder::Ladder),
         Box::new(spans::Spans::default()),
         Box::new(concurrency::Concurrency),

@@ -196,6 +196,12 @@ pub struct Visit<'a> {
 }
 
 impl Visit<'_> {
+    /// The same visit where other things are held constant: for one that brings samples to several series.
+    pub fn at<'b>(&'b mut self, parameters: &'b Parameters) -> Visit<'b> {
+        let Self { measure, contender, mode, round, position, .. } = *self;
+        Visit { record: self.record, measure, contender, mode, round, position, parameters }
+    }
+
     /// Records what came of a quantity.
     pub fn outcome(&mut self, quantity: &str, unit: Unit, outcome: Result<u64, Failed>) {
         self.parted(quantity, unit, outcome.map(|value| (value, BTreeMap::new())));

@@ -27,6 +27,13 @@ pub struct Unavailable {
     pub fix: String,
 }
 
+/// Whether a mapping of this path, as /proc/PID/smaps writes it, is the RAM of one of our machines: the memory backend
+/// of [`qemu::RAM`], or the file that a saved state keeps it in.
+#[must_use]
+pub fn is_guest_ram(mapped: &str) -> bool {
+    mapped.starts_with("/memfd:memory-backend-memfd") || mapped.rsplit('/').next() == Some(saved::RAM)
+}
+
 /// Numbers compare as numbers: 6.1.0-9 comes before 6.1.0-10. Splits at every change between digits and
 /// the rest.
 pub(crate) fn version_key(text: &str) -> Vec<(u64, String)> {

@@ -214,9 +214,13 @@ impl Contender for Containerd {
     }
 
     fn helpers_cpu(&self, site: &Site) -> Option<Result<u64>> {
+        Some(self.served_in(site)?.and_then(|cgroup| daemon::cpu_ns(&cgroup)))
+    }
+
+    fn served_in(&self, site: &Site) -> Option<Result<String>> {
         Some(match self.running {
             Some(_) => Err(anyhow::anyhow!("an engine that ran already is in no cgroup of the lab")),
-            None => daemon::cpu_ns(&engine::cgroup(site, NAME)),
+            None => Ok(engine::cgroup(site, NAME)),
         })
     }
 

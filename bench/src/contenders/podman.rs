@@ -179,6 +179,10 @@ impl Contender for Podman {
         Some(conmon(site, start))
     }
 
+    fn served_in(&self, site: &Site) -> Option<Result<String>> {
+        Some(Ok(engine::cgroup(site, NAME)))
+    }
+
     fn teardown(&self, site: &Site, start: &Start) -> Vec<Undo> {
         self.remove(site, start, &["rm"])
     }

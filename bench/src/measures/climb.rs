@@ -39,5 +39,7 @@ pub(super) fn climb(
 }
 
 fn host() -> Result<u64, Failed> {
-    memory::settled().map_err(|error| Failed::new(Failure::NotMeasured, format!("{error:#}")))
+    memory::settled()
+        .map(|it| it.bytes)
+        .map_err(|error| Failed::new(Failure::NotMeasured, format!("{error:#}")))
 }

@@ -1,27 +1,29 @@
-//! `memory`: what one more idle box costs the host.
+//! `memory`: what one more box costs the host, by three methods that cover different things, with a ledger.
 //!
-//! A first slice: the host's method alone, which sees everything (the box's processes, the kernel's objects
-//! for namespaces, mounts and cgroups, page tables) and cannot say what is what; for processes and
-//! containers.
+//! A climb holds more and more boxes and looks at each of a few numbers of them; the cost of one is the slope over
+//! their number, so that what is paid once (a daemon, shared caches) is not charged to each. Boxes are idle, or have
+//! touched a quarter of their memory. Beside them the most that one start was charged for, and the smallest RAM with
+//! which a machine still boots.
 
-use tare_reports::document::{Class, Parameters, Unit};
+mod held;
+mod reading;
 
-use super::climb::climb;
-use super::{Measure, Order, Pass};
+use tare_reports::document::Unit;
+
+use super::{Measure, Pass};
 use crate::contenders::Contender;
-use crate::lab::Lab;
-use crate::record::Visit;
-use crate::rounds::Plan;
 use crate::run::Profile;
-use crate::site::Site;
 
-/// So many boxes more than the first one: the effect of the smallest, some 100 KiB each, is then hundreds of
-/// times what the host's use wanders by itself.
-const BOXES: u32 = 256;
+use held::Held;
+
+/// What is read at each look.
+const METHODS: [(&str, Unit); 3] = [("host", Unit::Bytes), ("cgroup", Unit::Bytes), ("pss", Unit::Bytes)];
 
 /// See the file's head.
-#[derive(Debug)]
-pub struct Memory;
+#[derive(Debug, Default)]
+pub struct Memory {
+    held: Held,
+}
 
 impl Measure for Memory {
     fn name(&self) -> &'static str {
@@ -29,57 +31,23 @@ impl Measure for Memory {
     }
 
     fn about(&self) -> &'static str {
-        "what one more idle process or container costs the host"
+        "what one more box costs the host, idle and touched, by three methods and with a ledger"
     }
 
     fn quantities(&self) -> &'static [(&'static str, Unit)] {
-        &[("host", Unit::Bytes)]
+        &[("host", Unit::Bytes), ("cgroup", Unit::Bytes), ("pss", Unit::Bytes), ("peak", Unit::Bytes)]
     }
 
     fn in_profile(&self, _: Profile) -> bool {
-        // Not before the other two methods are there: one alone invites wrong conclusions.
+        // Not before its time is shared out.
         false
+    }
+
+    fn left_out(&self, contender: &dyn Contender) -> Vec<String> {
+        held::left_out(contender).into_iter().collect()
     }
 
     fn passes(&self) -> Vec<&dyn Pass> {
-        vec![self]
-    }
-}
-
-impl Pass for Memory {
-    fn settings(&self, contender: &dyn Contender) -> Vec<Parameters> {
-        if contender.description().class == Class::Vm || !contender.can_be_held() {
-            return Vec::new();
-        }
-        vec![Parameters {
-            network: Some("none".into()),
-            state: Some("idle".into()),
-            instances: Some(BOXES),
-            ..Parameters::default()
-        }]
-    }
-
-    fn order(&self) -> Order {
-        Order::Mirrored
-    }
-
-    fn single_starts(&self) -> bool {
-        false
-    }
-
-    fn plan(&self, run: Plan) -> Plan {
-        // A climb costs as much as hundreds of starts.
-        Plan { rounds: run.rounds.div_ceil(20), budget: run.budget }
-    }
-
-    /// One climb is thrown away: the kernel's slabs grow once and are used again.
-    fn warm_up(&self, lab: &mut Lab, site: &Site, contender: &mut dyn Contender) {
-        // What goes wrong here goes wrong again where it is recorded.
-        let _ = climb(lab, site, contender, BOXES);
-    }
-
-    fn visit(&self, lab: &mut Lab, site: &Site, contender: &mut dyn Contender, visit: &mut Visit<'_>) {
-        let host = climb(lab, site, contender, BOXES);
-        visit.outcome("host", Unit::Bytes, host);
+        vec![&self.held]
     }
 }

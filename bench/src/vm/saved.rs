@@ -19,6 +19,9 @@ use std::time::{Duration, Instant};
 /// For a boot, and for writing the state. Under TCG a boot takes a second, or hangs.
 const DEADLINE: Duration = Duration::from_secs(30);
 
+/// Name of the file that a saved machine has its memory in, by which the accounting finds it.
+pub const RAM: &str = "guest-ram";
+
 /// The directory of a saved state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Saved(PathBuf);
@@ -33,7 +36,7 @@ impl Saved {
     /// The machine's memory.
     #[must_use]
     pub fn ram(&self) -> PathBuf {
-        self.0.join("ram")
+        self.0.join(RAM)
     }
 
     /// The rest of its state.

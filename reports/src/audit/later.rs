@@ -5,6 +5,8 @@ use crate::document::{Class, Document, Mode, Series, Status};
 
 /// The quantities that measure memory. Each names what the kernel field is in the design's words.
 const MEMORY: [&str; 3] = ["pss", "cgroup", "host"];
+/// What else `memory` brings: a high-water mark of the cgroup, and a size that was asked for.
+const BESIDE: [&str; 2] = ["peak", "smallest"];
 
 fn of<'a>(document: &'a Document, measure: &'a str) -> impl Iterator<Item = &'a Series> + Clone {
     document.series.iter().filter(move |it| it.measure == measure)
@@ -46,7 +48,8 @@ pub(super) fn memory_is_pss_and_host(document: &Document) -> Finding {
 /// 10: the metric names its kernel field; no virtual size.
 pub(super) fn memory_names_its_field(document: &Document) -> Finding {
     memory(document, |series| {
-        let unknown = series.iter().filter(|it| !MEMORY.contains(&it.quantity.as_str()));
+        let unknown =
+            series.iter().filter(|it| ![&MEMORY[..], &BESIDE[..]].concat().contains(&it.quantity.as_str()));
         let faults: Vec<String> =
             unknown.map(|it| format!("`{}` of {} is no known field", it.quantity, it.contender)).collect();
         Finding::of(&faults, "only pss (smaps_rollup), cgroup (memory controller) and host (meminfo)")

@@ -93,6 +93,10 @@ impl Contender for Linked<'_> {
         self.contender.helpers_cpu(site)
     }
 
+    fn served_in(&self, site: &Site) -> Option<Result<String>> {
+        self.contender.served_in(site)
+    }
+
     fn diagnose(&self, site: &Site, start: &Start) -> Option<(Failure, String)> {
         self.contender.diagnose(site, start)
     }

@@ -187,6 +187,10 @@ impl Contender for Watched<'_> {
         self.contender.helpers_cpu(site)
     }
 
+    fn served_in(&self, site: &Site) -> Option<Result<String>> {
+        self.contender.served_in(site)
+    }
+
     fn finish(&mut self, site: &Site) -> Result<()> {
         self.contender.finish(site)
     }

@@ -1,0 +1,113 @@
+//! The measure `memory` on real boxes: the number of boxes that the figures are over, and a ledger that adds up.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use common::{document, finish, left_of, root, tare};
+use tare_reports::document::{Document, Failure, Series};
+
+/// One test at a time: each would be the others' noise.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A contender's series of one quantity in one state, by the number of boxes.
+fn series<'a>(document: &'a Document, name: &str, quantity: &str, state: &str) -> BTreeMap<u32, &'a Series> {
+    let all = document.series.iter().filter(|it| it.measure == "memory" && it.contender == name);
+    let all = all.filter(|it| it.quantity == quantity && it.parameters.state.as_deref() == Some(state));
+    all.map(|it| (it.parameters.instances.unwrap(), it)).collect()
+}
+
+/// The mean value at each number of boxes.
+fn means(series: &BTreeMap<u32, &Series>) -> Vec<(u32, u64)> {
+    let mean = |it: &Series| {
+        let values: Vec<u64> =
+            it.samples.iter().map(|it| it.value.unwrap_or_else(|| panic!("{it:?}"))).collect();
+        values.iter().sum::<u64>() / values.len() as u64
+    };
+    series.iter().map(|(boxes, it)| (*boxes, mean(it))).collect()
+}
+
+#[test]
+fn boxes_that_touched_a_quarter_of_their_memory_cost_it_by_every_method() {
+    if !root() {
+        return;
+    }
+    let _alone = alone();
+    let out = tempfile::tempdir().unwrap();
+    let output = finish(&mut tare(out.path(), &["memory", "--only", "process,tare", "--rounds", "20"]));
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let document = document(out.path());
+    const TOUCHED: u64 = 64 << 20;
+    // Not the host's: others come and go on a host that runs tests.
+    for (name, quantity) in [("process", "pss"), ("tare", "pss"), ("tare", "cgroup")] {
+        let of = series(&document, name, quantity, "touched");
+        assert_eq!(of.keys().copied().collect::<Vec<_>>(), [4, 8, 12, 16]);
+        for (boxes, bytes) in means(&of) {
+            // Off by one box, the sixteenth would be missing or too much: six parts in a hundred.
+            let each = bytes as f64 / f64::from(boxes) / TOUCHED as f64;
+            assert!((0.98..1.03).contains(&each), "{name}/{quantity} of {boxes}: {each} of what was touched");
+        }
+    }
+    // What was touched is the payload's, whatever others do.
+    for sample in series(&document, "tare", "host", "touched").values().flat_map(|it| &it.samples) {
+        assert!(sample.parts["payload"] as u64 >= 4 * TOUCHED, "{sample:?}");
+        for line in ["slab", "page tables", "kernel stacks", "per-CPU", "vmalloc", "page cache and tmpfs"] {
+            assert!(sample.parts.contains_key(line), "{line} is missing in {sample:?}");
+        }
+        assert!(
+            !sample.parts.contains_key("guest RAM") && !sample.parts.contains_key("helpers"),
+            "{sample:?}"
+        );
+    }
+    let idle = series(&document, "tare", "pss", "idle");
+    assert_eq!(idle.keys().copied().collect::<Vec<_>>(), [64, 128, 192, 256]);
+    let charged = series(&document, "process", "cgroup", "idle");
+    let none = &charged[&64].samples[0];
+    assert_eq!((none.value, none.failure), (None, Some(Failure::NotMeasured)), "never a 0 for not seen");
+    assert_eq!(left_of(&document.run.id), Vec::<std::path::PathBuf>::new());
+}
+
+#[test]
+fn a_climb_that_loses_a_box_has_no_figure_over_the_others() {
+    if !root() {
+        return;
+    }
+    let _alone = alone();
+    let out = tempfile::tempdir().unwrap();
+    let mut command = tare(out.path(), &["memory", "--only", "tare", "--rounds", "20"]);
+    command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    let mut run = common::Guard(command.spawn().unwrap());
+    let mut killed = false;
+    common::wait_until("a climb to lose a box", || {
+        let boxes = std::fs::read_link(out.path().join("latest"))
+            .map(|run| tare::site::base().join(run).join("boxes"));
+        let herd: Vec<_> =
+            boxes.and_then(std::fs::read_dir).map(|it| it.flatten().collect()).unwrap_or_default();
+        // More than a touched climb has, and less than there will be: the next look finds one missing.
+        if !killed && common::lines(out.path()) > 0 && (100..200).contains(&herd.len()) {
+            let text = herd.iter().find_map(|it| std::fs::read_to_string(it.path()).ok()).unwrap_or_default();
+            if let Ok(pid) = text.trim().parse() {
+                let pid = nix::unistd::Pid::from_raw(pid);
+                killed = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).is_ok();
+            }
+        }
+        run.0.try_wait().unwrap().is_some()
+    });
+    assert!(killed, "a climb under way was seen");
+    let document = document(out.path());
+    let failed: Vec<_> = document
+        .series
+        .iter()
+        .filter(|it| it.parameters.state.as_deref() == Some("idle"))
+        .flat_map(|it| &it.samples)
+        .filter(|it| it.failure.is_some())
+        .collect();
+    assert!(failed.len() >= 3, "three methods at the number where it was missed: {failed:?}");
+    let words = failed[0].detail.as_deref().unwrap();
+    assert!(words.contains("the lab holds") || words.contains("box"), "{words}");
+    assert_eq!(left_of(&document.run.id), Vec::<std::path::PathBuf>::new());
+}
