@@ -10,13 +10,16 @@
 #![forbid(unsafe_code)]
 
 pub mod audit;
+pub mod capacity;
 pub mod charts;
 pub mod claims;
 pub mod curves;
+pub mod density;
 pub mod document;
 mod error;
 pub mod ladder;
 pub mod lang;
+pub mod memory;
 pub mod network;
 pub mod page;
 pub mod power;

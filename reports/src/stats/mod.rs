@@ -7,21 +7,27 @@
 //! | how much slower, how much more | ratio, difference paired within rounds | `paired` |
 //! | is there a difference at all | sign-flip permutation test | `permutation` |
 //! | did the host change under way | Theil-Sen slope | `drift` |
+//! | what does one more box cost | Theil-Sen slope within climbs | `slope` |
+//! | what would many more cost | weighted least squares, straight or bent | `fit` |
 //!
 //! Nothing is trimmed, nothing is taken to be normally distributed, no figure is printed that the number
 //! of samples does not carry.
 
 mod bootstrap;
 mod drift;
+mod fit;
 mod paired;
 mod permutation;
 mod quantile;
+mod slope;
 
 pub use bootstrap::{Interval, MIN_FOR_INTERVAL, median_interval, median_interval_of_groups};
 pub use drift::{Drift, drift};
+pub use fit::Fit;
 pub use paired::{Delta, Difference, Ratio, Rounds, by_round, difference, ratio, values_by_round};
 pub use permutation::{SIGNIFICANCE, sign_flip};
 pub use quantile::{median, needed, p90, p99, quantile, tail};
+pub use slope::{Point, Slope, points, slope};
 
 /// A seed of its own for each use of chance in a report: the run's seed and what it is used for
 /// (64-bit FNV-1a). Equal documents give equal reports; two series never share their draws.
