@@ -5,6 +5,8 @@
 //! room that nobody saw. The interval is that of one more observation, by Student's t; where there are several climbs
 //! it is widened as if all looks of a climb erred alike, which is the worst that can be.
 
+use std::collections::BTreeSet;
+
 use super::{Point, median};
 
 /// A fitted line, straight or bent.
@@ -43,23 +45,17 @@ impl Fit {
     }
 
     fn with(points: &[Point], terms: usize, fewest: usize) -> Option<Self> {
-        let mut numbers: Vec<u64> = points.iter().map(|it| it.boxes.to_bits()).collect();
-        let mut climbs: Vec<(u32, u32)> = points.iter().map(|it| it.climb).collect();
-        for (list, length) in [(&mut numbers, terms + 1)] {
-            list.sort_unstable();
-            list.dedup();
-            if list.len() < length || points.len() < fewest {
-                return None;
-            }
+        let numbers: BTreeSet<u64> = points.iter().map(|it| it.boxes.to_bits()).collect();
+        let climbs: BTreeSet<(u32, u32)> = points.iter().map(|it| it.climb).collect();
+        if numbers.len() <= terms || points.len() < fewest {
+            return None;
         }
-        climbs.sort_unstable();
-        climbs.dedup();
         let most = points.iter().map(|it| it.boxes).fold(0.0, f64::max);
         let row =
             |boxes: f64| -> Vec<f64> { (0..terms as i32).map(|power| (boxes / most).powi(power)).collect() };
         let free = points.len() - terms;
         let mut weights = vec![1.0; points.len()];
-        let mut fitted = solve(points, &weights, terms, &row)?;
+        let mut fitted = solve(points, &weights, terms, row)?;
         for _ in 0..20 {
             let rests: Vec<f64> =
                 points.iter().map(|it| (it.value - dot(&row(it.boxes), &fitted.0)).abs()).collect();
@@ -71,7 +67,7 @@ impl Fit {
             for (weight, rest) in weights.iter_mut().zip(&rests) {
                 *weight = (cut / rest.max(cut)).min(1.0);
             }
-            fitted = solve(points, &weights, terms, &row)?;
+            fitted = solve(points, &weights, terms, row)?;
         }
         let (found, inverse) = fitted;
         let squares = points.iter().zip(&weights).map(|(it, weight)| {
