@@ -118,6 +118,12 @@ impl Channel {
         Self { to_box: Some(to_box), from_box, buffer: Vec::new(), began_ns: None, keeper: None }
     }
 
+    /// Its two ends, for somebody else to hold; none when the input was closed or something was read of which
+    /// nobody has heard.
+    pub fn into_ends(self) -> Option<[OwnedFd; 2]> {
+        if self.buffer.is_empty() { Some([self.to_box?, self.from_box]) } else { None }
+    }
+
     /// Sends one line.
     ///
     /// # Errors

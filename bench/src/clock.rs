@@ -9,6 +9,12 @@ pub fn now_ns() -> u64 {
     read(ClockId::CLOCK_MONOTONIC)
 }
 
+/// Clock ticks after boot, in which the kernel tells when a process began (proc(5), `starttime`).
+pub fn ticks_after_boot() -> u64 {
+    let ticks = u128::from(procfs::ticks_per_second());
+    (u128::from(read(ClockId::CLOCK_BOOTTIME)) * ticks / 1_000_000_000) as u64
+}
+
 /// CPU time that the calling thread has used, ns.
 pub fn thread_cpu_ns() -> u64 {
     read(ClockId::CLOCK_THREAD_CPUTIME_ID)
@@ -20,7 +26,7 @@ pub fn process_cpu_ns() -> u64 {
 }
 
 fn read(clock: ClockId) -> u64 {
-    // These three clocks exist on every Linux that this crate builds for; the call cannot fail.
+    // These clocks exist on every Linux that this crate builds for; the call cannot fail.
     clock_gettime(clock).map(|t| Duration::from(t).as_nanos() as u64).unwrap_or(0)
 }
 

@@ -4,8 +4,10 @@
 //! host; then the questions of a measure; then the stop request, the end of the box's process, the tool's own
 //! removal, and the check that nothing is left. Waiting is always for an event, never a poll in intervals.
 
+mod canary;
 mod events;
 mod herd;
+mod multitude;
 mod patience;
 mod process;
 mod reach;
@@ -17,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::net::TcpListener;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -31,6 +33,8 @@ use crate::site::{Site, Start};
 use crate::spawner::client::Spawner;
 use crate::spawner::protocol::{Event, Exit, Launch, Mark, Request, Script};
 
+pub use canary::{Beat, Heard};
+pub use multitude::{Grown, Multitude};
 use patience::Patience;
 use process::{helpers_cpu, open_channel};
 pub use reach::Reached;
@@ -104,6 +108,8 @@ struct Scripted {
     teardown_ns: u64,
     cpu_ns: u64,
     memory: Option<u64>,
+    /// How long such a box takes to answer, beside those that run already.
+    answers: Option<u64>,
 }
 
 impl Instance {
@@ -116,6 +122,8 @@ impl Instance {
 /// Starts, watches and stops boxes: one at a time, many on a schedule, or beside others that are held.
 #[derive(Debug)]
 pub struct Lab {
+    /// What becomes a spawner or a keeper.
+    executable: PathBuf,
     spawner: Spawner,
     interrupt: Interrupt,
     /// Where boxes with a link connect to.
@@ -125,10 +133,13 @@ pub struct Lab {
     errors_from: u64,
     tag: u64,
     nonce: u64,
-    exits: Vec<Exit>,
+    exits: BTreeMap<u32, Exit>,
     answers: HashMap<u64, Event>,
     /// Processes of boxes that run beside those in hand, and are no trace of these.
     held: BTreeSet<u32>,
+    /// Where a multitude is: only processes that began at or after this moment, in clock ticks after boot, may be of
+    /// the box in hand.
+    young_since: Option<u64>,
     /// CPU time the spawner spent on the instance in hand, ns.
     spawner_cpu_ns: u64,
     patience: Patience,
@@ -150,6 +161,7 @@ impl Lab {
             .open(errors)
             .with_context(|| format!("open {}", errors.display()))?;
         Ok(Self {
+            executable: executable.to_owned(),
             spawner: Spawner::start(executable)?,
             interrupt: Interrupt::listen()?,
             listener: None,
@@ -157,9 +169,10 @@ impl Lab {
             errors_from: 0,
             tag: 0,
             nonce: seed,
-            exits: Vec::new(),
+            exits: BTreeMap::new(),
             answers: HashMap::new(),
             held: BTreeSet::new(),
+            young_since: None,
             spawner_cpu_ns: 0,
             patience: Patience::default(),
             helpers_cpu_ns: None,
@@ -223,7 +236,7 @@ impl Lab {
 
     fn begin(&mut self) {
         // One of those held may end at any time; whoever takes them down asks for it.
-        self.exits.retain(|it| self.held.contains(&it.pid));
+        self.exits.retain(|pid, _| self.held.contains(pid));
         self.answers.clear();
         self.spawner_cpu_ns = 0;
         self.errors_from = self.errors.metadata().map(|m| m.len()).unwrap_or(0);
@@ -266,10 +279,10 @@ impl Lab {
             scripted: None,
         };
         match launch {
-            Launch::Scripted(Script::Took { ready, teardown, cpu, memory, spans }) => {
+            Launch::Scripted(Script::Took { ready, teardown, cpu, memory, answers, spans }) => {
                 instance.ready_ns = ready;
                 instance.moments.scripted = spans;
-                instance.scripted = Some(Scripted { teardown_ns: teardown, cpu_ns: cpu, memory });
+                instance.scripted = Some(Scripted { teardown_ns: teardown, cpu_ns: cpu, memory, answers });
                 return Ok(instance);
             }
             Launch::Scripted(Script::Failed { failure, detail }) => {
@@ -281,7 +294,7 @@ impl Lab {
                     return Err(Failed::new(Failure::Start, "the spawner gave another answer than a time"));
                 };
                 instance.ready_ns = ready_ns;
-                instance.scripted = Some(Scripted { teardown_ns, cpu_ns, memory: None });
+                instance.scripted = Some(Scripted { teardown_ns, cpu_ns, memory: None, answers: None });
                 return Ok(instance);
             }
             launch => {

@@ -22,6 +22,7 @@ pub mod contenders;
 pub mod engine;
 pub mod host;
 pub mod interrupt;
+pub mod keeper;
 pub mod lab;
 pub mod measures;
 pub mod network;

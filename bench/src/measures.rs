@@ -6,6 +6,7 @@
 mod climb;
 mod cold;
 pub mod concurrency;
+pub mod density;
 pub mod ladder;
 mod levels;
 pub mod memory;
@@ -103,6 +104,11 @@ pub trait Pass {
         true
     }
 
+    /// Whether a first visit takes as long as it is given: then each gets an equal share of the time that is left.
+    fn shares_evenly(&self) -> bool {
+        false
+    }
+
     /// How much of the run's plan is for this pass.
     fn plan(&self, run: Plan) -> Plan {
         run
@@ -118,11 +124,12 @@ pub trait Pass {
 /// All measures.
 ///
 /// # Errors
-/// When `TARE_FAULT` has a form that nobody understands.
+/// When `TARE_FAULT` or `TARE_HOLD` has a form that nobody understands.
 pub fn all() -> Result<Vec<Box<dyn Measure>>> {
     Ok(vec![
         Box::new(startup::Startup::new()?),
         Box::new(memory::Memory::default()),
+        Box::new(density::Density::new()?),
         Box::new(ladder::Ladder),
         Box::new(spans::Spans::default()),
         Box::new(concurrency::Concurrency),

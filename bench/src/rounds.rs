@@ -99,7 +99,9 @@ pub fn run(mut rounds: Rounds<'_>, plan: Plan, seed: u64) -> Result<bool> {
             if !schedule.fits(i, rounds.lab.elapsed()) {
                 continue;
             }
-            let name = rounds.timed_visit(&mut schedule, i, &entries[i], round, position as u32);
+            let to_come = if rounds.pass.shares_evenly() { visits.len() - position } else { 2 };
+            let place = (round, position as u32, to_come as u32);
+            let name = rounds.timed_visit(&mut schedule, i, &entries[i], place);
             made += 1;
             (rounds.progress)(made, planned, &name);
             if rounds.lab.interrupted().is_some() {
@@ -143,7 +145,7 @@ pub fn run(mut rounds: Rounds<'_>, plan: Plan, seed: u64) -> Result<bool> {
 impl Rounds<'_> {
     fn warm_up(&mut self, schedule: &Schedule) {
         for contender in self.contenders.iter_mut().filter(|it| !self.pass.settings(it.as_ref()).is_empty()) {
-            self.lab.cut_at(schedule.cut_at(0, self.lab.elapsed()));
+            self.lab.cut_at(schedule.cut_at(0, self.lab.elapsed(), 2));
             self.pass.warm_up(self.lab, self.site, contender.as_mut());
         }
     }
@@ -154,11 +156,10 @@ impl Rounds<'_> {
         schedule: &mut Schedule,
         place: usize,
         entry: &Entry,
-        round: u32,
-        position: u32,
+        (round, position, to_come): (u32, u32, u32),
     ) -> String {
         let began = self.lab.elapsed();
-        self.lab.cut_at(schedule.cut_at(place, began));
+        self.lab.cut_at(schedule.cut_at(place, began, to_come));
         let name = self.visit(entry, round, position);
         schedule.visited(place, self.lab.elapsed() - began, self.lab.was_cut());
         name

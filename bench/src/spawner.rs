@@ -16,12 +16,16 @@ pub mod server;
 /// The hidden first argument that turns the executable into the spawner.
 pub const ARGUMENT: &str = "__spawner";
 
-/// Becomes the spawner and never returns, when this process was started as one.
+/// Becomes the spawner or a [keeper](crate::keeper) and never returns, when this process was started as one.
 ///
 /// Every executable that opens a [`crate::lab::Lab`] on itself calls this first in `main`, before it starts
 /// threads or opens files.
 pub fn become_if_asked() {
-    if std::env::args_os().nth(1).is_some_and(|a| a == ARGUMENT) {
+    let Some(argument) = std::env::args_os().nth(1) else { return };
+    if argument == ARGUMENT {
         std::process::exit(server::main());
+    }
+    if argument == crate::keeper::ARGUMENT {
+        std::process::exit(crate::keeper::server::main());
     }
 }

@@ -1,6 +1,7 @@
 //! `fake`: contenders that answer from a script. They exist to test the whole pipeline with exact numbers,
 //! without root and without time passing; `TARE_FAKE` names the script.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -8,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use tare_reports::document::{Accel, Class};
 
-use super::{Contender, Description, Found, Missing, Surroundings};
+use super::{Contender, Description, Found, Missing, Surroundings, Undo};
 use crate::site::{Site, Start};
 use crate::spawner::protocol::{Launch, Script};
 
@@ -30,6 +31,10 @@ struct Role {
     /// it cannot climb.
     #[serde(default)]
     rungs: BTreeMap<String, Vec<Script>>,
+    /// For boxes that are held at the same time: what the first, the second and so on answers, and the last of these
+    /// all further ones. Without any, `visits` counts.
+    #[serde(default)]
+    boxes: Vec<Script>,
 }
 
 /// A contender that answers from a script.
@@ -38,10 +43,18 @@ pub struct Fake {
     role: Role,
     /// How often each rung, and the whole box under the empty name, was asked for.
     asked: BTreeMap<String, usize>,
+    /// Boxes that were started and not taken down yet.
+    held: Cell<usize>,
 }
 
 impl Fake {
     fn answer(&mut self, rung: &str) -> Launch {
+        if let Some(answer) = self.role.boxes.get(self.held.get()).or(self.role.boxes.last()) {
+            if matches!(answer, Script::Took { .. }) {
+                self.held.set(self.held.get() + 1);
+            }
+            return Launch::Scripted(answer.clone());
+        }
         let script = self.role.rungs.get(rung).unwrap_or(&self.role.visits);
         let asked = self.asked.entry(rung.to_owned()).or_default();
         let answer = script[*asked % script.len()].clone();
@@ -75,7 +88,11 @@ pub fn from_file(path: &Path) -> Result<Vec<Box<dyn Contender>>> {
             bail!("{}: the visits of {}'s rung {rung} are empty", path.display(), role.name);
         }
     }
-    Ok(play.contenders.into_iter().map(|role| Box::new(Fake { role, asked: BTreeMap::new() }) as _).collect())
+    Ok(play
+        .contenders
+        .into_iter()
+        .map(|role| Box::new(Fake { role, asked: BTreeMap::new(), held: Cell::new(0) }) as _)
+        .collect())
 }
 
 impl Contender for Fake {
@@ -111,6 +128,16 @@ impl Contender for Fake {
 
     fn launch_until(&mut self, _: &Site, _: &Start, rung: &str) -> Result<Launch> {
         Ok(self.answer(rung))
+    }
+
+    fn teardown(&self, _: &Site, _: &Start) -> Vec<Undo> {
+        self.held.set(self.held.get().saturating_sub(1));
+        Vec::new()
+    }
+
+    fn rescue(&self, _: &Site, _: &Start) -> Vec<Undo> {
+        // A start that failed has made nothing.
+        Vec::new()
     }
 
     fn command(&mut self, _: &Site) -> Vec<String> {

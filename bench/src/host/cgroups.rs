@@ -54,6 +54,18 @@ pub fn root_of(controller: &str) -> Option<PathBuf> {
     v1.or_else(|| mounts(&text).into_iter().find(|(kind, _)| kind == "cgroup2").map(|(_, at)| at))
 }
 
+/// The cgroup that this process is in, as a path within the hierarchy of this controller, or within the v2 tree where
+/// that is the only one (/proc/self/cgroup, cgroups(7)).
+pub fn of_this_process(controller: &str) -> Option<String> {
+    of_process(&fs::read_to_string("/proc/self/cgroup").ok()?, controller)
+}
+
+fn of_process(text: &str, controller: &str) -> Option<String> {
+    let lines = || text.lines().filter_map(|line| line.split_once(':')?.1.split_once(':'));
+    let v1 = lines().find(|(names, _)| names.split(',').any(|name| name == controller));
+    v1.or_else(|| lines().find(|(names, _)| names.is_empty())).map(|(_, path)| path.to_owned())
+}
+
 /// Where a cgroup of this path would be in each hierarchy.
 pub fn below(path: &str) -> Vec<PathBuf> {
     roots().into_iter().map(|root| root.join(path.trim_start_matches('/'))).collect()
@@ -142,5 +154,13 @@ mod tests {
         assert_eq!(mode_of(&mounts(V2)), "v2");
         assert_eq!(mode_of(&mounts("proc /proc proc rw 0 0\n")), "none");
         assert_eq!(mounts(HYBRID).len(), 3);
+    }
+
+    #[test]
+    fn a_process_is_found_in_the_hierarchy_of_a_controller() {
+        let text = "9:pids:/a\n8:cpu,cpuacct:/b:c\n0::/d\n";
+        assert_eq!(of_process(text, "pids").as_deref(), Some("/a"));
+        assert_eq!(of_process(text, "cpuacct").as_deref(), Some("/b:c"));
+        assert_eq!(of_process(text, "memory").as_deref(), Some("/d"), "only in the v2 tree");
     }
 }

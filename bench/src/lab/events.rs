@@ -119,7 +119,7 @@ impl Lab {
         let error = match self.answers.get(&tag)? {
             Event::Refused { error, .. } => error.clone(),
             Event::Started { pid, .. } => {
-                let exit = self.exits.iter().find(|exit| exit.pid == *pid && exit.how != How::Code(0))?;
+                let exit = self.exits.get(pid).filter(|exit| exit.how != How::Code(0))?;
                 format!("the client ended with {}", exit.how)
             }
             _ => return None,
@@ -162,7 +162,7 @@ impl Lab {
     /// The end of this process.
     pub(super) fn exit_of(&mut self, pid: u32, deadline: Deadline) -> Result<Exit, Failed> {
         loop {
-            if let Some(exit) = self.exits.iter().find(|exit| exit.pid == pid) {
+            if let Some(exit) = self.exits.get(&pid) {
                 return Ok(exit.clone());
             }
             if self.wait(None, deadline)?.spawner {
@@ -174,7 +174,7 @@ impl Lab {
     /// Reads one event of the spawner and files it.
     pub(super) fn take_event(&mut self) -> Result<(), Failed> {
         match self.spawner.receive().map_err(gone)? {
-            Event::Exited(exit) => self.exits.push(exit),
+            Event::Exited(exit) => drop(self.exits.insert(exit.pid, exit)),
             Event::Hello { .. } => {}
             event @ (Event::Started { tag, .. }
             | Event::Refused { tag, .. }

@@ -29,6 +29,13 @@ impl Default for Patience {
     }
 }
 
+impl Patience {
+    /// Scripted boxes took so long.
+    pub(super) fn pretend(&mut self, took: Duration) {
+        self.pretended += took;
+    }
+}
+
 impl Lab {
     /// Time since the lab was opened. Scripted boxes take here what their script says.
     pub fn elapsed(&self) -> Duration {
@@ -48,7 +55,7 @@ impl Lab {
     }
 
     /// Time left until starts are given up.
-    fn left(&self) -> Duration {
+    pub fn left(&self) -> Duration {
         self.patience.cut_at.map_or(Duration::MAX, |it| it.saturating_sub(self.elapsed()))
     }
 

@@ -59,7 +59,7 @@ impl Lab {
                 self.take_event()?;
                 // It may have ended, or not begun, without having opened its monitor.
                 let over = match self.answers.get(&tag) {
-                    Some(Event::Started { pid, .. }) => self.exits.iter().any(|exit| exit.pid == *pid),
+                    Some(Event::Started { pid, .. }) => self.exits.contains_key(pid),
                     Some(Event::Refused { .. }) => true,
                     _ => false,
                 };

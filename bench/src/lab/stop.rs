@@ -10,15 +10,15 @@ use tare_reports::document::Failure;
 use super::{Failed, Instance, Lab, Scripted};
 use crate::clock::{self, Deadline};
 use crate::contenders::{Contender, Undo};
-use crate::host::cgroups;
+use crate::host::{cgroups, process};
 use crate::site::{Site, Start};
 use crate::spawner::protocol::{Event, Exit, How, Launch, Request};
 
 /// How long a box may take to end after it was asked to.
-const ENDS_WITHIN: Duration = Duration::from_secs(10);
+pub(super) const ENDS_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long one step of taking a box away may take.
-const STEP: Duration = Duration::from_secs(10);
+pub(super) const STEP: Duration = Duration::from_secs(10);
 
 /// What taking a box down cost.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +34,7 @@ impl Lab {
     pub fn stop(&mut self, contender: &mut dyn Contender, site: &Site, mut instance: Instance) -> Stopped {
         if let Some(Scripted { teardown_ns, cpu_ns, .. }) = instance.scripted {
             self.pretend(contender, teardown_ns);
+            contender.teardown(site, &instance.start);
             return Stopped { teardown_ns: Ok(teardown_ns), cpu_ns: Ok(cpu_ns) };
         }
         let start = instance.start.clone();
@@ -42,7 +43,7 @@ impl Lab {
             teardown_ns = Err(self.explain(contender, site, &start, failed));
             self.rescue(contender, site, &start);
         }
-        let own = self.exits.iter().filter(|exit| !self.held.contains(&exit.pid));
+        let own = self.exits.values().filter(|exit| !self.held.contains(&exit.pid));
         let own = self.spawner_cpu_ns + own.map(|exit| exit.cpu_ns).sum::<u64>();
         let teardown_ns = teardown_ns.and_then(|ns| self.nothing_left(contender, site, &start).map(|()| ns));
         let cpu_ns = self.helpers_share(contender, site).map(|helpers| own + helpers);
@@ -145,6 +146,9 @@ impl Lab {
         match self.answer(tag, Deadline::after(STEP))? {
             Event::Children { mut pids, .. } => {
                 pids.retain(|pid| !self.held.contains(pid));
+                if let Some(since) = self.young_since {
+                    pids.retain(|pid| process::start_time(*pid).is_some_and(|began| began >= since));
+                }
                 Ok(pids)
             }
             _ => Err(Failed::new(Failure::Leak, "the spawner did not list its children")),
@@ -177,15 +181,30 @@ impl Lab {
     /// Runs a tool's own command to its end.
     fn undo_by(&mut self, argv: Vec<String>, env: Vec<(String, String)>) -> Result<(), Failed> {
         let name = argv.join(" ");
-        let leak = |detail: String| Failed::new(Failure::Leak, detail);
+        let tag = self.ask_to_run(argv, env)?;
+        self.has_run(&name, tag)
+    }
+
+    /// Has the spawner start a tool's own command; the answer comes with this tag.
+    pub(super) fn ask_to_run(
+        &mut self,
+        argv: Vec<String>,
+        env: Vec<(String, String)>,
+    ) -> Result<u64, Failed> {
         let null = std::fs::File::options().read(true).write(true).open("/dev/null");
-        let null = null.map_err(|e| leak(format!("open /dev/null: {e}")))?;
+        let null = null.map_err(|e| Failed::new(Failure::Leak, format!("open /dev/null: {e}")))?;
         let launch = Launch::Command { argv, env, overlay: None, dies_with_parent: false };
         let tag = self.next_tag();
         self.request(
             Request::Start { tag, launch },
             &[null.as_raw_fd(), null.as_raw_fd(), self.errors.as_raw_fd()],
         )?;
+        Ok(tag)
+    }
+
+    /// Waits for the end of a command that was asked for so.
+    pub(super) fn has_run(&mut self, name: &str, tag: u64) -> Result<(), Failed> {
+        let leak = |detail: String| Failed::new(Failure::Leak, detail);
         let deadline = Deadline::after(STEP);
         let Event::Started { pid, .. } = self.answer(tag, deadline)? else {
             return Err(leak(format!("{name}: the spawner did not start it")));
@@ -196,7 +215,7 @@ impl Lab {
         }
     }
 
-    fn done(&mut self, tag: u64) -> Result<(), Failed> {
+    pub(super) fn done(&mut self, tag: u64) -> Result<(), Failed> {
         match self.answer(tag, Deadline::after(STEP)) {
             Ok(Event::Done { cpu_ns, .. }) => {
                 self.spawner_cpu_ns += cpu_ns;

@@ -54,12 +54,12 @@ impl Schedule {
         now < end && now + cost <= end
     }
 
-    /// When a visit that begins now is cut. Nobody knows how long a first one will take: it may use half of what
-    /// is left, so that something stays for the others however many of them hang.
-    pub(super) fn cut_at(&self, place: usize, now: Duration) -> Option<Duration> {
+    /// When a visit that begins now is cut. Nobody knows how long a first one will take: it may use its share of what
+    /// is left, one of `shares`. With two, which is half, something stays for the others however many of them hang.
+    pub(super) fn cut_at(&self, place: usize, now: Duration, shares: u32) -> Option<Duration> {
         let end = self.end?;
         match self.places[place].visits {
-            0 => Some(now + end.saturating_sub(now) / 2),
+            0 => Some(now + end.saturating_sub(now) / shares.max(1)),
             _ => Some(end + GRACE),
         }
     }
@@ -160,7 +160,7 @@ mod tests {
                     continue;
                 }
                 let wanted = Duration::from_millis(*cost);
-                let took = wanted.min(schedule.cut_at(place, now).unwrap() - now);
+                let took = wanted.min(schedule.cut_at(place, now, 2).unwrap() - now);
                 now += took;
                 schedule.visited(place, took, took < wanted);
             }
@@ -217,7 +217,7 @@ mod tests {
         schedule.visited(0, 30 * SECOND, false);
         assert!(schedule.fits(0, 90 * SECOND) && !schedule.fits(0, 91 * SECOND));
         assert!(schedule.fits(1, 119 * SECOND) && !schedule.fits(1, 120 * SECOND));
-        assert_eq!(schedule.cut_at(0, 90 * SECOND), Some(125 * SECOND));
+        assert_eq!(schedule.cut_at(0, 90 * SECOND, 2), Some(125 * SECOND));
     }
 
     #[test]
@@ -242,7 +242,7 @@ mod tests {
         schedule.visited(0, 60 * SECOND, false);
         assert_eq!(schedule.share(7, 60 * SECOND), 7);
         assert!(schedule.is_due(0, 6) && schedule.fits(0, 1000 * SECOND));
-        assert_eq!((schedule.cut_at(0, SECOND), schedule.planned(7)), (None, 7));
+        assert_eq!((schedule.cut_at(0, SECOND, 2), schedule.planned(7)), (None, 7));
     }
 
     #[test]

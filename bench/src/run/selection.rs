@@ -143,9 +143,14 @@ mod tests {
         assert!(left_out.contains(&"measure ladder: tare run ladder".to_owned()), "{left_out:?}");
         assert_eq!(
             all.left_out(Profile::Standard),
-            ["contender qemu-distro: tare run --only qemu-distro", "measure memory: tare run memory"]
+            [
+                "contender qemu-distro: tare run --only qemu-distro",
+                "measure memory: tare run memory",
+                "measure density: tare run density"
+            ]
         );
-        assert_eq!(all.left_out(Profile::Full), ["measure memory: tare run memory"]);
+        let never = ["measure memory: tare run memory", "measure density: tare run density"];
+        assert_eq!(all.left_out(Profile::Full), never);
     }
 
     #[test]

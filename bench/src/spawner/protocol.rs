@@ -145,6 +145,9 @@ pub enum Script {
         /// Host memory of one such box, bytes; none where nobody asks for it.
         #[serde(default)]
         memory: Option<u64>,
+        /// How long it takes to answer a ping, ns; none where nobody asks for it.
+        #[serde(default)]
+        answers: Option<u64>,
         /// Named parts of `ready`, ns.
         #[serde(default)]
         spans: std::collections::BTreeMap<String, u64>,

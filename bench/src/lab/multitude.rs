@@ -1,0 +1,412 @@
+//! A multitude: thousands of boxes held at the same time, of which the lab itself holds no descriptor.
+//!
+//! The boxes stand in groups. Each group has a spawner of its own, so that no process ever has more than some
+//! thousands of children: wait4(2) looks at each of them, every time. And each has a [keeper](crate::keeper) for
+//! their channels. So neither a start nor a stop costs the lab more because others are there, and what is
+//! started beside a multitude comes from the lab's own spawner, which has no part in it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::{Duration, Instant};
+
+use nix::sys::resource::{Resource, getrlimit};
+use tare_reports::document::Failure;
+
+use super::stop::{ENDS_WITHIN, STEP};
+use super::{Failed, Instance, Lab};
+use crate::clock::{self, Deadline};
+use crate::contenders::{Contender, Undo};
+use crate::keeper;
+use crate::keeper::client::Keeper;
+use crate::keeper::protocol::{Order, Word};
+use crate::site::{Site, Start};
+use crate::spawner::client::Spawner;
+use crate::spawner::protocol::{Exit, How, Request};
+
+/// What each further box that ends at the same time may add to the time that is waited for their ends.
+const EACH_MORE: Duration = Duration::from_millis(20);
+
+/// Boxes whose removal is under way at the same time.
+const SIDE_BY_SIDE: usize = 4;
+
+/// See the file's head.
+#[derive(Debug, Default)]
+pub struct Multitude {
+    pub(super) groups: Vec<Group>,
+    /// Boxes that answer from a script: they have neither spawner nor keeper.
+    pub(super) scripted: Vec<Instance>,
+}
+
+/// Boxes with their spawner and their keeper.
+#[derive(Debug)]
+pub(super) struct Group {
+    spawner: Spawner,
+    pub(super) keeper: Keeper,
+    /// Number of the first box among all.
+    pub(super) first: u32,
+    pub(super) boxes: Vec<Held>,
+    /// Their processes.
+    held: BTreeSet<u32>,
+    /// Ends of processes below its spawner that nobody has asked for yet.
+    exits: BTreeMap<u32, Exit>,
+    capacity: u32,
+}
+
+/// A box of a multitude.
+#[derive(Debug)]
+pub(super) struct Held {
+    start: Start,
+    /// The process whose end is its end, where that is below the spawner.
+    main: Option<u32>,
+    /// Whether it has ended although nobody asked it to.
+    lost: bool,
+}
+
+/// What came of making a multitude larger.
+#[derive(Debug, Default)]
+pub struct Grown {
+    /// From just before the first call for a box until the host had read READY, ns, one for each start.
+    pub starts: Vec<u64>,
+    /// All of it by the wall, ns.
+    pub wall_ns: u64,
+    /// What of the common box was not applied, in words.
+    pub not_applied: BTreeSet<String>,
+    /// The start that failed: there is none after it.
+    pub failed: Option<Failed>,
+}
+
+impl Multitude {
+    /// How many boxes are held.
+    pub fn len(&self) -> u32 {
+        let scripted = self.scripted.len() as u32;
+        self.groups.last().map_or(scripted, |it| it.first + it.boxes.len() as u32)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether one of them has ended by itself.
+    pub fn lost(&self) -> bool {
+        self.groups.iter().any(|group| group.boxes.iter().any(|it| it.lost))
+    }
+
+    /// The host memory that a script gives to all of them, bytes; none for real boxes.
+    pub fn scripted_memory(&self) -> Option<u64> {
+        (!self.scripted.is_empty()).then(|| self.scripted.iter().filter_map(Instance::scripted_memory).sum())
+    }
+}
+
+impl Lab {
+    /// Starts boxes one after another until so many are held, each of which must give the sign of life `line` (see
+    /// [`Lab::alive`]). `allowed` is asked before each start, and may forbid it.
+    pub fn grow(
+        &mut self,
+        contender: &mut dyn Contender,
+        site: &Site,
+        multitude: &mut Multitude,
+        (to, line): (u32, Option<&str>),
+        allowed: &mut dyn FnMut() -> Result<(), Failed>,
+    ) -> Grown {
+        let began = clock::now_ns();
+        let mut grown = Grown::default();
+        while multitude.len() < to {
+            let added = allowed().and_then(|()| self.add(contender, site, multitude, line, &mut grown));
+            if let Err(failed) = added {
+                grown.failed = Some(failed);
+                break;
+            }
+        }
+        grown.wall_ns = clock::now_ns() - began;
+        if contender.is_scripted() {
+            grown.wall_ns = grown.starts.iter().sum();
+        }
+        grown
+    }
+
+    fn add(
+        &mut self,
+        contender: &mut dyn Contender,
+        site: &Site,
+        multitude: &mut Multitude,
+        line: Option<&str>,
+        grown: &mut Grown,
+    ) -> Result<(), Failed> {
+        if contender.is_scripted() {
+            let instance = self.start(contender, site)?;
+            grown.starts.push(instance.ready_ns);
+            multitude.scripted.push(instance);
+            return Ok(());
+        }
+        let number = multitude.len();
+        if multitude.groups.last().is_none_or(|it| it.boxes.len() as u32 >= it.capacity) {
+            let group = self.open_group(contender, number)?;
+            multitude.groups.push(group);
+        }
+        let Some(group) = multitude.groups.last_mut() else { return Ok(()) };
+        let instance = self.among(group, |lab, group| {
+            lab.young_since = Some(clock::ticks_after_boot());
+            let mut instance = lab.start_alive(contender, site, line)?;
+            let handed = lab.hand_over(group, number, &mut instance);
+            if let Err(failed) = handed {
+                lab.abandon(contender, site, &instance);
+                return Err(failed);
+            }
+            lab.held.extend(instance.main);
+            Ok(instance)
+        })?;
+        grown.starts.push(instance.ready_ns);
+        grown.not_applied.extend(instance.not_applied);
+        group.boxes.push(Held { start: instance.start, main: instance.main, lost: false });
+        Ok(())
+    }
+
+    /// Notes that a box has ended by itself; says how, in words.
+    pub(super) fn note_lost(&mut self, group: &mut Group, number: u32) -> String {
+        let index = number.saturating_sub(group.first) as usize;
+        let Some(it) = group.boxes.get_mut(index) else { return format!("box {} has ended", number + 1) };
+        it.lost = true;
+        let main = it.main;
+        let how = self.among(group, |lab, _| match main {
+            Some(pid) => lab.exit_of(pid, Deadline::after(STEP)),
+            None => Err(Failed::new(Failure::Crash, "another daemon's child")),
+        });
+        match how {
+            Ok(exit) => format!("box {} ended with {}", number + 1, exit.how),
+            Err(_) => format!("box {} has ended", number + 1),
+        }
+    }
+
+    fn open_group(&self, contender: &dyn Contender, first: u32) -> Result<Group, Failed> {
+        let failed = |e: std::io::Error| Failed::new(Failure::Start, format!("the lab: {e}"));
+        let descriptors = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft);
+        let each = if contender.is_served() { 3 } else { 2 };
+        Ok(Group {
+            spawner: Spawner::start(&self.executable).map_err(failed)?,
+            keeper: Keeper::start(&self.executable).map_err(failed)?,
+            first,
+            boxes: Vec::new(),
+            held: BTreeSet::new(),
+            exits: BTreeMap::new(),
+            capacity: keeper::capacity(descriptors, each),
+        })
+    }
+
+    /// Does something where this group's spawner is the lab's, and its boxes are those that are held.
+    fn among<T>(
+        &mut self,
+        group: &mut Group,
+        act: impl FnOnce(&mut Self, &mut Group) -> Result<T, Failed>,
+    ) -> Result<T, Failed> {
+        std::mem::swap(&mut self.spawner, &mut group.spawner);
+        std::mem::swap(&mut self.held, &mut group.held);
+        std::mem::swap(&mut self.exits, &mut group.exits);
+        let done = act(self, group);
+        self.young_since = None;
+        std::mem::swap(&mut self.spawner, &mut group.spawner);
+        std::mem::swap(&mut self.held, &mut group.held);
+        std::mem::swap(&mut self.exits, &mut group.exits);
+        done
+    }
+
+    /// Gives the channel of a box to the group's keeper, and with it the last descriptors that the lab has of it.
+    fn hand_over(&self, group: &mut Group, number: u32, instance: &mut Instance) -> Result<(), Failed> {
+        let lost = || Failed::new(Failure::Start, "the box has no channel to be held");
+        let channel = instance.channel.take().ok_or_else(lost)?;
+        let [input, output] = channel.into_ends().ok_or_else(lost)?;
+        let mut fds = vec![input.as_raw_fd(), output.as_raw_fd()];
+        fds.extend(instance.foreign.as_ref().map(AsRawFd::as_raw_fd));
+        let taken = group.keeper.take(number, &fds);
+        instance.foreign = None;
+        taken.map_err(|e| Failed::new(Failure::Start, format!("hand the channel over: {e}")))
+    }
+
+    /// Takes boxes away until so many are left, those that came last first: all of them are asked to exit at once,
+    /// then removed by their tool, and nothing of them may be left.
+    ///
+    /// # Errors
+    /// The first of these that failed; what was to go is then taken away by force.
+    pub fn shrink(
+        &mut self,
+        contender: &mut dyn Contender,
+        site: &Site,
+        multitude: &mut Multitude,
+        to: u32,
+    ) -> Result<Duration, Failed> {
+        let began = Instant::now();
+        let mut took = Duration::ZERO;
+        while multitude.scripted.len() > to as usize {
+            let Some(instance) = multitude.scripted.pop() else { break };
+            took += Duration::from_nanos(self.stop(contender, site, instance).teardown_ns?);
+        }
+        let mut result = Ok(());
+        for group in multitude.groups.iter().filter(|it| it.first + it.boxes.len() as u32 > to) {
+            // One that is gone is told below.
+            let _ = group.keeper.send(&Order::Leave { from: to }, &[]);
+        }
+        while let Some(group) = multitude.groups.last_mut()
+            && group.first + group.boxes.len() as u32 > to
+        {
+            let leaving = group.boxes.split_off(to.saturating_sub(group.first) as usize);
+            let gone = self.among(group, |lab, group| {
+                let gone = lab.see_off(contender, site, group, &leaving, to);
+                if gone.is_err() {
+                    lab.take_away(contender, site, &leaving);
+                }
+                let _ = group.keeper.send(&Order::Forget { from: to }, &[]);
+                gone
+            });
+            result = result.and(gone);
+            if group.boxes.is_empty() {
+                multitude.groups.pop();
+            }
+        }
+        result.map(|()| if contender.is_scripted() { took } else { began.elapsed() })
+    }
+
+    /// Waits for the ends of boxes that were asked to exit, has them removed, and looks for what is left.
+    fn see_off(
+        &mut self,
+        contender: &mut dyn Contender,
+        site: &Site,
+        group: &mut Group,
+        leaving: &[Held],
+        from: u32,
+    ) -> Result<(), Failed> {
+        let patience = ENDS_WITHIN + EACH_MORE * leaving.len() as u32;
+        let deadline = Deadline::after(patience);
+        if contender.is_served() {
+            let count = leaving.iter().filter(|it| !it.lost).count();
+            self.served_ends(group, count, from, deadline)?;
+        }
+        for (pid, lost) in leaving.iter().filter_map(|it| Some((it.main?, it.lost))) {
+            self.held.remove(&pid);
+            let exit = self.exit_of(pid, deadline).map_err(|failed| match failed.failure {
+                Failure::Timeout => Failed::new(
+                    Failure::Timeout,
+                    format!("did not end within {} s of the stop request", patience.as_secs()),
+                ),
+                _ => failed,
+            })?;
+            self.exits.remove(&pid);
+            if exit.how != How::Code(0) && !lost {
+                return Err(Failed::new(Failure::Crash, format!("ended with {}", exit.how)));
+            }
+        }
+        for undo in leaving.iter().filter(|it| it.lost).flat_map(|it| contender.rescue(site, &it.start)) {
+            // Each step is tried: the one before may have had nothing to do.
+            let _ = self.undo(undo);
+        }
+        let whole: Vec<&Held> = leaving.iter().filter(|it| !it.lost).collect();
+        for some in whole.chunks(SIDE_BY_SIDE) {
+            self.remove_side_by_side(some.iter().map(|it| contender.teardown(site, &it.start)).collect())?;
+        }
+        self.nothing_of(contender, site, group, leaving)
+    }
+
+    /// The ends of boxes that are another daemon's children: their keeper watches them.
+    fn served_ends(
+        &mut self,
+        group: &mut Group,
+        count: usize,
+        from: u32,
+        deadline: Deadline,
+    ) -> Result<(), Failed> {
+        let gone = |e| Failed::new(Failure::Start, format!("the keeper is gone: {e}"));
+        let mut ended = BTreeMap::new();
+        while ended.len() < count {
+            while let Some(word) = group.keeper.heard().map_err(gone)? {
+                if let Word::Ended(number, said) = word
+                    && number >= from
+                {
+                    ended.insert(number, said);
+                }
+            }
+            if ended.len() < count {
+                let woken = self.wait_for(&[group.keeper.socket().as_fd()], deadline)?;
+                if woken.spawner {
+                    self.take_event()?;
+                }
+            }
+        }
+        // How another daemon's child has ended is not for us to ask: its last word must tell.
+        match ended.values().find(|said| *said != "OK exit 0") {
+            None => Ok(()),
+            Some(said) => {
+                Err(Failed::new(Failure::Crash, format!("ended after {said:?}, not after \"OK exit 0\"")))
+            }
+        }
+    }
+
+    /// Carries out the steps of several removals: one step of each at the same time, the steps of one in order.
+    fn remove_side_by_side(&mut self, mut removals: Vec<Vec<Undo>>) -> Result<(), Failed> {
+        removals.iter_mut().for_each(|steps| steps.reverse());
+        while removals.iter().any(|steps| !steps.is_empty()) {
+            let mut commands = Vec::new();
+            let mut made = Vec::new();
+            for step in removals.iter_mut().filter_map(Vec::pop) {
+                match step {
+                    Undo::Command(argv) => {
+                        commands.push((argv.join(" "), self.ask_to_run(argv, Vec::new())?))
+                    }
+                    Undo::CommandIn(argv, env) => {
+                        commands.push((argv.join(" "), self.ask_to_run(argv, env)?))
+                    }
+                    Undo::Made(it) => {
+                        let tag = self.next_tag();
+                        self.request(Request::Delete { tag, made: it }, &[])?;
+                        made.push(tag);
+                    }
+                    other => self.undo(other)?,
+                }
+            }
+            for tag in made {
+                self.done(tag)?;
+            }
+            for (name, tag) in commands {
+                self.has_run(&name, tag)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The census of boxes that were taken away: processes that nobody holds, and paths of theirs.
+    fn nothing_of(
+        &mut self,
+        contender: &mut dyn Contender,
+        site: &Site,
+        group: &Group,
+        leaving: &[Held],
+    ) -> Result<(), Failed> {
+        let paths = leaving.iter().flat_map(|it| contender.leaves(site, &it.start));
+        let mut left: Vec<String> =
+            paths.filter(|path| path.exists()).map(|path| path.display().to_string()).collect();
+        if group.boxes.is_empty() {
+            // Where others stay, helpers of theirs are below the same spawner.
+            left.extend(self.children()?.iter().map(|pid| format!("process {pid}")));
+        }
+        if left.is_empty() {
+            return Ok(());
+        }
+        left.truncate(10);
+        Err(Failed::new(Failure::Leak, format!("left behind: {}", left.join(", "))))
+    }
+
+    /// Takes boxes away by force.
+    fn take_away(&mut self, contender: &mut dyn Contender, site: &Site, leaving: &[Held]) {
+        for pid in leaving.iter().filter_map(|it| it.main) {
+            self.held.remove(&pid);
+            let signal = nix::sys::signal::Signal::SIGKILL as i32;
+            let _ = self.request(Request::Kill { pid, signal }, &[]);
+            let _ = self.exit_of(pid, Deadline::after(STEP));
+            self.exits.remove(&pid);
+        }
+        for it in leaving {
+            for undo in contender.rescue(site, &it.start) {
+                // Each step is tried: the one before may have had nothing to do.
+                let _ = self.undo(undo);
+            }
+        }
+    }
+}

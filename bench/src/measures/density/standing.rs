@@ -1,0 +1,362 @@
+//! Brings so many boxes about, holds them, and judges whether everything holds.
+
+use std::time::Duration;
+
+use procfs::Current;
+use tare_reports::document::{Census, Class, Failure, Parameters, Unit};
+
+use super::binding::{self, Named};
+use super::search::{Break, Ground, Stood, Time};
+use super::witness::Witness;
+use super::{ON_THE_WAY, State, TOUCHED_KIB};
+use crate::contenders::{Contender, MEMORY};
+use crate::host::{census, memory};
+use crate::lab::{Beat, Failed, Heard, Lab, Multitude};
+use crate::record::Visit;
+use crate::site::Site;
+
+/// At least so many pings: the 99th percentile needs as many.
+const PINGS: u32 = 1000;
+
+/// 99 % of the pings are answered within this, and within this where a machine is emulated.
+const LATENCY: Duration = Duration::from_millis(100);
+const EMULATED: Duration = Duration::from_secs(1);
+
+/// So much longer than that an answer is waited for: one that is that late has failed.
+const PATIENCE: u32 = 50;
+
+/// In at most this share of the time may some process wait for memory, in hundredths of a per cent.
+const PRESSURE: u64 = 1000;
+
+/// The host keeps this part of its memory free: one in twenty.
+const RESERVE: u64 = 20;
+
+/// The last so many starts on the way to a number are recorded.
+const STARTS: usize = 32;
+
+/// How long what was taken down may take to disappear altogether.
+const SETTLE: Duration = Duration::from_secs(20);
+
+/// See the file's head.
+pub(super) struct Standing<'a, 'v> {
+    lab: &'a mut Lab,
+    site: &'a Site,
+    contender: &'a mut dyn Contender,
+    visit: &'a mut Visit<'v>,
+    state: State,
+    hold: Duration,
+    latency: Duration,
+    multitude: Multitude,
+    /// What the host used before the first box, bytes.
+    base: u64,
+    before: Census,
+    /// How long a start took at the end of the last climb, by the wall.
+    pace: Duration,
+    /// The most boxes that were held.
+    most: u32,
+}
+
+impl<'a, 'v> Standing<'a, 'v> {
+    pub(super) fn new(
+        lab: &'a mut Lab,
+        site: &'a Site,
+        contender: &'a mut dyn Contender,
+        visit: &'a mut Visit<'v>,
+        (state, hold, emulated): (State, Duration, bool),
+    ) -> Result<Self, Failed> {
+        let base = memory::settled().map_err(unseen)?.bytes;
+        let before = census::take(site, lab.spawner_pid());
+        let latency = if emulated { EMULATED } else { LATENCY };
+        let (multitude, pace) = (Multitude::default(), Duration::ZERO);
+        Ok(Self { lab, site, contender, visit, state, hold, latency, multitude, base, before, pace, most: 0 })
+    }
+
+    /// Takes all boxes down, however the search ended, and looks for what is left.
+    ///
+    /// # Errors
+    /// When something is.
+    pub(super) fn clear(&mut self) -> Result<(), Failed> {
+        let held = self.multitude.len();
+        let took = self.lab.shrink(self.contender, self.site, &mut self.multitude, 0)?;
+        if held > 0 && held == self.most {
+            let each = took.as_nanos() as u64 / u64::from(held);
+            self.record(held, |visit| visit.outcome("clear", Unit::Ns, Ok(each)));
+        }
+        if self.contender.is_scripted() {
+            return Ok(());
+        }
+        let ours = |it: &Census| (it.processes, it.mounts, it.cgroups, it.files);
+        let deadline = crate::clock::Deadline::after(SETTLE);
+        loop {
+            let now = census::take(self.site, self.lab.spawner_pid());
+            if ours(&now) == ours(&self.before) {
+                return Ok(());
+            }
+            if deadline.passed() {
+                let why = format!(
+                    "left behind: processes, mounts, cgroups and files were {:?} and are {:?}",
+                    ours(&self.before),
+                    ours(&now)
+                );
+                return Err(Failed::new(Failure::Leak, why));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Records something of so many boxes.
+    fn record(&mut self, boxes: u32, what: impl FnOnce(&mut Visit<'_>)) {
+        let parameters = Parameters { instances: Some(boxes), ..self.visit.parameters.clone() };
+        what(&mut Visit {
+            record: &mut *self.visit.record,
+            measure: self.visit.measure,
+            contender: self.visit.contender,
+            mode: self.visit.mode,
+            round: self.visit.round,
+            position: self.visit.position,
+            parameters: &parameters,
+        });
+    }
+
+    /// How long it is held.
+    fn held_for(&self, time: Time) -> Duration {
+        match time {
+            Time::Whole => self.hold,
+            Time::Short => self.hold / ON_THE_WAY,
+        }
+    }
+
+    /// Whether there is time to bring so many about, to hold them as long as at the end, and to take them down.
+    fn time_for(&self, boxes: u32, time: Time) -> Result<(), String> {
+        let held = self.multitude.len();
+        if time == Time::Whole && boxes <= held {
+            // Whoever brought them about has left the time for it.
+            return Ok(());
+        }
+        let climb = self.pace * boxes.saturating_sub(held);
+        // Taking a box down takes about as long as making it.
+        let needed = climb + self.held_for(time) + self.hold + self.pace * boxes;
+        let left = self.lab.left();
+        if needed <= left {
+            return Ok(());
+        }
+        Err(format!(
+            "{boxes} boxes would take {:.0} s more at {:.1} ms a start, and the profile leaves {:.0} s; \
+             `--rounds 1` sets no limit",
+            needed.as_secs_f64(),
+            self.pace.as_secs_f64() * 1000.0,
+            left.as_secs_f64()
+        ))
+    }
+
+    /// Makes them as many as that.
+    fn bring(&mut self, boxes: u32) -> Result<Option<Stood>, Failed> {
+        self.lab.losses(&mut self.multitude)?;
+        let held = self.multitude.len();
+        if held > boxes || self.multitude.lost() {
+            // Where one has ended by itself the others no longer are those that are counted.
+            let to = if self.multitude.lost() { 0 } else { boxes };
+            self.lab.shrink(self.contender, self.site, &mut self.multitude, to)?;
+        }
+        let before = Witness::read(self.site);
+        let line = self.state.first_line();
+        let margin = self.margin();
+        let mut reserve = None;
+        let mut allowed = || {
+            reserve = eats_the_reserve(margin);
+            let refused = |why: &String| Failed::new(Failure::NotMeasured, why.clone());
+            reserve.as_ref().map(refused).map_or(Ok(()), Err)
+        };
+        let to = (boxes, line.as_deref());
+        let grown = self.lab.grow(self.contender, self.site, &mut self.multitude, to, &mut allowed);
+        let started = grown.starts.len() as u32;
+        let now_held = self.multitude.len();
+        self.most = self.most.max(now_held);
+        self.visit.not_applied(&grown.not_applied.into_iter().collect::<Vec<_>>());
+        if started > 0 {
+            let each = grown.wall_ns / u64::from(started);
+            self.pace = Duration::from_nanos(each);
+            // A figure stands for the number that was reached, which a failed start may have made smaller.
+            self.record(now_held, |visit| {
+                visit.outcome("climb", Unit::Ns, Ok(each));
+                for &start in &grown.starts[grown.starts.len().saturating_sub(STARTS)..] {
+                    visit.outcome("start", Unit::Ns, Ok(start));
+                }
+            });
+        }
+        let lost = self.lab.losses(&mut self.multitude)?;
+        if let Some(first) = lost.first() {
+            let detail = format!("{first}, of {} that ended on the way to {boxes}", lost.len());
+            let now = Witness::read(self.site);
+            return Ok(Some(broke(now_held, false, binding::of_failure(&before, &now, now_held, &detail))));
+        }
+        let Some(failed) = grown.failed else { return Ok(None) };
+        if let Some(why) = reserve {
+            let at = now_held + 1;
+            return Ok(Some(broke(at, true, ("memory", why))));
+        }
+        match failed.failure {
+            Failure::Interrupted => Err(failed),
+            Failure::NotMeasured if self.lab.was_cut() => Ok(Some(Stood::NoTime(failed.detail))),
+            _ => {
+                let detail = format!("box {}: {}", now_held + 1, failed.detail);
+                self.record(now_held + 1, |visit| visit.outcome("start", Unit::Ns, Err(failed)));
+                let now = Witness::read(self.site);
+                Ok(Some(broke(now_held + 1, true, binding::of_failure(&before, &now, now_held, &detail))))
+            }
+        }
+    }
+
+    /// What one more box may come to use at once, bytes.
+    fn margin(&self) -> u64 {
+        match (self.contender.description().class, self.state) {
+            // A machine may touch all that it was promised.
+            (Class::Vm, _) => MEMORY,
+            (_, State::Touched) => TOUCHED_KIB << 10,
+            _ => 0,
+        }
+    }
+
+    fn host(&self) -> Result<u64, Failed> {
+        match self.multitude.scripted_memory() {
+            Some(bytes) => Ok(bytes),
+            None => Ok(memory::settled().map_err(unseen)?.bytes.saturating_sub(self.base)),
+        }
+    }
+
+    /// What does not hold, if anything.
+    fn judge(&self, boxes: u32, before: &Witness, heard: &Heard) -> Result<Option<Named>, Failed> {
+        let now = Witness::read(self.site);
+        if let Some(how) = heard.lost.first() {
+            let detail = format!("{how}, of {} that ended", heard.lost.len());
+            return Ok(Some(binding::of_failure(before, &now, boxes, &detail)));
+        }
+        if let Some(line) = heard.done.strange.as_deref().filter(|line| line.starts_with("ERR ")) {
+            return Err(Failed::new(Failure::WrongAnswer, format!("a box says {line:?}")));
+        }
+        if now.oom_kills > before.oom_kills {
+            let detail = "while the boxes were held";
+            return Ok(Some(binding::of_failure(before, &now, boxes, detail)));
+        }
+        if let Some(why) = eats_the_reserve(0).filter(|_| !self.contender.is_scripted()) {
+            return Ok(Some(("memory", why)));
+        }
+        if let Some(pressure) =
+            now.memory_pressure.filter(|it| *it > PRESSURE && !self.contender.is_scripted())
+        {
+            let (whole, part) = (pressure / 100, pressure % 100);
+            let why =
+                format!("/proc/pressure/memory: some process waited {whole}.{part:02} % of ten seconds");
+            return Ok(Some(("memory", why)));
+        }
+        let (late, latency) = (percentile_99(&heard.pings), self.latency);
+        if late.is_none_or(|ns| Duration::from_nanos(ns) > latency) {
+            let unanswered = heard.pings.iter().filter(|it| it.is_err()).count();
+            let seen = late.map_or("never".into(), |ns| format!("after {:.0} ms", ns as f64 / 1e6));
+            let detail = format!(
+                "of {} pings to {boxes} boxes 99 % were answered {seen} ({unanswered} not at all), not within \
+                 {} ms; the keepers sent them up to {:.0} ms late",
+                heard.pings.len(),
+                latency.as_millis(),
+                heard.done.late_ns as f64 / 1e6
+            );
+            return Ok(Some(binding::of_lateness(before, &now, &detail)));
+        }
+        let (asked, served) = (heard.done.asked, heard.done.served);
+        if served < asked - asked / 100 {
+            let detail = format!("of {asked} requests to {boxes} boxes {served} were served");
+            return Ok(Some(binding::of_lateness(before, &now, &detail)));
+        }
+        Ok(None)
+    }
+}
+
+impl Ground for Standing<'_, '_> {
+    fn stand(&mut self, boxes: u32, time: Time) -> Result<Stood, Failed> {
+        if let Err(why) = self.time_for(boxes, time) {
+            return Ok(Stood::NoTime(why));
+        }
+        if let Some(stood) = self.bring(boxes)? {
+            return Ok(stood);
+        }
+        let host = self.host();
+        self.record(boxes, |visit| visit.outcome("host", Unit::Bytes, host));
+        let before = Witness::read(self.site);
+        let pings = if time == Time::Whole { PINGS.max(boxes) } else { PINGS };
+        let beat = Beat {
+            pings,
+            over: self.held_for(time),
+            work: self.state.work(),
+            patience: self.latency * PATIENCE,
+        };
+        let heard = self.lab.canary(&mut self.multitude, &beat)?;
+        self.record(boxes, |visit| {
+            for ping in &heard.pings {
+                visit.outcome("canary", Unit::Ns, ping.clone());
+            }
+        });
+        Ok(match self.judge(boxes, &before, &heard)? {
+            Some(named) => broke(boxes, false, named),
+            None => Stood::Held,
+        })
+    }
+}
+
+fn broke(at: u32, refused: bool, (resource, evidence): Named) -> Stood {
+    Stood::Broke(Break { at, refused, resource, evidence })
+}
+
+/// Whether the host would keep less memory free than it has to, were `margin` bytes more in use; in words.
+///
+/// What can be taken back at once (page cache) is free in this sense, and what the kernel believes it could find
+/// (MemAvailable) must agree.
+fn eats_the_reserve(margin: u64) -> Option<String> {
+    let now = procfs::Meminfo::current().ok()?;
+    let used =
+        (now.mem_total + now.shmem.unwrap_or(0)).saturating_sub(now.mem_free + now.buffers + now.cached);
+    let free = now.mem_total.saturating_sub(used).min(now.mem_available.unwrap_or(u64::MAX));
+    let reserve = now.mem_total / RESERVE;
+    (free < reserve + margin).then(|| {
+        format!(
+            "{} MiB of the host's {} MiB are free, {} MiB are its reserve of 5 %, and one box more may take {} MiB",
+            free >> 20,
+            now.mem_total >> 20,
+            reserve >> 20,
+            margin >> 20
+        )
+    })
+}
+
+/// The 99th percentile, where an answer that never came is the latest of all; `None` where it never came itself.
+fn percentile_99(pings: &[Result<u64, Failed>]) -> Option<u64> {
+    let mut sorted: Vec<u64> = pings.iter().map(|it| it.as_ref().copied().unwrap_or(u64::MAX)).collect();
+    sorted.sort_unstable();
+    let rank = (sorted.len() * 99).div_ceil(100);
+    sorted.get(rank.saturating_sub(1)).copied().filter(|it| *it != u64::MAX)
+}
+
+fn unseen(error: anyhow::Error) -> Failed {
+    Failed::new(Failure::NotMeasured, format!("{error:#}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_never_came_is_the_latest_of_all() {
+        let never = || Err(Failed::new(Failure::Timeout, "late"));
+        let mut pings: Vec<Result<u64, Failed>> = (1..=1000).map(Ok).collect();
+        assert_eq!(percentile_99(&pings), Some(990));
+        pings[..10].fill_with(never);
+        assert_eq!(percentile_99(&pings), Some(1000));
+        pings[10] = never();
+        assert_eq!(percentile_99(&pings), None);
+        assert_eq!(percentile_99(&[]), None);
+    }
+
+    #[test]
+    fn a_margin_larger_than_the_host_eats_the_reserve() {
+        assert!(eats_the_reserve(1 << 50).unwrap().contains("reserve of 5 %"));
+    }
+}
