@@ -24,11 +24,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Say what this host can measure, what is missing, and the command that fixes it
-    Doctor {
-        /// Print JSON: `host`, `contenders` and `audit` as in a result document
-        #[arg(long)]
-        json: bool,
-    },
+    Doctor(DoctorArgs),
     /// List contenders and measures, each available or why not
     List {
         /// Print JSON
@@ -61,6 +57,23 @@ pub enum Command {
     },
     /// Print the manual page
     Man,
+}
+
+/// Options of `tare doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Hold what so many boxes need against every limit of this host's kernel, and name the one that is reached first
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub instances: Option<u32>,
+    /// With --instances: the whole table of these contenders [default: that of tare, and a line for each other]
+    #[arg(long, value_delimiter = ',', value_name = "CONTENDERS", requires = "instances")]
+    pub only: Vec<String>,
+    /// Where runs are kept: what the newest measured of memory is used
+    #[arg(long, default_value = "target/tare")]
+    pub out: PathBuf,
+    /// Print JSON: `host`, `contenders` and `audit` as in a result document, and `limits` with --instances
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Options of `tare run`.

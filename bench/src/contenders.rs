@@ -14,6 +14,7 @@ pub mod floor;
 pub(crate) mod ground;
 pub mod hand_loop;
 pub mod kvm_only;
+pub mod needs;
 pub mod nspawn;
 pub mod oci;
 pub mod podman;
@@ -44,6 +45,7 @@ use crate::program::{answer, is_program, on_path};
 use crate::site::{Site, Start};
 use crate::spawner::protocol::{Launch, Made, Mark};
 use crate::vm::kvm::Kvm;
+pub use needs::Needs;
 
 /// The effective memory of every box, bytes: a container's limit, a VM's RAM.
 pub const MEMORY: u64 = 256 << 20;
@@ -322,6 +324,11 @@ pub trait Contender: std::fmt::Debug {
     /// Looks for the cause of a failure where only this contender knows to look.
     fn diagnose(&self, _site: &Site, _start: &Start) -> Option<(Failure, String)> {
         None
+    }
+
+    /// What one more of its boxes takes of what the kernel counts; asked after [`probe`](Self::probe).
+    fn needs(&self) -> Needs {
+        Needs::of(self.description().class)
     }
 
     /// Whether its boxes can be kept running while others are started.

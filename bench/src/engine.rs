@@ -100,6 +100,12 @@ fn is_idle(cgroup: &Path) -> bool {
     crate::host::cgroups::members(cgroup).is_empty() && below.all(|entry| is_idle(&entry.path()))
 }
 
+/// Instances of inotify that an engine's helper keeps for a box: on cgroup v2 it learns so that memory ran out
+/// (`EventChan` in containerd's cgroups, `cgroup.c` in conmon), on v1 by an eventfd.
+pub fn watches() -> u32 {
+    u32::from(crate::host::cgroups::mode() == "v2")
+}
+
 /// Asks an engine's client, see [`answer`].
 ///
 /// # Errors

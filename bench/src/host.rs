@@ -5,6 +5,7 @@ pub mod census;
 pub mod cgroups;
 pub mod charges;
 pub mod facts;
+pub mod limits;
 pub mod mapped;
 pub mod memory;
 pub mod noise;

@@ -11,7 +11,7 @@ fn main() -> ExitCode {
     tare::spawner::become_if_asked();
     let cli = Cli::parse();
     let result = match cli.command {
-        Command::Doctor { json } => commands::doctor::doctor(json),
+        Command::Doctor(args) => commands::doctor::doctor(&args),
         Command::List { json } => commands::list::list(json),
         Command::Run(args) => commands::run::run(args),
         Command::Report { results, out, lang } => commands::report::report(&results, out, lang),

@@ -341,6 +341,18 @@ pub fn look(selection: &Selection) -> Result<(Host, Vec<Row>)> {
     Ok((facts::read(surroundings.kvm.to_string()), rows))
 }
 
+/// The contenders of a selection that can run here, probed; whether KVM works makes no difference to this.
+///
+/// # Errors
+/// As [`look`], or for a name that nothing has.
+pub fn able(selection: &Selection) -> Result<Vec<Box<dyn Contender>>> {
+    let (_, mut contenders) = selection.resolve(Profile::Full)?;
+    let root = nix::unistd::Uid::effective().is_root();
+    let surroundings = Surroundings { root, kvm: Kvm::Unknown("it makes no difference here".into()) };
+    contenders.retain_mut(|it| it.probe(&surroundings).is_ok());
+    Ok(contenders)
+}
+
 fn row(contender: &mut dyn Contender, surroundings: &Surroundings) -> (Row, bool) {
     let probed = contender.probe(surroundings);
     let able = probed.is_ok();

@@ -26,6 +26,29 @@ fn doctor_judges_every_item_and_blames_nothing_on_a_run_that_was_not() {
 }
 
 #[test]
+fn doctor_holds_needs_against_limits_and_names_the_one_that_binds() {
+    let doctor = json(&["doctor", "--instances", "1000000", "--json", "--out", "/nonexistent"]);
+    let limits = doctor["limits"].as_array().unwrap();
+    let process = limits.iter().find(|it| it["contender"] == "process").unwrap();
+    assert_eq!((&process["instances"], &process["allowed"]), (&1_000_000.into(), &false.into()));
+    // The one that binds allows the fewest of all, by its own figures.
+    let left =
+        |it: &Value| it["limit"].as_u64().map(|limit| limit.saturating_sub(it["in_use"].as_u64().unwrap()));
+    let largest = |it: &Value| left(it)?.checked_div(it["per_box"].as_u64().unwrap());
+    let all = process["limits"].as_array().unwrap();
+    assert_eq!(process["largest"].as_u64(), all.iter().filter_map(largest).min());
+    let first = all.iter().min_by_key(|it| largest(it).unwrap_or(u64::MAX)).unwrap();
+    assert_eq!(process["binding"], first["resource"]);
+    assert!(process["memory"]["source"].as_str().unwrap().contains("not measured"), "{process}");
+    let one = tare(&["doctor", "--instances", "1", "--only", "process", "--out", "/nonexistent"]);
+    let text = String::from_utf8(one.stdout).unwrap();
+    assert!(text.contains("what 1 boxes of process need: allowed"), "{text}");
+    assert!(text.contains("/proc/sys/kernel/pid_max"), "{text}");
+    let unknown = tare(&["doctor", "--instances", "1", "--only", "nobody"]);
+    assert_eq!(unknown.status.code(), Some(2), "{unknown:?}");
+}
+
+#[test]
 fn list_names_contenders_and_measures_with_reasons() {
     let list = json(&["list", "--json"]);
     let contenders = list["contenders"].as_array().unwrap();
@@ -61,5 +84,10 @@ fn the_manual_and_the_completions_know_every_command() {
 #[test]
 fn usage_errors_exit_with_two() {
     assert_eq!(tare(&["run", "--rounds", "0"]).status.code(), Some(2));
+    for number in ["0", "-3", "many", "5000000000"] {
+        let output = tare(&["doctor", "--instances", number]);
+        assert_eq!(output.status.code(), Some(2), "{number}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("--instances"), "{output:?}");
+    }
     assert_eq!(tare(&["levitate"]).status.code(), Some(2));
 }

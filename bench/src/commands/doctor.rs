@@ -1,5 +1,7 @@
 //! `tare doctor`.
 
+mod limits;
+
 use std::fmt::Write;
 
 use anyhow::Result;
@@ -7,13 +9,16 @@ use serde_json::json;
 use tare_reports::document::{Contender, Document, Host, Run, SCHEMA, Verdict};
 
 use super::{print_bytes, print_json};
+use crate::cli::DoctorArgs;
 use crate::run::{Selection, look};
 
 /// Says what this host can measure.
 ///
 /// # Errors
-/// When the script of scripted contenders is broken.
-pub fn doctor(json: bool) -> Result<i32> {
+/// When the script of scripted contenders is broken, or a contender is named that there is not.
+pub fn doctor(args: &DoctorArgs) -> Result<i32> {
+    // A wrong name is said before KVM is probed.
+    let limits = args.instances.map(|_| limits::look(args)).transpose()?;
     let (host, contenders) = look(&Selection::default())?;
     let document = unmeasured(host, contenders);
     let mut audit = tare_reports::audit::audit(&document);
@@ -22,9 +27,13 @@ pub fn doctor(json: bool) -> Result<i32> {
         item.verdict = Verdict::NotCheckable;
         item.evidence = format!("needs a run: {}", item.evidence);
     }
-    if json {
+    if args.json {
         let Document { host, contenders, .. } = document;
-        return print_json(&json!({"host": host, "contenders": contenders, "audit": audit}));
+        let mut all = json!({"host": host, "contenders": contenders, "audit": audit});
+        if let Some(limits) = limits {
+            all["limits"] = serde_json::to_value(limits)?;
+        }
+        return print_json(&all);
     }
     let host = &document.host;
     let mut out = String::new();
@@ -59,6 +68,9 @@ pub fn doctor(json: bool) -> Result<i32> {
             Verdict::ByDesign => "by design",
         };
         writeln!(out, "  {:>2} {verdict:<14} {}: {}", item.item, item.title, item.evidence)?;
+    }
+    if let Some(limits) = limits {
+        out.push_str(&limits::text(&limits, &args.only)?);
     }
     print_bytes(out.as_bytes())
 }

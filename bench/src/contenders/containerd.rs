@@ -11,8 +11,8 @@ use tare_reports::document::{Accel, Class};
 
 use super::tool::tool;
 use super::{
-    CPUS, Contender, Description, Found, HOSTNAME, MEMORY, Missing, Surroundings, Undo, Wiring, example,
-    on_path, text, version_of,
+    CPUS, Contender, Description, Found, HOSTNAME, MEMORY, Missing, Needs, Surroundings, Undo, Wiring,
+    example, needs, on_path, text, version_of,
 };
 use crate::engine::daemon::{self, Daemon};
 use crate::engine::journal::{self, Entry};
@@ -222,6 +222,14 @@ impl Contender for Containerd {
             Some(_) => Err(anyhow::anyhow!("an engine that ran already is in no cgroup of the lab")),
             None => Ok(engine::cgroup(site, NAME)),
         })
+    }
+
+    fn needs(&self) -> Needs {
+        // `ctr` asks for a cgroup namespace on cgroup v2 only.
+        let unified = crate::host::cgroups::mode() == "v2";
+        let namespaces = if unified { needs::CONTAINER } else { &["ipc", "mnt", "net", "pid", "uts"] };
+        let watches = engine::watches();
+        Needs { tasks: 16, namespaces, mounts: 1, keys: 1, inotify: watches, ..Needs::of(Class::Engine) }
     }
 
     fn teardown(&self, site: &Site, start: &Start) -> Vec<Undo> {

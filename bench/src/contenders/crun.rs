@@ -13,8 +13,10 @@ use std::path::Path;
 use anyhow::Result;
 use tare_reports::document::{Accel, Class};
 
-use super::oci::{Bundled, Runtime, as_of_runc};
-use super::{Contender, Description, Found, Missing, Surroundings, example, on_path, text, version_of};
+use super::oci::{Bundled, Runtime, as_of_runc, with_the_labs_overlay};
+use super::{
+    Contender, Description, Found, Missing, Needs, Surroundings, example, on_path, text, version_of,
+};
 use crate::site::{Site, Start};
 use crate::spawner::protocol::Launch;
 
@@ -74,6 +76,10 @@ impl Runtime for InC {
                 "READY",
             ]
         }
+    }
+
+    fn needs(&self) -> Needs {
+        Needs { keys: 1, ..with_the_labs_overlay(Self::CLASS) }
     }
 
     fn wrapper(&mut self) -> Result<Vec<String>, Missing> {
@@ -151,6 +157,10 @@ impl Contender for CrunWrapper {
             overlay: None,
             dies_with_parent: false,
         })
+    }
+
+    fn needs(&self) -> Needs {
+        Needs { namespaces: &["mnt"], ..Needs::of(Class::Process) }
     }
 
     fn command(&mut self, site: &Site) -> Vec<String> {

@@ -12,7 +12,7 @@ use tare_reports::document::{Accel, Class};
 
 use super::tool::tool;
 use super::{
-    CPUS, Contender, Description, Found, HOSTNAME, MEMORY, Missing, PIDS, Surroundings, Undo, Wiring,
+    CPUS, Contender, Description, Found, HOSTNAME, MEMORY, Missing, Needs, PIDS, Surroundings, Undo, Wiring,
     example, on_path, text, version_of,
 };
 use crate::engine::daemon::{self, Daemon};
@@ -224,6 +224,11 @@ impl Contender for Docker {
             Some(_) => Err(anyhow::anyhow!("an engine that ran already is in no cgroup of the lab")),
             None => Ok(engine::cgroup(site, NAME)),
         })
+    }
+
+    fn needs(&self) -> Needs {
+        // Mounted by dockerd: the overlay, and the network namespace, that it keeps by a mount.
+        Needs { tasks: 16, mounts: 2, keys: 1, inotify: engine::watches(), ..Needs::of(Class::Engine) }
     }
 
     fn teardown(&self, site: &Site, start: &Start) -> Vec<Undo> {

@@ -11,8 +11,10 @@ use tare_reports::document::Class;
 use tare_runtime::confinement::CAPABILITIES;
 
 use super::assisted::{Tool, merged};
-use super::oci::NO_OVERLAY;
-use super::{Contender, Description, Found, HOSTNAME, Missing, Surroundings, Undo, Wiring, example, text};
+use super::oci::{NO_OVERLAY, with_the_labs_overlay};
+use super::{
+    Contender, Description, Found, HOSTNAME, Missing, Needs, Surroundings, Undo, Wiring, example, text,
+};
 use crate::network::Link;
 use crate::site::{Site, Start};
 use crate::spawner::protocol::Launch;
@@ -175,6 +177,10 @@ impl Contender for Nspawn {
 
     fn command(&mut self, site: &Site) -> Vec<String> {
         self.argv(site, &example(), None).unwrap_or_default()
+    }
+
+    fn needs(&self) -> Needs {
+        Needs { tasks: 2, ..with_the_labs_overlay(Class::Container) }
     }
 
     fn teardown(&self, site: &Site, start: &Start) -> Vec<Undo> {

@@ -12,7 +12,9 @@ use anyhow::{Context, Result};
 use tare_reports::document::{Accel, Class};
 
 use super::tool::tool;
-use super::{Contender, Description, Found, Missing, Surroundings, Undo, Wiring, example, text, version_of};
+use super::{
+    Contender, Description, Found, Missing, Needs, Surroundings, Undo, Wiring, example, text, version_of,
+};
 use crate::network::Link;
 use crate::site::{Site, Start};
 use crate::spawner::protocol::{Launch, Overlay};
@@ -50,6 +52,11 @@ pub trait Runtime: std::fmt::Debug + Default {
         None
     }
 
+    /// What one more of its boxes takes: the lab's overlay for it among that.
+    fn needs(&self) -> Needs {
+        with_the_labs_overlay(Self::CLASS)
+    }
+
     /// What of the common box it cannot express.
     fn not_expressed(&self) -> Vec<String> {
         as_of_runc()
@@ -69,6 +76,11 @@ pub(super) fn as_of_runc() -> Vec<String> {
     ]
     .map(str::to_owned)
     .into()
+}
+
+/// What a box takes whose overlay the lab mounts.
+pub(super) fn with_the_labs_overlay(class: Class) -> Needs {
+    Needs { mounts: 1, ..Needs::of(class) }
 }
 
 /// Said of whoever mounts none.
@@ -175,6 +187,10 @@ impl<R: Runtime> Contender for Bundled<R> {
 
     fn pid_file(&self, site: &Site, start: &Start) -> Option<PathBuf> {
         Some(pid_file(site, start))
+    }
+
+    fn needs(&self) -> Needs {
+        self.runtime.needs()
     }
 
     fn teardown(&self, site: &Site, start: &Start) -> Vec<Undo> {

@@ -10,7 +10,7 @@ use tare_reports::document::{Accel, Class};
 
 use super::tool::tool;
 use super::{
-    CPUS, Contender, Description, Found, HOSTNAME, MEMORY, Missing, PIDS, Surroundings, Undo, Wiring,
+    CPUS, Contender, Description, Found, HOSTNAME, MEMORY, Missing, Needs, PIDS, Surroundings, Undo, Wiring,
     example, on_path, search_path, text, version_of,
 };
 use crate::engine::{self, archive, call, journal};
@@ -181,6 +181,11 @@ impl Contender for Podman {
 
     fn served_in(&self, site: &Site) -> Option<Result<String>> {
         Some(Ok(engine::cgroup(site, NAME)))
+    }
+
+    fn needs(&self) -> Needs {
+        // The payload and conmon; the overlay, and a tmpfs for its /dev/shm.
+        Needs { tasks: 3, mounts: 2, keys: 1, inotify: engine::watches(), ..Needs::of(Class::Engine) }
     }
 
     fn teardown(&self, site: &Site, start: &Start) -> Vec<Undo> {

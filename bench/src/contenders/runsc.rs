@@ -3,7 +3,8 @@
 
 use tare_reports::document::Class;
 
-use super::oci::{Bundled, NO_OVERLAY, Runtime, SECCOMP};
+use super::Needs;
+use super::oci::{Bundled, NO_OVERLAY, Runtime, SECCOMP, with_the_labs_overlay};
 
 /// See the file's head.
 pub type Runsc = Bundled<Gvisor>;
@@ -30,6 +31,12 @@ impl Runtime for Gvisor {
             "it takes every network namespace for the host's, for this kernel shows net.core.rmem_default in each, and \
              refuses",
         )
+    }
+
+    /// Two processes in Go, each in namespaces of its own.
+    fn needs(&self) -> Needs {
+        let namespaces = &["ipc", "ipc", "mnt", "mnt", "net", "net", "pid", "user", "uts", "uts"];
+        Needs { tasks: 32, namespaces, ..with_the_labs_overlay(Self::CLASS) }
     }
 
     fn inside_clock(&self) -> &'static [&'static str] {

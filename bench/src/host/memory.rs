@@ -69,6 +69,17 @@ fn pages_at_hand(zoneinfo: &str) -> u64 {
     counts.filter_map(|count| count.trim().parse::<u64>().ok()).sum()
 }
 
+/// Bytes of memory that the host has: MemTotal.
+///
+/// # Errors
+/// As [`used`].
+pub fn total() -> Result<u64> {
+    let text = fs::read("/proc/meminfo").context("read /proc/meminfo")?;
+    let it =
+        Meminfo::from_buf_read(Cursor::new(&text[..])).context("/proc/meminfo is not as proc(5) says")?;
+    Ok(it.mem_total)
+}
+
 fn sum(it: &Meminfo) -> u64 {
     let held = it.mem_total + it.shmem.unwrap_or(0);
     held.saturating_sub(it.mem_free + it.buffers + it.cached)
