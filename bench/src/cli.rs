@@ -63,7 +63,7 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
     /// Hold what so many boxes need against every limit of this host's kernel, and name the one that is reached first
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), allow_negative_numbers = true)]
     pub instances: Option<u32>,
     /// With --instances: the whole table of these contenders [default: that of tare, and a line for each other]
     #[arg(long, value_delimiter = ',', value_name = "CONTENDERS", requires = "instances")]

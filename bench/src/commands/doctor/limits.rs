@@ -8,7 +8,7 @@ use tare_reports::document::Unit;
 use tare_reports::units;
 
 use crate::cli::DoctorArgs;
-use crate::contenders::Needs;
+use crate::contenders::{Contender, Needs};
 use crate::host::limits::{self, Asked, Limit, MemoryNeed};
 use crate::run::{Selection, able};
 
@@ -40,7 +40,7 @@ pub(super) fn look(args: &DoctorArgs) -> Result<Vec<Answer>> {
     let earlier = newest(&args.out)?;
     let contenders = able(&Selection { only: args.only.clone(), ..Selection::default() })?;
     let boxes = contenders.iter().filter(|it| it.can_be_held() && !it.is_scripted());
-    let answer = |it: &Box<dyn crate::contenders::Contender>| {
+    let answer = |it: &dyn Contender| {
         let class = it.description().class;
         let memory = MemoryNeed::of(earlier.as_ref(), it.name(), class);
         let needs = it.needs();
@@ -58,7 +58,7 @@ pub(super) fn look(args: &DoctorArgs) -> Result<Vec<Answer>> {
             limits,
         }
     };
-    Ok(boxes.map(answer).collect())
+    Ok(boxes.map(|it| answer(it.as_ref())).collect())
 }
 
 /// The newest run, where there is one. One that is there and cannot be read is said, not passed over.
