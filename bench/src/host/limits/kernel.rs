@@ -10,6 +10,7 @@ use nix::unistd::Uid;
 use super::{Limit, number};
 use crate::contenders::Needs;
 use crate::host::process;
+use crate::keeper;
 
 /// Ids that the kernel gives to nobody once it has counted through (RESERVED_PIDS in kernel/pid.c).
 const RESERVED_PIDS: u64 = 300;
@@ -82,26 +83,32 @@ fn number_of_tasks(loadavg: &str) -> u64 {
     all.and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
-/// Descriptors of the process that holds the boxes' channels, and open files of the host.
+/// Descriptors of the keepers that hold the boxes' channels, and open files of the host. The lab has two sockets for
+/// each keeper and its spawner, and none for a box.
 fn descriptors(root: bool) -> Vec<Limit> {
-    let channel = |what: &str, limit, in_use, set_in: &str| Limit {
+    let channel = |what: String, limit: u64, in_use: u64, set_in: &str| Limit {
         resource: "fds",
-        what: what.into(),
+        what,
         bytes: false,
         per_box: CHANNEL,
-        source: "the lab's ends of a box's channel: two pipes (pipe(7))".into(),
-        limit,
+        source: "a keeper's ends of a box's channel: two pipes (pipe(7))".into(),
+        limit: Some(limit),
         in_use,
         set_in: set_in.into(),
     };
-    let mine = fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64);
-    let soft = getrlimit(Resource::RLIMIT_NOFILE).ok().map(|(soft, _)| soft);
-    let mut limits = vec![channel("descriptors of the lab", soft, mine, "RLIMIT_NOFILE (getrlimit(2))")];
+    let mut limits = Vec::new();
+    if let Ok((soft, _)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let mine = fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64);
+        let (keepers, boxes) = (soft.saturating_sub(mine) / 2, keeper::capacity(soft, CHANNEL));
+        let what = format!("descriptors of {keepers} keepers of {boxes} boxes: a process may have {soft}");
+        let all = keepers.saturating_mul(CHANNEL * u64::from(boxes));
+        limits.push(channel(what, all, 0, "RLIMIT_NOFILE (getrlimit(2))"));
+    }
     // The kernel does not hold root to it (CAP_SYS_ADMIN; Documentation/admin-guide/sysctl/fs.rst).
     if !root && let Some(most) = number("/proc/sys/fs/file-max") {
         let files = fs::read_to_string("/proc/sys/fs/file-nr").unwrap_or_default();
         let now = files.split_whitespace().next().and_then(|word| word.parse().ok()).unwrap_or(0);
-        let both = channel("open files of the host", Some(most), now, "/proc/sys/fs/file-max (proc(5))");
+        let both = channel("open files of the host".into(), most, now, "/proc/sys/fs/file-max (proc(5))");
         let source = "both ends of a box's channel: two pipes (pipe(7))".into();
         limits.push(Limit { per_box: 2 * CHANNEL, source, ..both });
     }
