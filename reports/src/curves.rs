@@ -1,10 +1,12 @@
-//! Curves: how long a start takes against how many are started at once, and against how many run already.
+//! Curves: how long a start takes against how many are started at once, and against how many run already; and what
+//! many boxes cost against their number.
 
 use hdrhistogram::Histogram;
 
 use crate::document::{Document, Parameters, Series};
 use crate::stats;
 use crate::summary::Summary;
+use crate::{density, memory};
 
 /// What the horizontal axis of a curve counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,14 +15,18 @@ pub enum Along {
     AtOnce,
     /// Boxes that run already.
     Running,
+    /// Boxes held, whose figure is over all of them.
+    Instances,
 }
 
 impl Along {
-    /// The curve that a measure draws; none for most.
-    pub fn of(measure: &str) -> Option<Self> {
-        match measure {
-            "concurrency" => Some(Self::AtOnce),
-            "running" => Some(Self::Running),
+    /// The curve that a quantity of a measure draws; none for most.
+    pub fn of(measure: &str, quantity: &str) -> Option<Self> {
+        match (measure, quantity) {
+            ("concurrency", _) => Some(Self::AtOnce),
+            ("running", _) => Some(Self::Running),
+            (memory::MEASURE, "host" | "cgroup" | "pss")
+            | (density::MEASURE, "canary" | "start" | "host" | "climb" | "clear") => Some(Self::Instances),
             _ => None,
         }
     }
@@ -30,6 +36,7 @@ impl Along {
         match self {
             Self::AtOnce => parameters.concurrency.unwrap_or(1),
             Self::Running => parameters.running.unwrap_or(0),
+            Self::Instances => parameters.instances.unwrap_or(1),
         }
     }
 }

@@ -24,7 +24,7 @@ pub struct Search {
     pub state: String,
     /// Whether it was predicted, not measured.
     pub predicted: bool,
-    /// The most at which everything held: the median where there were several searches.
+    /// The most at which everything held.
     pub boxes: Option<f64>,
     /// A prediction's interval or band.
     pub range: Option<(f64, f64)>,
@@ -34,6 +34,14 @@ pub struct Search {
     pub reason: Option<String>,
     /// What was seen on the way, from few boxes to many.
     pub rungs: Vec<Rung>,
+}
+
+impl Search {
+    /// What was seen at the most boxes at which everything held.
+    pub fn last(&self) -> Option<&Rung> {
+        let boxes = self.boxes.filter(|_| !self.predicted)?;
+        self.rungs.iter().rev().find(|it| f64::from(it.boxes) <= boxes)
+    }
 }
 
 /// One number of boxes on the way.
@@ -84,7 +92,7 @@ fn search(document: &Document, series: &Series, class: Class, accel: Accel) -> S
         accel,
         mode: series.mode,
         predicted: series.predicted,
-        boxes: middle(series),
+        boxes: found(series),
         range: part("low").zip(part("high")),
         binding: series.binding.clone(),
         reason: series.samples.iter().find_map(reason),
@@ -95,6 +103,13 @@ fn search(document: &Document, series: &Series, class: Class, accel: Accel) -> S
 
 fn reason(sample: &Sample) -> Option<String> {
     sample.failure.map(|it| sample.detail.clone().unwrap_or_else(|| format!("{it:?}").to_lowercase()))
+}
+
+/// Of several searches the middle one, the lower of two: a number that was really held.
+fn found(series: &Series) -> Option<f64> {
+    let mut values: Vec<u64> = series.samples.iter().filter_map(|it| it.value).collect();
+    values.sort_unstable();
+    values.get(values.len().saturating_sub(1) / 2).map(|it| *it as f64)
 }
 
 fn middle(series: &Series) -> Option<f64> {

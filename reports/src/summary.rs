@@ -70,7 +70,7 @@ impl Summary {
     /// a curve; marked where it is the second visit of the A/A test.
     pub fn label(&self) -> String {
         let mut name = self.parameters.rung.clone().unwrap_or_else(|| self.contender.clone());
-        if let Some(along) = Along::of(&self.measure) {
+        if let Some(along) = Along::of(&self.measure, &self.quantity) {
             name.push_str(&format!(" × {}", along.level(&self.parameters)));
         }
         if self.is_aa() { format!("{name} (A/A)") } else { name }

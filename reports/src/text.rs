@@ -1,27 +1,45 @@
 //! The plain summary for a terminal: aligned, no escape codes, nothing that a pipe would spoil.
 
+use std::collections::BTreeMap;
+
 use crate::audit;
 use crate::charts::Topic;
+use crate::density;
 use crate::document::{Document, Status, Verdict};
 use crate::ladder::climb;
 use crate::stats::Difference;
 use crate::summary::{Comparison, Summary, summarise};
 use crate::units::{percent, ratio, value};
 
+mod held;
+
 /// The run's summary as plain text. The first line says whether the figures can be relied upon.
 pub fn table(document: &Document) -> String {
     let mut out = Vec::new();
     head(document, &mut out);
     let summaries = summarise(document);
-    for topic in Topic::all(document, &summaries) {
+    let topics = Topic::all(document, &summaries);
+    for (index, topic) in topics.iter().enumerate() {
+        if topic.is_of_held_boxes() {
+            // All of a measure's topics stand where its first one would.
+            if topics[..index].iter().all(|it| it.measure != topic.measure || !it.is_of_held_boxes()) {
+                out.extend(if topic.measure == density::MEASURE {
+                    held::density(document)
+                } else {
+                    held::memory(document)
+                });
+            }
+            out.extend(failures(topic));
+            continue;
+        }
         out.push(String::new());
         out.push(format!("{} / {}, {}", topic.measure, topic.quantity, topic.setting(crate::Lang::En)));
         if let Some(climber) = topic.climber {
             out.extend(aligned(&rungs(document, climber, topic.quantity), 1));
             continue;
         }
-        let caveats = caveats(&topic);
-        out.extend(aligned(&rows(&topic, &caveats), 2));
+        let caveats = caveats(topic);
+        out.extend(aligned(&rows(topic, &caveats), 2));
         out.extend(caveats.iter().enumerate().map(|(index, it)| format!("  {} {it}", stars(index))));
         for lane in topic.lanes.iter().filter(|it| it.failed() > 0) {
             out.push(format!("  failed: {}: {}", lane.label(), crate::charts::failure_counts(lane)));
@@ -48,6 +66,24 @@ fn head(document: &Document, out: &mut Vec<String>) {
     out.push(format!("kvm: {}", document.host.kvm));
 }
 
+/// The failed samples of each contender, over all numbers of boxes.
+fn failures(topic: &Topic) -> Vec<String> {
+    let mut each: BTreeMap<&str, usize> = BTreeMap::new();
+    for lane in &topic.lanes {
+        *each.entry(&lane.contender).or_default() += lane.failed();
+    }
+    each.retain(|_, count| *count > 0);
+    let why = |contender: &str| {
+        let own = topic.lanes.iter().filter(|it| it.contender == contender);
+        own.flat_map(|it| &topic.series(it).samples).find_map(|it| it.detail.clone()).unwrap_or_default()
+    };
+    let setting = topic.setting(crate::Lang::En);
+    let line = |(contender, count): (&&str, &usize)| {
+        format!("  no {} ({setting}) in {count} samples of {contender}: {}", topic.quantity, why(contender))
+    };
+    each.iter().map(line).collect()
+}
+
 /// The header and one row per lane.
 fn rows(topic: &Topic, caveats: &[&str]) -> Vec<Vec<String>> {
     let mut header = vec!["contender", "accel", "median", "95 % interval", "n", "failed", "x process"];
@@ -67,7 +103,7 @@ fn rows(topic: &Topic, caveats: &[&str]) -> Vec<Vec<String>> {
                     .map(|it| format!("{} .. {}", value(it.low, lane.unit), value(it.high, lane.unit))),
             ),
             lane.n.to_string(),
-            failures(lane),
+            failed(lane),
             compared(lane.to_process.as_ref(), caveats),
         ];
         if with_qemu {
@@ -115,7 +151,7 @@ fn or_na(text: Option<String>) -> String {
 }
 
 /// `0`, or `2 of 30`; the reasons stand below the table.
-fn failures(lane: &Summary) -> String {
+fn failed(lane: &Summary) -> String {
     if lane.failed() == 0 {
         return "0".to_owned();
     }

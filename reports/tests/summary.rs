@@ -1,5 +1,8 @@
 //! What a row says, on samples whose answers are known.
 
+#[path = "../examples/demo/held.rs"]
+#[allow(dead_code)]
+mod held;
 #[path = "../examples/demo/document.rs"]
 #[allow(dead_code)]
 mod made_up;
@@ -199,6 +202,73 @@ fn what_was_not_measured_is_not_claimed() {
     document.series.clear();
     let all = claims(&document, &[], Lang::Zh);
     assert!(all.len() == 7 && all.iter().all(|it| it.state == State::NotMeasured));
+}
+
+/// What the host lost for each box of a contender, times a factor.
+fn times(document: &mut Document, contender: &str, factor: u64) {
+    let own = document.series.iter_mut().filter(|it| it.measure == "memory" && it.contender == contender);
+    for sample in own.flat_map(|it| &mut it.samples) {
+        sample.value = sample.value.map(|it| it * factor);
+    }
+}
+
+#[test]
+fn gigabytes_are_judged_by_what_the_host_lost_for_an_idle_box() {
+    let mut document = made_up::good(4);
+    held::add(&mut document);
+    assert_eq!(state(&document, "A VM costs"), State::Refuted);
+    times(&mut document, "qemu", 20);
+    for name in ["tare", "runc"] {
+        times(&mut document, name, 8);
+    }
+    assert_eq!(state(&document, "A VM costs"), State::Unconfirmed, "an emulator's own memory is in it");
+    accel(&mut document, Accel::Kvm);
+    assert_eq!(state(&document, "A VM costs"), State::Supported);
+    times(&mut document, "qemu", 0);
+    assert_eq!(state(&document, "A VM costs"), State::Refuted);
+    let shown = claims(&document, &summarise(&document), Lang::En);
+    let shown = &shown.iter().find(|it| it.said.starts_with("A VM costs")).unwrap();
+    assert!(shown.shown.contains("`tare` 4.06 MiB") && shown.sure.contains("touched"), "{shown:?}");
+}
+
+#[test]
+fn more_fit_only_where_both_were_searched_and_neither_emulated() {
+    let mut document = made_up::good(4);
+    held::add(&mut document);
+    assert_eq!(state(&document, "More containers"), State::Unconfirmed, "emulated");
+    accel(&mut document, Accel::Kvm);
+    assert_eq!(state(&document, "More containers"), State::Supported);
+    let qemu = |document: &mut Document, edit: &dyn Fn(&mut Series)| {
+        let own = |it: &&mut Series| it.contender == "qemu" && it.quantity == "idle";
+        document.series.iter_mut().filter(own).for_each(edit);
+    };
+    let mut timed = document.clone();
+    qemu(&mut timed, &|it| it.binding.as_mut().unwrap().failed_at = None);
+    assert_eq!(
+        state(&timed, "More containers"),
+        State::Unconfirmed,
+        "more machines may fit: nobody saw them fail"
+    );
+    let mut predicted = document.clone();
+    qemu(&mut predicted, &|it| it.predicted = true);
+    predicted.series.iter_mut().filter(|it| it.quantity == "idle").for_each(|it| it.predicted = true);
+    assert_eq!(state(&predicted, "More containers"), State::Unconfirmed);
+    qemu(&mut document, &|it| it.samples[0].value = Some(50_000));
+    assert_eq!(state(&document, "More containers"), State::Refuted);
+    document.series.retain(|it| it.measure != "density");
+    assert_eq!(
+        state(&document, "More containers"),
+        State::Unconfirmed,
+        "memory alone leans and decides nothing"
+    );
+}
+
+#[test]
+fn held_boxes_have_a_line_per_method_and_search_in_the_terminal() {
+    let mut document = with(&[]);
+    document.series.clear();
+    held::add(&mut document);
+    insta::assert_snapshot!(text::table(&document));
 }
 
 #[test]

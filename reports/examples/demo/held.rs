@@ -61,7 +61,7 @@ pub(crate) fn add(document: &mut Document) {
             ("process", 96.0 * KIB, 31_900, 300_000.0, "pids"),
             ("tare", 520.0 * KIB, 12_400, 900_000.0, "memory"),
             ("runc", 610.0 * KIB, 10_100, 1_200_000.0, "memory"),
-            ("qemu", 96.0 * MIB, 22, 90_000_000.0, "cpu"),
+            ("qemu", 96.0 * MIB, 22, 12_000_000.0, "cpu"),
         ] {
             let (most, resource) = match state {
                 "touched" => ((7.4e9 / (per_box + TOUCHED)) as u32, "memory"),

@@ -5,7 +5,9 @@
 
 mod by_design;
 mod checks;
+mod density;
 mod later;
+mod memory;
 mod titles;
 
 use crate::document::{AuditItem, Document, Verdict};
@@ -55,15 +57,15 @@ const ITEMS: [Item; 27] = [
     Item { number: 6, check: checks::host_is_recorded },
     Item { number: 7, check: checks::modes_are_apart },
     Item { number: 8, check: later::restore_touches_memory },
-    Item { number: 9, check: later::memory_is_pss_and_host },
-    Item { number: 10, check: later::memory_names_its_field },
-    Item { number: 11, check: later::memory_has_a_ledger },
-    Item { number: 12, check: later::guest_ram_is_named },
-    Item { number: 13, check: later::page_cache_is_told_apart },
+    Item { number: 9, check: memory::memory_is_pss_and_host },
+    Item { number: 10, check: memory::memory_names_its_field },
+    Item { number: 11, check: memory::memory_has_a_ledger },
+    Item { number: 12, check: memory::guest_ram_is_named },
+    Item { number: 13, check: memory::page_cache_is_told_apart },
     Item { number: 14, check: checks::memory_tricks_are_recorded },
-    Item { number: 15, check: later::density_in_three_states },
-    Item { number: 16, check: later::binding_resource_is_named },
-    Item { number: 17, check: later::limit_is_confirmed },
+    Item { number: 15, check: density::density_in_three_states },
+    Item { number: 16, check: density::binding_resource_is_named },
+    Item { number: 17, check: density::limit_is_confirmed },
     Item { number: 18, check: later::load_is_open_loop },
     Item { number: 19, check: checks::order_is_shuffled },
     Item { number: 20, check: checks::all_samples_are_kept },

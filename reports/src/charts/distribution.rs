@@ -47,6 +47,7 @@ impl Chart for Distribution {
         // A ladder's lanes are too many, and its samples stand in the order of the run.
         topic.climber.is_none()
             && topic.along.is_none()
+            && !topic.is_of_held_boxes()
             && !topic.is_watched()
             && topic.lanes.iter().any(|it| it.n + it.failed() > 0)
     }

@@ -17,7 +17,7 @@ use crate::summary::summarise;
 use crate::{Error, Lang};
 
 pub use topic::{Table, Topic};
-pub(crate) use topic::{accel_name, failure_counts, failure_name};
+pub(crate) use topic::{accel_name, failure_counts, failure_name, mode_name};
 
 /// The two shapes of every chart; the page shows the one that fits the screen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -49,7 +49,10 @@ impl Chart for RatioChart {
     }
 
     fn applies(&self, topic: &Topic) -> bool {
-        topic.along.is_none() && !topic.is_watched() && !compared(topic).is_empty()
+        topic.along.is_none()
+            && !topic.is_of_held_boxes()
+            && !topic.is_watched()
+            && !compared(topic).is_empty()
     }
 
     fn draw(&self, topic: &Topic, lang: Lang, format: Format) -> Result<String, Error> {

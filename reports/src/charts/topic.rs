@@ -2,6 +2,7 @@
 
 use crate::Lang;
 use crate::curves::Along;
+use crate::density;
 use crate::document::{Accel, Document, Failure, Mode, Parameters, Sample, Series, Unit};
 use crate::summary::Summary;
 
@@ -35,10 +36,11 @@ impl<'a> Topic<'a> {
         for summary in summaries {
             let mut parameters =
                 Parameters { aa: None, rung: None, step: None, ..summary.parameters.clone() }.any_way();
-            let along = Along::of(&summary.measure);
+            let along = Along::of(&summary.measure, &summary.quantity);
             match along {
                 Some(Along::AtOnce) => parameters.concurrency = None,
                 Some(Along::Running) => parameters.running = None,
+                Some(Along::Instances) => parameters.instances = None,
                 None => {}
             }
             let climber = summary.parameters.rung.as_ref().map(|_| &*summary.contender);
@@ -100,6 +102,12 @@ impl<'a> Topic<'a> {
     /// Whether its starts were watched: being watched costs time, so they are not compared.
     pub(crate) fn is_watched(&self) -> bool {
         self.measure == crate::spans::MEASURE
+    }
+
+    /// Whether it is about boxes that are held together: what all of them cost, how many there may be. Their
+    /// medians say nothing; `memory` and `density` of this crate do.
+    pub(crate) fn is_of_held_boxes(&self) -> bool {
+        self.along == Some(Along::Instances) || self.measure == density::MEASURE
     }
 
     /// The samples behind a lane.

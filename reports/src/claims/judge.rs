@@ -3,7 +3,7 @@
 use super::digits;
 use super::{Accel, Class, Comparison, Difference, Document, Judgement, Lang, QEMU, State, Summary};
 use crate::document::{Mode, Unit};
-use crate::units::{bytes, shown};
+use crate::units::shown;
 
 fn duration(ns: f64) -> String {
     shown(ns, Unit::Ns)
@@ -13,8 +13,6 @@ fn duration(ns: f64) -> String {
 const MINUTE: f64 = 60e9;
 /// A share that is still "nothing": what an A/A test may show by chance.
 const NOTHING: f64 = 1.05;
-/// Bytes in a GiB.
-const GIB: f64 = 1024.0 * 1024.0 * 1024.0;
 
 /// Nobody measured it in this run.
 pub(super) fn unmeasured(measure: &str, lang: Lang) -> Judgement {
@@ -62,7 +60,7 @@ fn how_many(summary: &Summary, lang: Lang) -> String {
 }
 
 /// What the word VM means to most people: a whole distribution.
-const DISTRO: &str = "qemu-distro";
+pub(super) const DISTRO: &str = "qemu-distro";
 
 /// "VMs boot in minutes": of those that boot. The distribution, of which people say it, where it was measured.
 pub(super) fn minutes(_: &Document, summaries: &[Summary], lang: Lang) -> Judgement {
@@ -181,30 +179,6 @@ pub(super) fn nothing(_: &Document, summaries: &[Summary], lang: Lang) -> Judgem
         "Ratios paired within rounds with 95 % intervals. Start-up only: how fast the payload runs once it runs is \
          another question.",
         "比值在轮内成对计算，附 95 % 区间。仅限启动：启动之后运行多快是另一个问题。",
-    );
-    (state, shown, sure.to_owned())
-}
-
-/// "A VM costs gigabytes".
-pub(super) fn gigabytes(_: &Document, summaries: &[Summary], lang: Lang) -> Judgement {
-    let vm = summaries.iter().find(|it| {
-        it.measure == "memory" && it.quantity == "host" && it.class == Class::Vm && it.median.is_some()
-    });
-    let Some(vm) = vm else { return unmeasured("memory", lang) };
-    let Some((low, high)) = ends(vm) else { return unmeasured("memory", lang) };
-    let state = match (high < GIB, low > GIB) {
-        (true, _) => State::Refuted,
-        (_, true) => State::Supported,
-        _ => State::Unconfirmed,
-    };
-    let (name, median) = (&vm.contender, bytes(vm.median.unwrap_or(high)));
-    let shown = match lang {
-        Lang::En => format!("One more `{name}` cost the host {median}."),
-        Lang::Zh => format!("每多一个 `{name}`，宿主机多用 {median}。"),
-    };
-    let sure = lang.pick(
-        "What the host lost, not what was declared. A guest that touches gigabytes costs gigabytes.",
-        "这是宿主机实际减少的内存，而非声明的大小。客户机若触碰数 GB，就会占用数 GB。",
     );
     (state, shown, sure.to_owned())
 }
