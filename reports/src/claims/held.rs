@@ -22,7 +22,7 @@ fn host(cost: &Cost) -> Option<(f64, Interval)> {
 }
 
 /// The machine that most people mean, of those that are there.
-fn machine<'a, T>(all: &'a [T], contender: impl Fn(&T) -> &str) -> Option<&'a T> {
+fn machine<T>(all: &[T], contender: impl Fn(&T) -> &str) -> Option<&T> {
     let named = |name: &str| all.iter().find(|it| contender(it) == name);
     named(DISTRO).or_else(|| named(QEMU)).or_else(|| all.first())
 }
