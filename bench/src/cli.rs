@@ -79,7 +79,8 @@ pub struct DoctorArgs {
 /// Options of `tare run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// What to measure; `tare list` shows the names [default: all, and in the quick profile `startup`]
+    /// What to measure; `tare list` shows the names [default: all, and in the quick profile `startup`
+    /// and `memory`]
     pub measures: Vec<String>,
     /// Only these contenders [default: all; with the quick profile process, floor, tare, tare-lib, runc,
     /// qemu and qemu-microvm]

@@ -231,6 +231,19 @@ pub trait Contender: std::fmt::Debug {
         anyhow::bail!("{} cannot be connected to {}", self.name(), link.port)
     }
 
+    /// Whether its boxes are machines that can be given another size of RAM.
+    fn has_a_size(&self) -> bool {
+        false
+    }
+
+    /// As [`launch`](Self::launch), for a machine with so many MiB of RAM.
+    ///
+    /// # Errors
+    /// As `launch`; and always where it has no size.
+    fn launch_sized(&mut self, _site: &Site, _start: &Start, mib: u32) -> Result<Launch> {
+        anyhow::bail!("{} cannot be given {mib} MiB", self.name())
+    }
+
     /// The link that its next box has: the box connects to the lab after READY, and has not started before that.
     fn link(&self) -> Option<&Link> {
         None

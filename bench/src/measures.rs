@@ -77,6 +77,11 @@ pub trait Pass {
         None
     }
 
+    /// For a pass that takes too long for the quick profile: what it adds, and the command that asks for it.
+    fn left_to_longer_profiles(&self) -> Option<&'static str> {
+        None
+    }
+
     /// What state boxes start from, where that is this pass's doing; else it is the contender's.
     fn mode(&self) -> Option<Mode> {
         None

@@ -90,6 +90,7 @@ pub fn run(mut rounds: Rounds<'_>, plan: Plan, seed: u64) -> Result<bool> {
     while round < total {
         if mirrored && round % 2 == 1 {
             visits.reverse();
+            visits.retain(|&i| schedule.is_due(i, round));
         } else {
             visits = (0..entries.len()).filter(|&i| schedule.is_due(i, round)).collect();
             visits.shuffle(&mut order);

@@ -165,17 +165,23 @@ fn left_out(
     left.extend(pairs.flat_map(|(measure, contender)| measure.left_out(contender.as_ref())));
     let asks = |pass: &&dyn Pass| contenders.iter().any(|it| !pass.settings(it.as_ref()).is_empty());
     let passes = measures.iter().flat_map(|it| it.passes()).filter(asks);
-    left.extend(passes.filter_map(|pass| permitted(pass, options.allow_host).err()));
+    left.extend(passes.filter_map(|pass| permitted(pass, options).err()));
     left
 }
 
-/// Whether a pass may run: one that does something to the host only where that is allowed and can be done.
+/// Whether a pass may run: one that takes long only in a profile that has the time, and one that does something to
+/// the host only where that is allowed and can be done.
 ///
 /// # Errors
 /// The line that lists it, with what would add it.
-fn permitted(pass: &dyn Pass, allowed: bool) -> Result<(), String> {
+fn permitted(pass: &dyn Pass, options: &Options) -> Result<(), String> {
+    if let Some(adds) = pass.left_to_longer_profiles()
+        && options.profile == Profile::Quick
+    {
+        return Err(adds.to_owned());
+    }
     let Some(it) = pass.on_host() else { return Ok(()) };
-    match allowed {
+    match options.allow_host {
         true => (it.possible)().map_err(|error| format!("{} ({error:#})", it.adds)),
         false => Err(it.adds.to_owned()),
     }
@@ -209,7 +215,7 @@ fn measure(
     };
     let whole = options.profile.whole().filter(|_| options.rounds.is_none());
     let passes_of = |measure: &dyn Measure| {
-        measure.passes().into_iter().filter(|it| permitted(*it, options.allow_host).is_ok()).count() as u32
+        measure.passes().into_iter().filter(|it| permitted(*it, options).is_ok()).count() as u32
     };
     let mut passes: u32 = measures.iter().map(|it| passes_of(it.as_ref())).sum();
     let mut complete = true;
@@ -223,7 +229,7 @@ fn measure(
             bar.set_position(made);
             bar.set_message(name.to_owned());
         };
-        for pass in measure.passes().into_iter().filter(|it| permitted(*it, options.allow_host).is_ok()) {
+        for pass in measure.passes().into_iter().filter(|it| permitted(*it, options).is_ok()) {
             let rounds = Rounds {
                 lab: &mut lab,
                 site,

@@ -8,8 +8,10 @@ use tare_reports::document::{Accel, Class, Status};
 #[test]
 fn process_and_our_runtime_are_measured_whoever_runs_it() {
     let out = tempfile::tempdir().unwrap();
-    let output =
-        finish(&mut tare(out.path(), &["--only", "hand-loop,process,tare,tare-lib", "--rounds", "5"]));
+    let output = finish(&mut tare(
+        out.path(),
+        &["startup", "--only", "hand-loop,process,tare,tare-lib", "--rounds", "5"],
+    ));
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     let document = document(out.path());
     for name in ["hand-loop", "process", "tare", "tare-lib"] {
@@ -70,7 +72,7 @@ fn two_hundred_containers_leave_nothing_behind() {
         return;
     }
     let out = tempfile::tempdir().unwrap();
-    let output = finish(&mut tare(out.path(), &["--only", "tare", "--rounds", "100"]));
+    let output = finish(&mut tare(out.path(), &["startup", "--only", "tare", "--rounds", "100"]));
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     let document = document(out.path());
     assert_eq!(values(&document, "tare", "teardown").len(), 100);
@@ -84,7 +86,7 @@ fn two_hundred_containers_leave_nothing_behind() {
 #[test]
 fn a_real_machine_is_measured_and_labelled() {
     let out = tempfile::tempdir().unwrap();
-    let output = finish(&mut tare(out.path(), &["--only", "process,qemu", "--rounds", "2"]));
+    let output = finish(&mut tare(out.path(), &["startup", "--only", "process,qemu", "--rounds", "2"]));
     let document = document(out.path());
     let qemu = row(&document, "qemu");
     if qemu.status == Status::Skipped {

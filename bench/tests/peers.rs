@@ -37,7 +37,7 @@ fn peers_that_break_are_failed_samples_and_leave_nothing() {
     }
     let out = tempfile::tempdir().unwrap();
     let faults = PEERS.map(|peer| format!("{peer}=crash")).join(",");
-    let mut command = tare(out.path(), &["--only", &PEERS.join(","), "--rounds", "1"]);
+    let mut command = tare(out.path(), &["startup", "--only", &PEERS.join(","), "--rounds", "1"]);
     finish(command.env("TARE_FAULT", faults));
     let document = document(out.path());
     for peer in PEERS {
@@ -66,7 +66,7 @@ fn what_a_killed_nspawn_leaves_outside_the_site_is_cleaned_too() {
         return;
     }
     let out = tempfile::tempdir().unwrap();
-    let mut command = tare(out.path(), &["--only", "nspawn", "--rounds", "5"]);
+    let mut command = tare(out.path(), &["startup", "--only", "nspawn", "--rounds", "5"]);
     command.env("TARE_FAULT", "nspawn=hang").stdout(Stdio::null()).stderr(Stdio::null());
     let mut lab = Guard(command.spawn().unwrap());
     let run = || std::fs::read_link(out.path().join("latest")).ok()?.to_str().map(str::to_owned);
@@ -92,7 +92,7 @@ fn a_variable_that_names_no_program_is_a_row_with_that_reason() {
     ];
     let out = tempfile::tempdir().unwrap();
     let only = variables.map(|(name, _)| name).join(",");
-    let mut command = tare(out.path(), &["--only", &format!("process,{only}"), "--rounds", "2"]);
+    let mut command = tare(out.path(), &["startup", "--only", &format!("process,{only}"), "--rounds", "2"]);
     let output = finish(command.envs(variables.map(|(_, variable)| (variable, "/nowhere/at-all"))));
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     let document = document(out.path());

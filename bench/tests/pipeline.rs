@@ -71,7 +71,7 @@ fn two() -> Value {
 
 #[test]
 fn every_scripted_figure_arrives_in_the_document_exactly() {
-    let run = play(&two(), &["--only", "fake-a,fake-b,fake-c", "--rounds", "40", "--seed", "7"]);
+    let run = play(&two(), &["startup", "--only", "fake-a,fake-b,fake-c", "--rounds", "40", "--seed", "7"]);
     assert_eq!(run.output.status.code(), Some(0), "{}", run.stderr());
     // fake-a is visited twice per round (it is the A/A contender), so its script advances by both visits.
     let b: Vec<Option<u64>> = run.series("fake-b", "ready").samples.iter().map(|s| s.value).collect();
@@ -98,7 +98,7 @@ fn every_scripted_figure_arrives_in_the_document_exactly() {
 #[test]
 fn the_order_is_shuffled_stored_and_repeats_with_the_seed() {
     let order = |seed: &str| -> Vec<(u32, u32)> {
-        let run = play(&two(), &["--only", "fake-a,fake-b", "--rounds", "60", "--seed", seed]);
+        let run = play(&two(), &["startup", "--only", "fake-a,fake-b", "--rounds", "60", "--seed", seed]);
         run.series("fake-b", "ready").samples.iter().map(|s| (s.round, s.position)).collect()
     };
     let (first, again, other) = (order("1"), order("1"), order("2"));
@@ -112,7 +112,7 @@ fn the_order_is_shuffled_stored_and_repeats_with_the_seed() {
 
 #[test]
 fn the_result_is_valid_and_every_sample_is_also_a_line() {
-    let run = play(&two(), &["--only", "fake-a,fake-b", "--rounds", "5"]);
+    let run = play(&two(), &["startup", "--only", "fake-a,fake-b", "--rounds", "5"]);
     let text = std::fs::read_to_string(run.run_dir().join("result.json")).unwrap();
     let result: Value = serde_json::from_str(&text).unwrap();
     let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("../reports/schema.json");
@@ -138,7 +138,7 @@ fn a_contender_without_one_success_has_failed_and_the_status_says_so() {
         {"name": "fake-a", "visits": [took(1000)]},
         {"name": "fake-b", "visits": [{"Failed": {"failure": "crash", "detail": "it fell over"}}]},
     ]});
-    let run = play(&script, &["--only", "fake-a,fake-b", "--rounds", "4"]);
+    let run = play(&script, &["startup", "--only", "fake-a,fake-b", "--rounds", "4"]);
     assert_eq!(run.output.status.code(), Some(3), "{}", run.stderr());
     let b = run.document().contenders.into_iter().find(|c| c.name == "fake-b").unwrap();
     assert_eq!(b.status, Status::Failed);
@@ -163,7 +163,7 @@ fn wrong_names_and_broken_scripts_are_one_clear_line() {
 
 #[test]
 fn the_page_is_drawn_again_from_the_result() {
-    let run = play(&two(), &["--only", "fake-a,fake-b", "--rounds", "3"]);
+    let run = play(&two(), &["startup", "--only", "fake-a,fake-b", "--rounds", "3"]);
     let again = run.dir.path().join("again");
     tare().arg("report").arg(run.run_dir()).args(["--lang", "zh", "--out"]).arg(&again).assert().success();
     let page = std::fs::read_to_string(again.join("index.html")).unwrap();
@@ -265,7 +265,7 @@ fn the_ladders_time_is_shuffled_and_its_memory_goes_there_and_back() {
 fn the_ladder_is_left_out_of_the_quick_profile_and_said_so() {
     let run = play(&climber(), &["--only", "fake-a", "--rounds", "2"]);
     let document = run.document();
-    assert!(document.series.iter().all(|s| s.measure == "startup"));
+    assert!(document.series.iter().all(|s| ["startup", "memory"].contains(&s.measure.as_str())));
     let left = &document.run.left_out;
     assert!(left.iter().any(|it| it == "measure ladder: tare run ladder"), "{left:?}");
     let run = play(&climber(), &["--only", "fake-a", "--rounds", "2", "--profile", "standard"]);
@@ -284,4 +284,26 @@ fn who_cannot_climb_is_left_away_or_where_named_says_so() {
     let run = play(&climber(), &["ladder", "--skip", everybody_else, "--rounds", "2"]);
     let names: Vec<String> = run.document().contenders.into_iter().map(|c| c.name).collect();
     assert_eq!(names, ["fake-a"], "runc, qemu and the others have no rungs");
+}
+
+#[test]
+fn memory_is_over_as_many_boxes_as_its_series_say() {
+    let run = play(&climber(), &["memory", "--only", "fake-a", "--rounds", "20"]);
+    assert_eq!(run.output.status.code(), Some(0), "{}", run.stderr());
+    let document = run.document();
+    // The script's boxes cost the same each, so a box too few or too many is another sum.
+    let one = document.series.iter().flat_map(|it| &it.samples).find_map(|it| it.value).unwrap();
+    let each = one / u64::from(document.series[0].parameters.instances.unwrap());
+    assert!(each > 0);
+    let mut found: Vec<(String, u32)> = Vec::new();
+    for series in &document.series {
+        let boxes = series.parameters.instances.unwrap();
+        let values: Vec<Option<u64>> = series.samples.iter().map(|it| it.value).collect();
+        assert_eq!(values, [Some(each * u64::from(boxes)); 2], "{boxes}: there and back");
+        found.push((series.parameters.state.clone().unwrap(), boxes));
+    }
+    found.sort();
+    let expected = [("idle", [64, 128, 192, 256]), ("touched", [4, 8, 12, 16])];
+    let expected = expected.into_iter().flat_map(|(state, all)| all.map(|it| (state.to_owned(), it)));
+    assert_eq!(found, expected.collect::<Vec<_>>());
 }

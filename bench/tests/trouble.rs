@@ -13,7 +13,8 @@ use tare_reports::document::{Failure, Status};
 #[test]
 fn a_payload_that_hangs_and_one_that_crashes_are_failure_rows() {
     let out = tempfile::tempdir().unwrap();
-    let mut command = tare(out.path(), &["--only", "hand-loop,process,tare-lib,tare", "--rounds", "1"]);
+    let mut command =
+        tare(out.path(), &["startup", "--only", "hand-loop,process,tare-lib,tare", "--rounds", "1"]);
     let output = finish(command.env("TARE_FAULT", "tare-lib=hang,tare=crash"));
     assert_eq!(output.status.code(), Some(3), "two contenders failed");
     let document = document(out.path());
@@ -29,7 +30,7 @@ fn a_payload_that_hangs_and_one_that_crashes_are_failure_rows() {
 #[test]
 fn a_guest_that_panics_is_named_so() {
     let out = tempfile::tempdir().unwrap();
-    let mut command = tare(out.path(), &["--only", "process,qemu", "--rounds", "1"]);
+    let mut command = tare(out.path(), &["startup", "--only", "process,qemu", "--rounds", "1"]);
     finish(command.env("TARE_FAULT", "qemu=crash"));
     let document = document(out.path());
     if row(&document, "qemu").status == Status::Skipped {
@@ -46,7 +47,7 @@ fn a_binary_that_vanishes_half_way_leaves_rows_before_and_failures_after() {
     let out = tempfile::tempdir().unwrap();
     let runtime = out.path().join("tare-runtime");
     std::fs::copy(common::binaries().join("tare-runtime"), &runtime).unwrap();
-    let child = tare(out.path(), &["--only", "process,tare", "--rounds", "150"])
+    let child = tare(out.path(), &["startup", "--only", "process,tare", "--rounds", "150"])
         .env("TARE_RUNTIME", &runtime)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -71,7 +72,7 @@ fn a_binary_that_vanishes_half_way_leaves_rows_before_and_failures_after() {
 #[test]
 fn an_interrupt_keeps_what_was_measured_and_says_so() {
     let out = tempfile::tempdir().unwrap();
-    let child = tare(out.path(), &["--only", "process,tare", "--rounds", "100000"])
+    let child = tare(out.path(), &["startup", "--only", "process,tare", "--rounds", "100000"])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
@@ -97,7 +98,7 @@ fn a_killed_run_loses_no_sample_and_clean_takes_the_rest_away() {
         return;
     }
     let out = tempfile::tempdir().unwrap();
-    let child = tare(out.path(), &["--only", "process,tare,floor", "--rounds", "100000"])
+    let child = tare(out.path(), &["startup", "--only", "process,tare,floor", "--rounds", "100000"])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
@@ -124,7 +125,7 @@ fn a_killed_run_loses_no_sample_and_clean_takes_the_rest_away() {
 #[test]
 fn clean_leaves_a_living_run_alone() {
     let out = tempfile::tempdir().unwrap();
-    let child = tare(out.path(), &["--only", "process", "--rounds", "100000"])
+    let child = tare(out.path(), &["startup", "--only", "process", "--rounds", "100000"])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()

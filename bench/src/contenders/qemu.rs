@@ -78,7 +78,12 @@ impl Qemu {
     }
 
     fn argv(&self, site: &Site, start: &Start) -> Result<Vec<String>> {
-        let (machine, kernel) = self.machine.as_ref().context("the contender was not probed")?;
+        let (machine, _) = self.machine.as_ref().context("the contender was not probed")?;
+        self.argv_of(machine, site, start)
+    }
+
+    fn argv_of(&self, machine: &qemu::Qemu, site: &Site, start: &Start) -> Result<Vec<String>> {
+        let (_, kernel) = self.machine.as_ref().context("the contender was not probed")?;
         let (initramfs, console) = (initramfs_file(site), console(site, start));
         Ok((self.kind.command)(machine, &start.nonce, kernel, &initramfs, &console))
     }
@@ -130,6 +135,16 @@ impl Contender for Qemu {
             .plug_in(&mut argv, link, image)
             .context("the command line has no place for a network")?;
         Ok(launch(argv))
+    }
+
+    fn has_a_size(&self) -> bool {
+        true
+    }
+
+    fn launch_sized(&mut self, site: &Site, start: &Start, mib: u32) -> Result<Launch> {
+        let (machine, _) = self.machine.as_ref().context("the contender was not probed")?;
+        let machine = qemu::Qemu { memory_mib: mib, ..machine.clone() };
+        Ok(launch(self.argv_of(&machine, site, start)?))
     }
 
     fn launch_watched(&mut self, site: &Site, start: &Start) -> Result<Launch> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 
 use tare_reports::document::Host;
 
@@ -36,6 +37,7 @@ fn facts(cpuinfo: &str) -> BTreeMap<String, String> {
         ("thp", text("/sys/kernel/mm/transparent_hugepage/enabled")),
         ("ksm", text("/sys/kernel/mm/ksm/run")),
         ("swap", swap),
+        ("balloon", Some(balloon(Path::new("/sys/bus/virtio/drivers/virtio_balloon")))),
         ("hugepages", text("/proc/sys/vm/nr_hugepages")),
         ("clocksource", text("/sys/devices/system/clocksource/clocksource0/current_clocksource")),
         ("load average", text("/proc/loadavg")),
@@ -56,6 +58,18 @@ fn facts(cpuinfo: &str) -> BTreeMap<String, String> {
     .into_iter()
     .filter_map(|(name, value)| value.map(|value: String| (name.to_owned(), value)))
     .collect()
+}
+
+/// Whether a hypervisor may take memory from this host, as far as the host can tell: by the devices that the driver for
+/// it has. (Our own machines have no such device.)
+fn balloon(driver: &Path) -> String {
+    let entries = fs::read_dir(driver).into_iter().flatten().flatten();
+    let devices = entries.filter(|it| it.file_name().to_string_lossy().starts_with("virtio")).count();
+    match (devices, text("/proc/meminfo").and_then(|it| kib(&it, "Balloon"))) {
+        (0, _) => "no device".into(),
+        (devices, Some(taken)) => format!("{devices} virtio device, {taken} KiB taken"),
+        (devices, None) => format!("{devices} virtio device"),
+    }
 }
 
 fn text(path: &str) -> Option<String> {
@@ -105,6 +119,17 @@ mod tests {
         assert!(host.cpus >= 1);
         assert!(host.kernel.contains('.'));
         assert!(host.facts.contains_key("governor"));
+    }
+
+    #[test]
+    fn a_balloon_is_a_device_of_its_driver() {
+        let driver = tempfile::tempdir().unwrap();
+        assert_eq!(balloon(driver.path()), "no device");
+        assert_eq!(balloon(&driver.path().join("absent")), "no device");
+        for name in ["bind", "virtio3"] {
+            fs::write(driver.path().join(name), "").unwrap();
+        }
+        assert!(balloon(driver.path()).starts_with("1 virtio device"), "{}", balloon(driver.path()));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 mod held;
 mod reading;
+mod smallest;
 
 use tare_reports::document::Unit;
 
@@ -15,6 +16,7 @@ use crate::contenders::Contender;
 use crate::run::Profile;
 
 use held::Held;
+use smallest::Smallest;
 
 /// What is read at each look.
 const METHODS: [(&str, Unit); 3] = [("host", Unit::Bytes), ("cgroup", Unit::Bytes), ("pss", Unit::Bytes)];
@@ -35,12 +37,17 @@ impl Measure for Memory {
     }
 
     fn quantities(&self) -> &'static [(&'static str, Unit)] {
-        &[("host", Unit::Bytes), ("cgroup", Unit::Bytes), ("pss", Unit::Bytes), ("peak", Unit::Bytes)]
+        &[
+            ("host", Unit::Bytes),
+            ("cgroup", Unit::Bytes),
+            ("pss", Unit::Bytes),
+            ("peak", Unit::Bytes),
+            ("smallest", Unit::Bytes),
+        ]
     }
 
     fn in_profile(&self, _: Profile) -> bool {
-        // Not before its time is shared out.
-        false
+        true
     }
 
     fn left_out(&self, contender: &dyn Contender) -> Vec<String> {
@@ -48,6 +55,6 @@ impl Measure for Memory {
     }
 
     fn passes(&self) -> Vec<&dyn Pass> {
-        vec![&self.held]
+        vec![&self.held, &Smallest]
     }
 }

@@ -87,11 +87,26 @@ impl Schedule {
     }
 
     /// After the first round: how many rounds that go there and back fit, an even number unless not even the
-    /// way back does. `began` is when that round did.
-    pub(super) fn pairs(&self, most: u32, began: Duration, now: Duration) -> u32 {
+    /// way back does. Where it does not fit for everybody, the slowest are left out of it. `began` is when that round
+    /// did.
+    pub(super) fn pairs(&mut self, most: u32, began: Duration, now: Duration) -> u32 {
         let Some(end) = self.end else { return even_above(most) };
-        let rounds = 1 + times(end.saturating_sub(now), now - began).min(most);
+        let (left, mut cost) = (end.saturating_sub(now), now - began);
+        while cost > left
+            && let Some(slowest) = self.slowest()
+        {
+            cost = cost.saturating_sub(slowest.cost);
+            slowest.every = NEVER;
+        }
+        let rounds = 1 + times(left, cost).min(most);
         if rounds == 1 { 1 } else { (rounds - rounds % 2).min(even_above(most)) }
+    }
+
+    /// The slowest of several places that further visits are made to.
+    fn slowest(&mut self) -> Option<&mut Place> {
+        let visited = self.places.iter().filter(|it| it.every != NEVER).count();
+        let slow = self.places.iter_mut().filter(|it| it.every != NEVER && it.cost > SLOW);
+        slow.max_by_key(|it| it.cost).filter(|_| visited > 1)
     }
 
     /// After the first round: shares out what is left. Half of it is for the visits that take milliseconds; the
@@ -248,10 +263,26 @@ mod tests {
     #[test]
     fn mirrored_rounds_come_in_pairs_and_keep_the_budget() {
         assert_eq!([0, 1, 2, 3, 40].map(even_above), [2, 2, 2, 4, 40]);
-        let schedule = Schedule::new(1, Some(20 * SECOND));
-        let made = |seconds| schedule.pairs(100, Duration::ZERO, SECOND * seconds);
-        assert_eq!([1, 2, 3, 6, 15, 60].map(made), [20, 10, 6, 2, 1, 1]);
+        let mut schedule = Schedule::new(1, Some(20 * SECOND));
+        let mut made = |seconds| schedule.pairs(100, Duration::ZERO, SECOND * seconds);
+        assert_eq!([1, 2, 3, 6, 15, 60].map(&mut made), [20, 10, 6, 2, 1, 1]);
         assert_eq!(schedule.pairs(4, Duration::ZERO, SECOND / 2), 4, "never more than planned");
         assert_eq!(Schedule::new(1, None).pairs(7, Duration::ZERO, 60 * SECOND), 8);
+    }
+    #[test]
+    fn who_takes_too_long_for_the_way_back_is_left_out_of_it() {
+        // A round of 24 s, of which 20 are one place's, and 10 s are left.
+        let mut schedule = Schedule::new(3, Some(34 * SECOND));
+        for (place, seconds) in [(0, 1), (1, 20), (2, 3)] {
+            schedule.visited(place, seconds * SECOND, false);
+        }
+        assert_eq!(schedule.pairs(100, Duration::ZERO, 24 * SECOND), 2);
+        assert_eq!([0, 1, 2].map(|it| schedule.is_due(it, 1)), [true, false, true]);
+        assert_eq!(schedule.planned(2), 5);
+        // Where nobody's way back fits there is none.
+        let mut schedule = Schedule::new(2, Some(25 * SECOND));
+        schedule.visited(0, 12 * SECOND, false);
+        schedule.visited(1, 12 * SECOND, false);
+        assert_eq!(schedule.pairs(100, Duration::ZERO, 24 * SECOND), 1);
     }
 }

@@ -122,7 +122,7 @@ pub(crate) fn five_rounds(contenders: &str, tool: &str) -> Option<Document> {
         return None;
     }
     let out = tempfile::tempdir().unwrap();
-    let output = finish(&mut tare(out.path(), &["--only", contenders, "--rounds", "5"]));
+    let output = finish(&mut tare(out.path(), &["startup", "--only", contenders, "--rounds", "5"]));
     let document = document(out.path());
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(left_of(&document.run.id), Vec::<std::path::PathBuf>::new());
