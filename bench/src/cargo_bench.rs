@@ -157,6 +157,7 @@ fn target(measure: &str, flags: Flags) -> Result<i32> {
         rounds: flags.rounds(),
         seed: clock::now_ns(),
         allow_host: false,
+        parent_cgroup: None,
         out: workspace().join("target/tare"),
         spawner: std::env::current_exe().context("find this executable")?,
         progress: true,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::run::Profile;
+use crate::site::ParentCgroup;
 
 /// Weighs the box: what a container or a virtual machine costs on this host.
 #[derive(Debug, Parser)]
@@ -68,6 +69,9 @@ pub struct DoctorArgs {
     /// With --instances: the whole table of these contenders [default: that of tare, and a line for each other]
     #[arg(long, value_delimiter = ',', value_name = "CONTENDERS", requires = "instances")]
     pub only: Vec<String>,
+    /// With --instances: as if all boxes lived below this cgroup, which is there already, as `tare run` has it
+    #[arg(long, value_name = "PATH", requires = "instances")]
+    pub parent_cgroup: Option<ParentCgroup>,
     /// Where runs are kept: what the newest measured of memory is used
     #[arg(long, default_value = "target/tare")]
     pub out: PathBuf,
@@ -102,6 +106,10 @@ pub struct RunArgs {
     /// caches of files are dropped (as root; everybody on this host reads from disk again)
     #[arg(long)]
     pub allow_host: bool,
+    /// Have all boxes live below this cgroup, which is there already: its path within its hierarchy, as /limited. What
+    /// its limits allow is then what there is for them; the lab itself stays outside
+    #[arg(long, value_name = "PATH")]
+    pub parent_cgroup: Option<ParentCgroup>,
     /// Where runs are kept
     #[arg(long, default_value = "target/tare")]
     pub out: PathBuf,

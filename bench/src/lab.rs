@@ -124,6 +124,8 @@ impl Instance {
 pub struct Lab {
     /// What becomes a spawner or a keeper.
     executable: PathBuf,
+    /// The cgroups in which what is started for a box is born.
+    birthplaces: Vec<PathBuf>,
     spawner: Spawner,
     interrupt: Interrupt,
     /// Where boxes with a link connect to.
@@ -154,6 +156,14 @@ impl Lab {
     /// # Errors
     /// When the spawner does not start.
     pub fn open(executable: &Path, errors: &Path, seed: u64) -> Result<Self> {
+        Self::open_in(executable, errors, seed, &[])
+    }
+
+    /// The same, with all that is started for a box born in these cgroups (their directories).
+    ///
+    /// # Errors
+    /// As [`Lab::open`], and when one of them lets nobody in.
+    pub fn open_in(executable: &Path, errors: &Path, seed: u64, birthplaces: &[PathBuf]) -> Result<Self> {
         let errors = File::options()
             .create(true)
             .append(true)
@@ -162,7 +172,8 @@ impl Lab {
             .with_context(|| format!("open {}", errors.display()))?;
         Ok(Self {
             executable: executable.to_owned(),
-            spawner: Spawner::start(executable)?,
+            birthplaces: birthplaces.to_owned(),
+            spawner: Spawner::start(executable, birthplaces)?,
             interrupt: Interrupt::listen()?,
             listener: None,
             errors,

@@ -18,7 +18,7 @@ use crate::lab::Lab;
 use crate::measures::{Measure, Pass};
 use crate::record::{Record, Unfit};
 use crate::rounds::{self, Plan, Rounds};
-use crate::site::Site;
+use crate::site::{ParentCgroup, Site};
 use crate::vm::kvm::{self, Kvm};
 use crate::{interrupt, payload};
 
@@ -77,6 +77,8 @@ pub struct Options {
     pub seed: u64,
     /// Whether passes may change the host's own state: drop its caches.
     pub allow_host: bool,
+    /// The cgroup below which everything of the run is to live, which somebody made.
+    pub parent_cgroup: Option<ParentCgroup>,
     /// Directory in which the run's directory is made.
     pub out: PathBuf,
     /// The executable that becomes the spawner: one that calls [`crate::spawner::become_if_asked`].
@@ -120,6 +122,8 @@ pub fn run(options: &Options) -> Result<Outcome> {
     let (started, clock) = (Timestamp::now(), Instant::now());
     let id = format!("{}-{:04x}", started.strftime("%Y%m%dT%H%M%SZ"), std::process::id() & 0xffff);
     let (measures, mut contenders) = options.selection.resolve(options.profile)?;
+    // A cgroup that is not there is said before anything is made.
+    options.parent_cgroup.as_ref().map(ParentCgroup::directories).transpose()?;
     let surroundings = surroundings(&contenders);
     let document = Document {
         schema: SCHEMA,
@@ -145,7 +149,10 @@ pub fn run(options: &Options) -> Result<Outcome> {
         audit: Vec::new(),
     };
     let mut record = Record::create(&options.out, document)?;
-    let site = Site::create(&id)?;
+    let site = match &options.parent_cgroup {
+        Some(parent) => Site::create_below(parent, &id)?,
+        None => Site::create(&id)?,
+    };
     let measured = measure(options, &measures, &mut contenders, &surroundings, &site, &mut record, clock);
     // The site goes whatever happened; an error of the run itself is the one to tell.
     let removed = site.remove();
@@ -197,7 +204,8 @@ fn measure(
     began: Instant,
 ) -> Result<Option<Signal>> {
     let before_the_lab = began.elapsed();
-    let mut lab = Lab::open(&options.spawner, &record.dir().join("stderr.log"), options.seed)?;
+    let errors = record.dir().join("stderr.log");
+    let mut lab = Lab::open_in(&options.spawner, &errors, options.seed, site.birthplaces())?;
     let before = census::take(site, lab.spawner_pid());
     record.document.contenders = rows(contenders, measures, surroundings, site);
     let able: Vec<String> = record
@@ -408,7 +416,10 @@ fn rows(
                 row.reason = Some(format!("has no answer to {}", names.join(" and ")));
             } else if able {
                 match contender.prepare(site) {
-                    Ok(()) => row.command = contender.command(site),
+                    Ok(()) => {
+                        row.command = contender.command(site);
+                        row.inside_clock.extend(born_elsewhere(site));
+                    }
                     Err(error) => {
                         row.status = Status::Failed;
                         row.reason = Some(format!("preparation: {error:#}"));
@@ -418,6 +429,12 @@ fn rows(
             row
         })
         .collect()
+}
+
+/// What a run below a cgroup of somebody's has inside its clock besides.
+fn born_elsewhere(site: &Site) -> Option<String> {
+    (!site.birthplaces().is_empty())
+        .then(|| format!("entry of what the spawner runs into the cgroups below {}", site.cgroup_parent()))
 }
 
 fn progress_bar(wanted: bool) -> indicatif::ProgressBar {

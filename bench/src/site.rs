@@ -3,6 +3,8 @@
 //! Both carry the run's name, so `tare clean` can take away what a killed run left, and only that. The
 //! directory is made, with a note on whose it is, before anything else: it is the run's journal.
 
+mod parent;
+
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -13,6 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::host::{cgroups, process};
 use crate::payload::PAYLOAD;
+
+pub use parent::ParentCgroup;
 
 /// Directories that every container's root has, for mounts to be made on.
 const ROOT_DIRS: [&str; 8] = ["proc", "sys", "dev", "tmp", "run", "etc", "usr", "var"];
@@ -37,6 +41,9 @@ pub struct Owner {
     pub started: u64,
     /// The parent of the run's cgroups, as a path within each hierarchy.
     pub cgroup_parent: String,
+    /// Cgroups above it that were not there before the run, the innermost first.
+    #[serde(default)]
+    pub made: Vec<PathBuf>,
 }
 
 impl Owner {
@@ -44,13 +51,30 @@ impl Owner {
     pub fn alive(&self) -> bool {
         process::start_time(self.pid) == Some(self.started)
     }
+
+    /// Takes the run's cgroups away, with what is in them. Those above it that other runs share, or that were made on
+    /// the way, go when nothing is left in them.
+    ///
+    /// # Errors
+    /// When one of the run's stays.
+    pub fn remove_cgroups(&self) -> Result<()> {
+        cgroups::remove_tree(&self.cgroup_parent)?;
+        if let Some((shared, _)) = self.cgroup_parent.rsplit_once('/') {
+            cgroups::remove_empty(shared);
+        }
+        for dir in &self.made {
+            let _ = fs::remove_dir(dir);
+        }
+        Ok(())
+    }
 }
 
 /// Where a run keeps what it makes.
 #[derive(Debug)]
 pub struct Site {
     dir: PathBuf,
-    cgroup_parent: String,
+    owner: Owner,
+    birthplaces: Vec<PathBuf>,
     root: bool,
 }
 
@@ -63,11 +87,24 @@ impl Site {
         Self::create_in(&base(), run)
     }
 
+    /// The same, with all that the run makes below a cgroup that is there already.
+    ///
+    /// # Errors
+    /// As [`Site::create`], and when no hierarchy has that cgroup.
+    pub fn create_below(parent: &ParentCgroup, run: &str) -> Result<Self> {
+        parent.directories()?;
+        Self::make(&base(), run, Some(parent))
+    }
+
     /// The same below another directory; for tests.
     ///
     /// # Errors
     /// As [`Site::create`].
     pub fn create_in(base: &Path, run: &str) -> Result<Self> {
+        Self::make(base, run, None)
+    }
+
+    fn make(base: &Path, run: &str, parent: Option<&ParentCgroup>) -> Result<Self> {
         let dir = base.join(run);
         DirBuilder::new()
             .recursive(true)
@@ -83,17 +120,27 @@ impl Site {
             .mode(0o700)
             .create(&dir)
             .with_context(|| format!("make the directory {}", dir.display()))?;
-        let site = Self { dir, cgroup_parent: format!("/tare/{run}"), root: me.is_root() };
         let pid = getpid().as_raw() as u32;
         let owner = Owner {
             run: run.to_owned(),
             pid,
             started: process::start_time(pid).unwrap_or(0),
-            cgroup_parent: site.cgroup_parent.clone(),
+            cgroup_parent: format!("{}/tare/{run}", parent.map_or("", ParentCgroup::path)),
+            made: parent.map(ParentCgroup::missing).unwrap_or_default(),
         };
-        fs::write(site.dir.join("owner.json"), serde_json::to_vec(&owner)?)?;
-        site.make_image()?;
-        Ok(site)
+        fs::write(dir.join("owner.json"), serde_json::to_vec(&owner)?)?;
+        let birthplaces =
+            parent.map_or_else(|| Ok(Vec::new()), |it| it.make_birthplaces(&owner.cgroup_parent));
+        let site = Self { dir, owner, birthplaces: Vec::new(), root: me.is_root() };
+        // Once there is a site, it goes with all that is in it whatever fails.
+        let made = birthplaces.and_then(|made| site.make_image().map(|()| made));
+        match made {
+            Ok(birthplaces) => Ok(Self { birthplaces, ..site }),
+            Err(error) => {
+                let _ = site.remove();
+                Err(error)
+            }
+        }
     }
 
     fn make_image(&self) -> Result<()> {
@@ -140,7 +187,12 @@ impl Site {
 
     /// Parent of the run's cgroups, as a path within each hierarchy.
     pub fn cgroup_parent(&self) -> &str {
-        &self.cgroup_parent
+        &self.owner.cgroup_parent
+    }
+
+    /// The cgroups in which what is started for a box is born, where the run lives below one that somebody made.
+    pub fn birthplaces(&self) -> &[PathBuf] {
+        &self.birthplaces
     }
 
     /// Whether the run has root's rights.
@@ -150,7 +202,7 @@ impl Site {
 
     /// The cgroup directories that an instance may have, one per hierarchy.
     pub fn cgroups_of(&self, start: &Start) -> Vec<PathBuf> {
-        cgroups::below(&format!("{}/{}", self.cgroup_parent, start.id))
+        cgroups::below(&format!("{}/{}", self.owner.cgroup_parent, start.id))
     }
 
     /// Takes the site away: what is left in its cgroups, the cgroups, the directory.
@@ -158,8 +210,7 @@ impl Site {
     /// # Errors
     /// When something of it stays.
     pub fn remove(self) -> Result<()> {
-        cgroups::remove_tree(&self.cgroup_parent)?;
-        cgroups::remove_empty("/tare");
+        self.owner.remove_cgroups()?;
         fs::remove_dir_all(&self.dir).with_context(|| format!("remove {}", self.dir.display()))
     }
 }

@@ -45,6 +45,19 @@ pub(crate) fn seclude(command: &mut Command, cgroups: Vec<std::fs::File>) {
     unsafe { command.pre_exec(set) };
 }
 
+/// Has the command born in these cgroups: their `tasks` or `cgroup.procs`, open for as long as this process lives.
+pub(crate) fn enter(command: &mut Command, cgroups: &'static [std::fs::File]) {
+    let set = move || {
+        for file in cgroups {
+            nix::unistd::write(file, b"0")?;
+        }
+        Ok(())
+    };
+    // SAFETY: the closure runs between fork and exec in a single-threaded child; it makes system calls with a
+    // constant string and allocates nothing.
+    unsafe { command.pre_exec(set) };
+}
+
 /// A tap interface of this name in the caller's network namespace, which is gone when the last copy of the
 /// descriptor is (Documentation/networking/tuntap). Frames carry the header of virtio-net, as QEMU wants them.
 pub(crate) fn tap(name: &str) -> std::io::Result<OwnedFd> {

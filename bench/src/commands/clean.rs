@@ -101,11 +101,10 @@ impl Leftovers {
             umount2(mount, MntFlags::MNT_DETACH).with_context(|| format!("unmount {}", mount.display()))?;
         }
         journal::clear(dir)?;
-        cgroups::remove_tree(&owner.cgroup_parent)?;
+        owner.remove_cgroups()?;
         for path in nspawn::elsewhere(&owner.run) {
             fs::remove_dir_all(&path).with_context(|| format!("remove {}", path.display()))?;
         }
-        cgroups::remove_empty("/tare");
         fs::remove_dir_all(dir).with_context(|| format!("remove {}", dir.display()))
     }
 }

@@ -18,6 +18,7 @@ pub fn run(args: RunArgs) -> Result<i32> {
         rounds: args.rounds,
         seed: args.seed.unwrap_or_else(clock::now_ns),
         allow_host: args.allow_host,
+        parent_cgroup: args.parent_cgroup,
         out: args.out,
         spawner: std::env::current_exe().context("find this executable")?,
         progress: true,

@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -134,33 +134,13 @@ fn own_cgroups(cgroup: &str) -> Result<Vec<File>> {
     let mut open = Vec::new();
     for dir in dirs {
         fs::create_dir_all(&dir).with_context(|| format!("make the cgroup {}", dir.display()))?;
-        if fill_cpuset(&dir) {
+        if cgroups::fill_cpuset(&dir) {
             let procs = dir.join("cgroup.procs");
             let file = File::options().write(true).open(&procs);
             open.push(file.with_context(|| format!("open {}", procs.display()))?);
         }
     }
     Ok(open)
-}
-
-/// A v1 cpuset takes nobody in before it has CPUs and memory nodes, and inherits none (cpuset(7)).
-fn fill_cpuset(dir: &Path) -> bool {
-    let files = ["cpuset.cpus", "cpuset.mems"];
-    if !dir.join("cpuset.memory_migrate").exists() {
-        return true;
-    }
-    let above: Vec<PathBuf> =
-        dir.ancestors().take_while(|at| at.join(files[0]).exists()).map(Into::into).collect();
-    for at in above.iter().rev().skip(1) {
-        for file in files {
-            let text = fs::read_to_string(at.join(file)).unwrap_or_default();
-            let parent = at.parent().and_then(|it| fs::read_to_string(it.join(file)).ok());
-            if text.trim().is_empty() && fs::write(at.join(file), parent.unwrap_or_default()).is_err() {
-                return false;
-            }
-        }
-    }
-    true
 }
 
 #[cfg(test)]

@@ -130,6 +130,27 @@ pub fn remove_idle(path: &str) {
     }
 }
 
+/// A v1 cpuset takes nobody in before it has CPUs and memory nodes, and inherits none (cpuset(7)): gives it those of
+/// the one above. Returns whether somebody may enter; of a cgroup that is no cpuset always.
+pub fn fill_cpuset(dir: &Path) -> bool {
+    let files = ["cpuset.cpus", "cpuset.mems"];
+    if !dir.join("cpuset.memory_migrate").exists() {
+        return true;
+    }
+    let above: Vec<PathBuf> =
+        dir.ancestors().take_while(|at| at.join(files[0]).exists()).map(Into::into).collect();
+    for at in above.iter().rev().skip(1) {
+        for file in files {
+            let text = fs::read_to_string(at.join(file)).unwrap_or_default();
+            let parent = at.parent().and_then(|it| fs::read_to_string(it.join(file)).ok());
+            if text.trim().is_empty() && fs::write(at.join(file), parent.unwrap_or_default()).is_err() {
+                return false;
+            }
+        }
+    }
+    true
+}
+
 /// The processes in one cgroup directory.
 pub fn members(dir: &Path) -> Vec<i32> {
     fs::read_to_string(dir.join("cgroup.procs"))

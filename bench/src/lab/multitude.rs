@@ -183,7 +183,7 @@ impl Lab {
         let descriptors = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft);
         let each = if contender.is_served() { 3 } else { 2 };
         Ok(Group {
-            spawner: Spawner::start(&self.executable).map_err(failed)?,
+            spawner: Spawner::start(&self.executable, &self.birthplaces).map_err(failed)?,
             keeper: Keeper::start(&self.executable).map_err(failed)?,
             first,
             boxes: Vec::new(),

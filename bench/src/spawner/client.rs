@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
@@ -20,15 +20,17 @@ pub struct Spawner {
 }
 
 impl Spawner {
-    /// Starts the spawner from this executable, which must call [`super::become_if_asked`] first.
+    /// Starts the spawner from this executable, which must call [`super::become_if_asked`] first. The commands that
+    /// it runs are born in these cgroups (their directories).
     ///
     /// # Errors
     /// When it cannot be executed, or does not say hello.
-    pub fn start(executable: &Path) -> io::Result<Self> {
+    pub fn start(executable: &Path, birthplaces: &[PathBuf]) -> io::Result<Self> {
         let (ours, theirs) =
             socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
         let child = Command::new(executable)
             .arg(super::ARGUMENT)
+            .args(birthplaces)
             .stdin(Stdio::from(theirs))
             .stdout(Stdio::null())
             .spawn()

@@ -1,7 +1,7 @@
 //! The spawner's own side: a loop over two descriptors, the lab's socket and SIGCHLD.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -43,6 +43,10 @@ fn serve() -> std::io::Result<()> {
     mask.thread_block()?;
     let children = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
     let socket = std::io::stdin().as_fd().try_clone_to_owned()?;
+    // The first argument is the one that made us a spawner.
+    let birthplaces: Vec<PathBuf> = std::env::args_os().skip(2).map(PathBuf::from).collect();
+    let opened: std::io::Result<Vec<File>> = birthplaces.iter().map(|dir| open_cgroup(dir)).collect();
+    let _ = BIRTHPLACES.set(opened?);
     let own_mounts = private_mounts();
     send(socket.as_fd(), &Event::Hello { pid: getpid().as_raw() as u32, own_mounts }, &[])?;
 
@@ -72,6 +76,24 @@ fn serve() -> std::io::Result<()> {
                 send(socket.as_fd(), &event, &[])?;
             }
         }
+    }
+}
+
+/// The cgroups in which the commands are born that this spawner runs, open to be entered.
+static BIRTHPLACES: OnceLock<Vec<File>> = OnceLock::new();
+
+/// Opens the way into a cgroup: `tasks` on v1, where moving a single thread waits for nobody (see `ground.rs`).
+fn open_cgroup(dir: &Path) -> std::io::Result<File> {
+    let tasks = dir.join("tasks");
+    let file = if tasks.exists() { tasks } else { dir.join("cgroup.procs") };
+    let opened = File::options().write(true).open(&file);
+    opened.map_err(|e| std::io::Error::new(e.kind(), format!("open the cgroup's {}: {e}", file.display())))
+}
+
+/// Has the command born in those cgroups.
+fn place(command: &mut Command) {
+    if let Some(cgroups) = BIRTHPLACES.get().filter(|it| !it.is_empty()) {
+        sys::enter(command, cgroups);
     }
 }
 
@@ -204,6 +226,7 @@ fn start(tag: u64, launch: Launch, fds: Vec<OwnedFd>, tap: Option<OwnedFd>) -> R
                     let mut command = Command::new(&argv[0]);
                     command.args(&argv[1..]).env_clear().envs(env);
                     command.stdin(input).stdout(output).stderr(error);
+                    place(&mut command);
                     if dies_with_parent {
                         sys::die_with_parent(&mut command);
                     }
@@ -280,14 +303,10 @@ fn hand_loop(tag: u64, argv: &[String], expect: &str) -> Result<Event, String> {
     let t0 = clock::now_ns();
     let (input, to_child) = std::io::pipe().map_err(describe("pipe"))?;
     let (mut from_child, output) = std::io::pipe().map_err(describe("pipe"))?;
-    let child = Command::new(&argv[0])
-        .args(&argv[1..])
-        .env_clear()
-        .stdin(input)
-        .stdout(output)
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(describe("start the payload"))?;
+    let mut command = Command::new(&argv[0]);
+    command.args(&argv[1..]).env_clear().stdin(input).stdout(output).stderr(Stdio::null());
+    place(&mut command);
+    let child = command.spawn().map_err(describe("start the payload"))?;
     let mut line = [0; 256];
     let mut length = 0;
     while !line[..length].contains(&b'\n') && length < line.len() {

@@ -11,6 +11,7 @@ use crate::cli::DoctorArgs;
 use crate::contenders::{Contender, Needs};
 use crate::host::limits::{self, Asked, Limit, MemoryNeed};
 use crate::run::{Selection, able};
+use crate::site::ParentCgroup;
 
 /// Whose table is printed where nobody is named.
 const OURS: &str = "tare";
@@ -37,6 +38,10 @@ pub(super) struct Answer {
 /// For a contender's name that nothing has.
 pub(super) fn look(args: &DoctorArgs) -> Result<Vec<Answer>> {
     let Some(instances) = args.instances else { return Ok(Vec::new()) };
+    if let Some(parent) = &args.parent_cgroup {
+        parent.directories()?;
+    }
+    let parent = args.parent_cgroup.as_ref().map(ParentCgroup::path);
     let earlier = newest(&args.out)?;
     let contenders = able(&Selection { only: args.only.clone(), ..Selection::default() })?;
     let boxes = contenders.iter().filter(|it| it.can_be_held() && !it.is_scripted());
@@ -44,7 +49,7 @@ pub(super) fn look(args: &DoctorArgs) -> Result<Vec<Answer>> {
         let class = it.description().class;
         let memory = MemoryNeed::of(earlier.as_ref(), it.name(), class);
         let needs = it.needs();
-        let limits = limits::of(&Asked { needs, class, memory: &memory, parent: None });
+        let limits = limits::of(&Asked { needs, class, memory: &memory, parent });
         let binding = limits::binding(&limits);
         let largest = binding.and_then(Limit::largest);
         Answer {

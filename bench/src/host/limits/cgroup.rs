@@ -13,14 +13,14 @@ use crate::host::cgroups;
 const NONE: u64 = 1 << 62;
 
 pub(super) fn limits(asked: &Asked) -> Vec<Limit> {
-    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let with_cgroups = asked.needs.memory_cgroups > 0;
     let place = |controller: &str| -> Option<(PathBuf, PathBuf)> {
         let root = cgroups::root_of(controller)?;
         let path = match asked.parent {
             Some(parent) => parent.to_owned(),
             None if with_cgroups => "/".into(),
-            None => own_path(&own, controller)?,
+            // Above what this cgroup namespace shows (`/..`) limits cannot be read.
+            None => cgroups::of_this_process(controller).filter(|path| !path.starts_with("/.."))?,
         };
         Some((root.clone(), root.join(path.trim_start_matches('/'))))
     };
@@ -82,15 +82,6 @@ fn nearest(
     })
 }
 
-/// The path within the hierarchy of this controller: a line `N:controllers:PATH` on v1, `0::PATH` on v2 (cgroups(7)).
-/// One above what this cgroup namespace shows begins with `/..`: its limits cannot be read.
-fn own_path(text: &str, controller: &str) -> Option<String> {
-    let lines = || text.lines().filter_map(|line| line.split_once(':')?.1.split_once(':'));
-    let v1 = lines().find(|(names, _)| names.split(',').any(|name| name == controller));
-    let (_, path) = v1.or_else(|| lines().find(|(names, _)| names.is_empty()))?;
-    (!path.starts_with("/..")).then(|| path.to_owned())
-}
-
 fn descendants(stat: &str) -> Option<u64> {
     stat.lines().find_map(|line| line.strip_prefix("nr_descendants "))?.trim().parse().ok()
 }
@@ -100,12 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn our_own_place_is_read() {
-        let hybrid = "8:pids:/\n4:memory:/a/b\n2:cpu,cpuacct:/c\n0::/d\n";
-        assert_eq!(own_path(hybrid, "memory").as_deref(), Some("/a/b"));
-        assert_eq!(own_path(hybrid, "cpuacct").as_deref(), Some("/c"));
-        assert_eq!(own_path("0::/user.slice\n", "memory").as_deref(), Some("/user.slice"));
-        assert_eq!(own_path("0::/../..\n", "memory"), None);
+    fn the_number_of_cgroups_below_is_read() {
         assert_eq!(descendants("nr_descendants 17\nnr_dying_descendants 3\n"), Some(17));
     }
 
