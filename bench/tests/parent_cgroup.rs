@@ -119,7 +119,7 @@ fn bounded(name: &str) {
     site.remove().unwrap();
     assert_eq!(
         directories(&limited.path),
-        [limited.dir.clone()],
+        std::slice::from_ref(&limited.dir),
         "nothing else was left, and it is still there"
     );
     assert_eq!(cgroups::tree(&limited.path).len(), 1);
@@ -164,7 +164,7 @@ fn a_whole_run_lives_below_it_whoever_is_compared_and_leaves_it_empty() {
         let said = row.inside_clock.last().unwrap();
         assert!(said.contains(&format!("below {}/tare/", limited.path)), "{said}");
     }
-    assert_eq!(directories(&limited.path), [limited.dir.clone()]);
+    assert_eq!(directories(&limited.path), std::slice::from_ref(&limited.dir));
     assert_eq!(cgroups::tree(&limited.path).len(), 1);
     assert_eq!(left_of(&document.run.id), Vec::<PathBuf>::new());
 }
