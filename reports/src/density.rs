@@ -2,6 +2,7 @@
 
 use crate::document::{Accel, Binding, Class, Document, Mode, Sample, Series};
 use crate::stats;
+use crate::summary::Summary;
 
 /// Name of the measure.
 pub const MEASURE: &str = "density";
@@ -80,6 +81,11 @@ pub fn searches(document: &Document) -> Vec<Search> {
         }
     }
     found
+}
+
+/// The search whose result a row of a table is.
+pub(crate) fn search_of(document: &Document, lane: &Summary) -> Search {
+    search(document, &document.series[lane.series], lane.class, lane.accel)
 }
 
 fn search(document: &Document, series: &Series, class: Class, accel: Accel) -> Search {

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::Lang;
+use crate::charts::Topic;
 use crate::document::{Accel, Class, Contender, Document, Mode, Series, Status};
 use crate::stats::{self, Interval, Point, Slope};
 
@@ -181,6 +182,15 @@ pub fn costs(document: &Document) -> Vec<Cost> {
         settings.into_iter().filter_map(|(mode, state)| cost(document, row, mode, &state))
     });
     each.collect()
+}
+
+/// The costs that a topic is about: those of its mode and state.
+pub(crate) fn costs_of(topic: &Topic) -> Vec<Cost> {
+    if topic.measure != MEASURE || topic.along.is_none() {
+        return Vec::new();
+    }
+    let own = |it: &Cost| it.mode == topic.mode && Some(&it.state) == topic.parameters.state.as_ref();
+    costs(topic.document).into_iter().filter(own).collect()
 }
 
 fn cost(document: &Document, row: &Contender, mode: Mode, state: &str) -> Option<Cost> {

@@ -1,6 +1,7 @@
 //! Renders made-up documents, to look at the page without a run: `cargo run -p tare-reports --example demo DIR`.
 
 mod document;
+mod held;
 
 use std::path::PathBuf;
 
@@ -10,7 +11,8 @@ use tare_reports::{Lang, charts, page, reliability, text};
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let directory = PathBuf::from(std::env::args().nth(1).unwrap_or_else(|| "target/tare/demo".into()));
     std::fs::create_dir_all(&directory)?;
-    let documents = [("good", document::good(20)), ("hard", hard()), ("large", document::good(5_000))];
+    let documents =
+        [("good", document::good(20)), ("held", full()), ("hard", hard()), ("large", document::good(5_000))];
     for (name, document) in &documents {
         tare_reports::write(document, &directory.join(format!("{name}.json")))?;
         for (lang, tag) in [(Lang::En, "en"), (Lang::Zh, "zh")] {
@@ -25,8 +27,22 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             std::fs::write(directory.join(format!("{}.svg", chart.name())), svg)?;
         }
     }
+    for (quantity, chart) in
+        [("host", "ledger"), ("host", "slope"), ("idle", "capacity"), ("canary", "climb"), ("start", "curve")]
+    {
+        if let Some(svg) = charts::standalone(&documents[1].1, quantity, chart, Lang::En)? {
+            std::fs::write(directory.join(format!("held-{chart}.svg")), svg)?;
+        }
+    }
     print!("{}", text::table(&documents[1].1));
     Ok(())
+}
+
+/// With memory and density.
+fn full() -> Document {
+    let mut document = document::good(20);
+    held::add(&mut document);
+    document
 }
 
 /// Everything that makes a page hard: twelve contenders, long names, failures, an unreliable host.

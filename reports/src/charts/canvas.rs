@@ -247,7 +247,7 @@ pub(super) fn fit(text: &str, size: f64, width: i32) -> String {
 }
 
 /// A text's width, px, estimated: the size for each East Asian letter, 0.57 of it for others.
-fn measure(text: &str, size: f64) -> f64 {
+pub(super) fn measure(text: &str, size: f64) -> f64 {
     text.chars().map(|it| if it as u32 >= 0x2e80 { size } else { size * 0.57 }).sum()
 }
 

@@ -6,6 +6,8 @@ use super::scale::Log;
 use super::topic::{Table, Topic, accel_name};
 use super::{Chart, Format};
 use crate::curves::{Along, Line, lines, tail};
+use crate::density;
+use crate::document::Unit;
 use crate::summary::Summary;
 use crate::units::shown;
 use crate::{Error, Lang};
@@ -23,19 +25,34 @@ struct Layout {
     left: i32,
     right: i32,
     levels: Vec<u32>,
+    /// Of boxes held, whose numbers differ from contender to contender: a scale of its own.
+    held: Option<Log>,
 }
 
 impl Layout {
-    fn new(format: Format, lines: &[Line]) -> Self {
+    fn new(format: Format, lines: &[Line], along: Option<Along>) -> Self {
         let mut levels: Vec<u32> = lines.iter().flat_map(|it| &it.points).map(|it| it.0).collect();
         levels.sort_unstable();
         levels.dedup();
         let (left, right) = if format == Format::Wide { (80, 800) } else { (58, 290) };
-        Self { left, right, levels }
+        let held = (along == Some(Along::Instances))
+            .then(|| Log::over(levels.iter().copied().map(f64::from), (left + 14, right - 14)));
+        Self { left, right, levels, held }
+    }
+
+    /// The levels below which a figure stands.
+    fn ticks(&self) -> Vec<(i32, String)> {
+        match &self.held {
+            Some(axis) => axis.ticks(54).iter().map(|it| (it.at, tick(it.value, Unit::Instances))).collect(),
+            None => self.levels.iter().map(|it| (self.x(*it), it.to_string())).collect(),
+        }
     }
 
     /// Levels stand at equal distances: each is a multiple of the one before.
     fn x(&self, level: u32) -> i32 {
+        if let Some(axis) = &self.held {
+            return axis.place(f64::from(level));
+        }
         let index = self.levels.iter().position(|it| *it == level).unwrap_or(0) as i32;
         let steps = (self.levels.len() as i32 - 1).max(1);
         self.left + 14 + (self.right - self.left - 28) * index / steps
@@ -50,6 +67,7 @@ impl Chart for Curve {
     fn title(&self, topic: &Topic, lang: Lang) -> String {
         match topic.along {
             Some(Along::Running) => lang.pick("Against how many run already", "随已在运行的数目变化"),
+            Some(Along::Instances) => lang.pick("Against how many are held", "随所持数目变化"),
             _ => lang.pick("Against how many start at once", "随同时启动的数目变化"),
         }
         .to_owned()
@@ -64,25 +82,34 @@ impl Chart for Curve {
             }
             (_, Lang::Zh) => format!("有 {failed} 个样本失败；红叉标出含失败样本的档位。"),
         };
+        let levels = match topic.along {
+            Some(Along::Instances) => {
+                lang.pick("the number of boxes has a log scale too", "盒子数目亦为对数坐标")
+            }
+            _ => lang.pick("the levels stand at equal distances", "各档位等距排列"),
+        };
         match lang {
             Lang::En => format!(
                 "A dot is the median of a level, the bar through it its 95 % interval; log scale, lower is better; \
-                 the levels stand at equal distances. A hollow diamond is p99, only from 1,000 samples on.{failed}"
+                 {levels}. A hollow diamond is p99, only from 1,000 samples on.{failed}"
             ),
             Lang::Zh => format!(
-                "圆点为该档位的中位数，竖条为其 95 % 区间；对数坐标，越低越好；各档位等距排列。空心菱形为 p99，\
+                "圆点为该档位的中位数，竖条为其 95 % 区间；对数坐标，越低越好；{levels}。空心菱形为 p99，\
                  仅在样本数达到 1,000 时给出。{failed}"
             ),
         }
     }
 
     fn applies(&self, topic: &Topic) -> bool {
-        topic.along.is_some() && topic.lanes.iter().any(|it| it.n + it.failed() > 0)
+        // Memory is a slope; of a density all but its starts stand together in a drawing of their own.
+        let elsewhere = topic.along == Some(Along::Instances)
+            && (topic.measure != density::MEASURE || topic.quantity != "start");
+        topic.along.is_some() && !elsewhere && topic.lanes.iter().any(|it| it.n + it.failed() > 0)
     }
 
     fn draw(&self, topic: &Topic, lang: Lang, format: Format) -> Result<String, Error> {
         let lines = own(topic);
-        let layout = Layout::new(format, &lines);
+        let layout = Layout::new(format, &lines, topic.along);
         let tails = topic.lanes.iter().filter_map(|it| tail(topic.series(it)).p99).map(|it| it as f64);
         let ends = topic.lanes.iter().flat_map(|it| {
             [it.median, it.interval.map(|it| it.low), it.interval.map(|it| it.high)].into_iter().flatten()
@@ -101,6 +128,7 @@ impl Chart for Curve {
     fn table(&self, topic: &Topic, lang: Lang) -> Table {
         let level = match topic.along {
             Some(Along::Running) => lang.pick("already running", "已在运行"),
+            Some(Along::Instances) => lang.pick("boxes held", "所持盒子数"),
             _ => lang.pick("starts at once", "同时启动"),
         };
         let header = [
@@ -149,13 +177,13 @@ fn frame(canvas: &mut Canvas, topic: &Topic, layout: &Layout, axis: &Log, lang: 
         canvas.line((layout.left, it.at), (layout.right, it.at), Ink::Grid.at(1.0), 1)?;
         canvas.text(&tick(it.value, topic.unit), (layout.left - 6, it.at), SMALL, Align::End)?;
     }
-    for &level in &layout.levels {
-        let x = layout.x(level);
+    for (x, level) in layout.ticks() {
         canvas.line((x, BOTTOM), (x, BOTTOM + 4), Ink::Grid.at(1.0), 1)?;
-        canvas.text(&level.to_string(), (x, BOTTOM + 16), SMALL, Align::Middle)?;
+        canvas.text(&level, (x, BOTTOM + 16), SMALL, Align::Middle)?;
     }
     let head = match topic.along {
         Some(Along::Running) => lang.pick("already running", "已在运行的数目"),
+        Some(Along::Instances) => lang.pick("boxes held", "所持盒子数目"),
         _ => lang.pick("starts at once", "同时启动的数目"),
     };
     canvas.text(head, ((layout.left + layout.right) / 2, BOTTOM + 36), SMALL, Align::Middle)
@@ -191,6 +219,21 @@ fn draw_line(canvas: &mut Canvas, topic: &Topic, layout: &Layout, axis: &Log, li
     Ok(())
 }
 
+/// Heights, in order, pushed apart to a distance; none below the bottom.
+pub(super) fn apart(heights: &[i32], distance: i32, bottom: i32) -> Vec<i32> {
+    let mut rows = heights.to_vec();
+    for index in 1..rows.len() {
+        rows[index] = rows[index].max(rows[index - 1] + distance);
+    }
+    // What was pushed out at the bottom comes back up.
+    let mut limit = bottom;
+    for row in rows.iter_mut().rev() {
+        *row = (*row).min(limit);
+        limit = *row - distance;
+    }
+    rows
+}
+
 /// Names beside the ends of the lines, pushed apart where they would touch.
 fn names(
     canvas: &mut Canvas,
@@ -212,16 +255,7 @@ fn names(
         })
         .collect();
     ends.sort_by_key(|it| it.1);
-    let mut rows: Vec<i32> = ends.iter().map(|it| it.1).collect();
-    for index in 1..rows.len() {
-        rows[index] = rows[index].max(rows[index - 1] + APART);
-    }
-    // What was pushed out at the bottom comes back up.
-    let mut limit = BOTTOM;
-    for row in rows.iter_mut().rev() {
-        *row = (*row).min(limit);
-        limit = *row - APART;
-    }
+    let rows = apart(&ends.iter().map(|it| it.1).collect::<Vec<_>>(), APART, BOTTOM);
     let room = format.width() - layout.right - 14;
     for ((x, y, line), row) in ends.into_iter().zip(rows) {
         let ink = hue(topic, topic.lanes[line.points[0].1]);

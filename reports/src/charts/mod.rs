@@ -1,14 +1,18 @@
 //! Charts. Adding one is one file here and one entry in [`ALL`].
 
 mod canvas;
+mod capacity;
+mod climb;
 mod compact;
 mod curve;
 mod distribution;
 mod ladder;
 mod lanes;
+mod ledger;
 mod order;
 mod ratio;
 mod scale;
+mod slope;
 mod topic;
 mod waterfall;
 
@@ -97,11 +101,15 @@ pub fn standalone(
 }
 
 /// The list, in the order of the page.
-pub static ALL: [&dyn Chart; 6] = [
+pub static ALL: [&dyn Chart; 10] = [
     &ladder::Ladder,
     &distribution::Distribution,
     &ratio::RatioChart,
     &order::Order,
     &waterfall::Waterfall,
     &curve::Curve,
+    &ledger::LedgerChart,
+    &slope::SlopeChart,
+    &capacity::Capacity,
+    &climb::Climb,
 ];

@@ -79,6 +79,21 @@ impl Log {
         ticks
     }
 
+    /// The same of bytes: the densest powers of two.
+    pub(super) fn byte_ticks(&self, room: i32) -> Vec<Tick> {
+        let exponents = (self.low / 2_f64.ln()).ceil() as i32..=(self.high / 2_f64.ln()).floor() as i32;
+        let of = |step: usize| -> Vec<Tick> {
+            let own = exponents.clone().filter(|it| it.rem_euclid(step as i32) == 0);
+            own.map(|it| 2_f64.powi(it)).map(|value| Tick { at: self.place(value), value }).collect()
+        };
+        let far_apart = |ticks: &[Tick]| ticks.windows(2).all(|it| (it[1].at - it[0].at).abs() >= room);
+        let mut ticks = [1, 2, 5, 10].into_iter().map(of).find(|it| far_apart(it)).unwrap_or_else(|| of(20));
+        if let Some(at) = self.zero {
+            ticks.insert(0, Tick { at, value: 0.0 });
+        }
+        ticks
+    }
+
     fn ticks_of(&self, set: &[f64]) -> Vec<Tick> {
         let decades = (self.low / 10_f64.ln()).floor() as i32..=(self.high / 10_f64.ln()).ceil() as i32;
         let values = decades.flat_map(|decade| set.iter().map(move |it| it * 10_f64.powi(decade)));
@@ -132,6 +147,14 @@ mod tests {
         assert!(ticks.len() >= 4, "{}", ticks.len());
         assert!(ticks.windows(2).all(|it| it[1].at - it[0].at >= 60 && it[1].value > it[0].value));
         assert!(ticks.iter().any(|it| (it.value - 1e7).abs() < 1.0));
+    }
+
+    #[test]
+    fn bytes_have_round_ticks_of_their_own() {
+        let axis = Log::over([5.0 * 1_048_576.0, 9.0 * 1_073_741_824.0].into_iter(), (456, 276));
+        let ticks = axis.byte_ticks(26);
+        assert!(ticks.len() >= 2 && ticks.iter().all(|it| it.value.log2().fract() == 0.0), "{}", ticks.len());
+        assert!(ticks.windows(2).all(|it| it[0].at - it[1].at >= 26 && it[1].value > it[0].value));
     }
 
     #[test]

@@ -77,6 +77,13 @@ impl<'a> Topic<'a> {
             self.lanes.sort_by_key(|it| (it.parameters.step, it.is_aa()));
             return;
         }
+        if self.is_of_held_boxes() && self.along.is_none() {
+            // How many fit: more is better, and what was predicted stands below what was measured.
+            let predicted = |it: &Summary| self.document.series[it.series].predicted;
+            let boxes = |it: &Summary| it.median.unwrap_or(-1.0);
+            self.lanes.sort_by(|a, b| boxes(b).total_cmp(&boxes(a)).then(predicted(a).cmp(&predicted(b))));
+            return;
+        }
         if let Some(along) = self.along {
             let place =
                 |it: &Summary| self.document.contenders.iter().position(|row| row.name == it.contender);
@@ -142,7 +149,13 @@ impl<'a> Topic<'a> {
             parts.push(format!("{} {network}", lang.pick("network", "网络")));
         }
         if let Some(state) = &parameters.state {
-            parts.push(state.clone());
+            let state = match state.as_str() {
+                "idle" => lang.pick("idle", "空闲"),
+                "touched" => lang.pick("touched", "已触碰内存"),
+                "serving" => lang.pick("serving", "服务中"),
+                other => other,
+            };
+            parts.push(state.to_owned());
         }
         if let Some(instances) = parameters.instances {
             parts.push(format!("{instances} {}", lang.pick("instances", "个实例")));

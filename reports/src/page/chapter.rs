@@ -12,6 +12,7 @@ use crate::summary::against;
 use crate::units::{digits, shown};
 use crate::{Error, Lang};
 
+mod fleet;
 mod words;
 
 pub(super) use words::title;
@@ -25,7 +26,9 @@ pub(super) fn chapter(
     topics: &[Topic],
     lang: Lang,
 ) -> Result<Markup, Error> {
-    let own: Vec<&Topic> = topics.iter().filter(|it| it.measure == measure).collect();
+    let mut own: Vec<&Topic> = topics.iter().filter(|it| it.measure == measure && is_drawn(it)).collect();
+    // What was seen on the way to a limit stands in the document before it, and is told after it.
+    own.sort_by_key(|it| it.along.is_some() && measure == crate::density::MEASURE);
     let drawn = own.iter().map(|topic| topic_section(topic, lang)).collect::<Result<Vec<_>, _>>()?;
     let words = words::of(measure);
     Ok(html! {
@@ -46,10 +49,16 @@ pub(super) fn chapter(
                 }
             }
             (network(document, measure, lang))
+            (fleet::fleet(document, measure, lang))
             (lab(document, measure, lang))
             (commands(document, measure, lang))
         }
     })
+}
+
+/// Whether a topic has a section: those of boxes held together share drawings, and some have none of their own.
+fn is_drawn(topic: &Topic) -> bool {
+    !topic.is_of_held_boxes() || charts::ALL.iter().any(|it| it.applies(topic))
 }
 
 /// One quantity under one setting: its charts, each with its table.
@@ -60,7 +69,7 @@ fn topic_section(topic: &Topic, lang: Lang) -> Result<Markup, Error> {
         let name = chart.title(topic, lang);
         let wide = PreEscaped(chart.draw(topic, lang, Format::Wide)?);
         // Each dot counts: with very many of them the small screen gets the large drawing, to scroll.
-        let narrow = match samples <= NARROW_UP_TO {
+        let narrow = match samples <= NARROW_UP_TO || topic.is_of_held_boxes() {
             true => Some(PreEscaped(chart.draw(topic, lang, Format::Narrow)?)),
             false => None,
         };

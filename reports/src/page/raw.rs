@@ -16,6 +16,8 @@ const PLACES_UP_TO: usize = 20_000;
 const MOST: usize = 120_000;
 
 pub(super) fn raw(topics: &[Topic], lang: Lang) -> Markup {
+    // A thousand pings at each number of boxes would push all others out of the page.
+    let (pings, topics): (Vec<&Topic>, Vec<&Topic>) = topics.iter().partition(|it| it.quantity == "canary");
     let count: usize = topics.iter().flat_map(|it| &it.lanes).map(|it| it.n + it.failed()).sum();
     let places = count <= PLACES_UP_TO;
     html! {
@@ -27,10 +29,13 @@ pub(super) fn raw(topics: &[Topic], lang: Lang) -> Markup {
                 (false, Lang::En) => format!("{count} samples, nothing trimmed; places in the round are in result.json."),
                 (false, Lang::Zh) => format!("{count} 个样本，未作剔除；轮内位置见 result.json。"),
             }) }
+            @if !pings.is_empty() {
+                p.note { (lang.pick("The pings of the canary are in result.json beside this page.", "金丝雀的各次 ping 见同目录的 result.json。")) }
+            }
             @if count > MOST {
                 p { (lang.pick("Too many to print here: they are all in result.json beside this page.", "数量过多，此处不列：全部见同目录的 result.json。")) }
             } @else {
-                @for topic in topics { (topic_table(topic, places, lang)) }
+                @for topic in &topics { (topic_table(topic, places, lang)) }
             }
         }
     }

@@ -2,6 +2,8 @@
 
 use crate::Lang;
 
+mod held;
+
 /// A text in both languages.
 pub(super) type Both = (&'static str, &'static str);
 
@@ -49,12 +51,13 @@ pub(super) fn quantity(measure: &str, name: &str, lang: Lang) -> String {
             "Reachable: from the first call until the host has read the nonce over TCP",
             "可达：从第一个系统调用到宿主机经 TCP 读到随机数",
         ),
-        other => other,
+        other => held::quantity(measure, other, lang),
     }
     .to_owned()
 }
 
-const CHAPTERS: [Words; 6] = [STARTUP, SPANS, LADDER, CONCURRENCY, RUNNING, NETWORK];
+const CHAPTERS: [Words; 8] =
+    [STARTUP, SPANS, LADDER, CONCURRENCY, RUNNING, NETWORK, held::MEMORY, held::DENSITY];
 
 const STARTUP: Words = Words {
     measure: "startup",
