@@ -37,10 +37,12 @@ pub(super) fn fleet(document: &Document, measure: &str, lang: Lang) -> Markup {
     header.extend(FLEETS.iter().map(|hosts| format!("{hosts} × {gib} GiB, {count} {cores}")));
     let rows = fitted.iter().flat_map(|it| rows(document, it, lang)).collect();
     html! {
-        h3 { (name) }
-        p.note { (lang.pick("Computed, not measured. It assumes:", "为计算而非测量。其假设为：")) }
-        ul { @for it in assumptions() { li { (prose(lang.pick(it.0, it.1))) } } }
-        (table(name, &Table { header, rows }, lang))
+        section.topic id="fleet" {
+            h3 { (name) }
+            p.note { (lang.pick("Computed, not measured. It assumes:", "为计算而非测量。其假设为：")) }
+            ul { @for it in assumptions() { li { (prose(lang.pick(it.0, it.1))) } } }
+            (table(name, &Table { header, rows }, lang))
+        }
     }
 }
 
