@@ -8,7 +8,7 @@ mod sys;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use common::{document, finish, left_of, root, tare};
+use common::{document, finish, left_of, root, skip, tare};
 use tare_reports::document::{Document, Failure, Series};
 
 /// One test at a time: each would be the others' noise.
@@ -115,5 +115,46 @@ fn a_climb_that_loses_a_box_has_no_figure_over_the_others() {
     assert!(!failed.is_empty(), "it was missed: {idle:?}");
     let words = failed[0].detail.as_deref().unwrap();
     assert!(words.contains("the lab holds"), "{words}");
+    assert_eq!(left_of(&document.run.id), Vec::<std::path::PathBuf>::new());
+}
+
+#[test]
+fn what_a_guest_touches_is_in_its_ram_and_the_smallest_ram_was_seen_to_boot() {
+    if let Err(why) = tare::vm::tool::find() {
+        return skip("qemu", &why.to_string());
+    }
+    if let Err(why) = tare::vm::small::find() {
+        return skip("small-kernel", &why.to_string());
+    }
+    let _alone = alone();
+    let out = tempfile::tempdir().unwrap();
+    let args = ["memory", "--only", "qemu-microvm", "--profile", "standard", "--rounds", "1"];
+    let output = finish(&mut tare(out.path(), &args));
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let document = document(out.path());
+    let part = |state: &str, line: &str| {
+        let host = series(&document, "qemu-microvm", "host", state);
+        let seen = host[&8].samples.iter().filter(|it| it.value.is_some());
+        seen.map(|it| it.parts[line] as f64 / 8.0).next()
+    };
+    // Where others on the host left no figure of the host's, there is no ledger.
+    if let (Some(idle), Some(touched)) = (part("idle", "guest RAM"), part("touched", "guest RAM")) {
+        // A little of what it touches was its own before: pages that it used when it booted and has free again.
+        let share = (touched - idle) / (64 << 20) as f64;
+        assert!((0.85..1.02).contains(&share), "{share} of what was touched came to the guest's RAM");
+        for line in ["VMM", "translation cache"] {
+            let grown = part("touched", line).unwrap() / part("idle", line).unwrap();
+            assert!((0.8..1.25).contains(&grown), "{line}: {grown} times what it was idle");
+        }
+    }
+    for (_, bytes) in means(&series(&document, "qemu-microvm", "pss", "touched")) {
+        assert!(bytes > 64 << 20, "PSS sees the guest's RAM");
+    }
+    let smallest = document.series.iter().find(|it| it.quantity == "smallest").unwrap();
+    assert_eq!((smallest.parameters.instances, smallest.parameters.state.clone()), (None, None));
+    let values: Vec<u64> = smallest.samples.iter().map(|it| it.value.unwrap()).collect();
+    assert!(values.len() == 1 && values[0].is_multiple_of(1 << 20), "{values:?}");
+    // A kernel of three megabytes and its tables need some; and nobody needs half of what everybody gets.
+    assert!((8 << 20..128 << 20).contains(&values[0]), "{values:?}");
     assert_eq!(left_of(&document.run.id), Vec::<std::path::PathBuf>::new());
 }
