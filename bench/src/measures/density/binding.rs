@@ -59,10 +59,20 @@ fn namespaces(held: u32, detail: &str) -> Option<Named> {
     })
 }
 
-/// A limit on processes that is reached: the kernel's own, or the user's.
+/// So close to its limit a cgroup or the kernel may be when it refuses a process: what was made for the box that failed
+/// is gone again when this is read.
+const CLOSE: u64 = 4;
+
+/// A limit on processes that is reached: that of a cgroup, or the kernel's own.
 fn processes(now: &Witness, detail: &str) -> Option<Named> {
     if !["Resource temporarily unavailable", "EAGAIN", "os error 11"].iter().any(|it| detail.contains(it)) {
         return None;
+    }
+    // Whether a cgroup counts what it refused or what a cgroup below it was refused differs between kernels.
+    let full = |it: &&Limited| it.controller == "pids" && it.current + CLOSE >= it.limit;
+    if let Some(it) = now.cgroups.iter().find(full) {
+        let (file, limit, current) = (it.file.display(), it.limit, it.current);
+        return Some(("pids", format!("{file} is {limit}, {current} are in use, and: {detail}")));
     }
     let reached = ["/proc/sys/kernel/pid_max", "/proc/sys/kernel/threads-max"].into_iter().find_map(|path| {
         let limit: u64 = fs::read_to_string(path).ok()?.trim().parse().ok()?;
@@ -105,6 +115,12 @@ pub(super) fn of_failure(before: &Witness, now: &Witness, held: u32, detail: &st
     }
 }
 
+/// What processes that wait for memory are evidence of: the host's, or that of a cgroup which is full.
+pub(super) fn of_pressure(before: &Witness, now: &Witness, detail: &str) -> Named {
+    let evidence = now.refused_since(before, "memory").map(|it| of_cgroup(it, detail));
+    ("memory", evidence.unwrap_or_else(|| detail.to_owned()))
+}
+
 /// What answers that came late are evidence of. `before` was read before the pings.
 pub(super) fn of_lateness(before: &Witness, now: &Witness, detail: &str) -> Named {
     let idle = now.idle_since(before);
@@ -126,7 +142,9 @@ mod tests {
     fn with(controller: &'static str, refusals: u64) -> Witness {
         let file = PathBuf::from("/x");
         let cgroups = vec![Limited { controller, file, limit: 40, current: 40, refusals }];
-        Witness { cgroups, ..Witness::default() }
+        let mut with = Witness::default();
+        with.cgroups = cgroups;
+        with
     }
 
     fn name(before: &Witness, now: &Witness, detail: &str) -> &'static str {
@@ -136,15 +154,15 @@ mod tests {
     #[test]
     fn counters_speak_before_words_and_words_before_silence() {
         let none = Witness::default();
+        let mut killed = Witness::default();
+        killed.oom_kills = 1;
         assert_eq!(name(&with("pids", 0), &with("pids", 1), "fork: whatever"), "pids");
         assert_eq!(name(&with("pids", 1), &with("pids", 1), "fork: whatever"), "unknown", "refused before");
         assert_eq!(name(&with("memory", 0), &with("memory", 3), "mkdir: Cannot allocate memory"), "memory");
         assert_eq!(name(&with("memory", 0), &with("memory", 3), "pipe2: Too many open files"), "fds");
-        assert_eq!(
-            name(&none, &Witness { oom_kills: 1, ..Witness::default() }, "ended with SIGKILL"),
-            "memory"
-        );
+        assert_eq!(name(&none, &killed, "ended with SIGKILL"), "memory");
         assert_eq!(name(&none, &none, "it fell over"), "unknown");
+        assert_eq!(name(&with("pids", 1), &with("pids", 1), "clone: EAGAIN"), "pids", "full, and uncounted");
     }
 
     #[test]

@@ -241,13 +241,11 @@ impl<'a, 'v> Standing<'a, 'v> {
         if let Some(why) = eats_the_reserve(0).filter(|_| !self.contender.is_scripted()) {
             return Ok(Some(("memory", why)));
         }
-        if let Some(pressure) =
-            now.memory_pressure.filter(|it| *it > PRESSURE && !self.contender.is_scripted())
-        {
+        let pressure = now.pressure_since(before).filter(|it| *it > PRESSURE);
+        if let Some(pressure) = pressure.filter(|_| !self.contender.is_scripted()) {
             let (whole, part) = (pressure / 100, pressure % 100);
-            let why =
-                format!("/proc/pressure/memory: some process waited {whole}.{part:02} % of ten seconds");
-            return Ok(Some(("memory", why)));
+            let why = format!("/proc/pressure/memory: some process waited {whole}.{part:02} % of the time");
+            return Ok(Some(binding::of_pressure(before, &now, &why)));
         }
         let (late, latency) = (percentile_99(&heard.pings), self.latency);
         if late.is_none_or(|ns| Duration::from_nanos(ns) > latency) {

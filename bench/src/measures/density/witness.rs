@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::clock;
 use crate::host::cgroups;
 use crate::site::Site;
 
@@ -14,14 +15,17 @@ pub(super) struct Witness {
     /// The cgroups above the boxes, and above the lab, that have a limit.
     pub(super) cgroups: Vec<Limited>,
     /// CPU time of all CPUs, idle and altogether, in clock ticks (/proc/stat).
-    pub(super) idle: u64,
-    pub(super) ticks: u64,
+    idle: u64,
+    ticks: u64,
     /// Threads that run or want to, and all there are (/proc/loadavg).
     pub(super) runnable: u64,
     pub(super) threads: u64,
     /// The share of the last ten seconds in which some process waited for memory, in hundredths of a per cent;
     /// none where the kernel does not tell (/proc/pressure/memory).
     pub(super) memory_pressure: Option<u64>,
+    /// How long some process has waited for memory since boot, and when this was read, ns.
+    stalled_ns: u64,
+    at_ns: u64,
 }
 
 /// A cgroup with a limit of its own.
@@ -43,6 +47,7 @@ impl Witness {
         let stat = text("/proc/stat");
         let (idle, ticks) = cpu_ticks(&stat);
         let (runnable, threads) = threads(&text("/proc/loadavg"));
+        let pressure = text("/proc/pressure/memory");
         Self {
             oom_kills: value(&text("/proc/vmstat"), "oom_kill"),
             cgroups: limited(site),
@@ -50,7 +55,9 @@ impl Witness {
             ticks,
             runnable,
             threads,
-            memory_pressure: avg10(&text("/proc/pressure/memory")),
+            memory_pressure: avg10(&pressure),
+            stalled_ns: stalled_us(&pressure) * 1000,
+            at_ns: clock::now_ns(),
         }
     }
 
@@ -58,6 +65,14 @@ impl Witness {
     pub(super) fn idle_since(&self, earlier: &Self) -> u64 {
         let ticks = self.ticks.saturating_sub(earlier.ticks).max(1);
         self.idle.saturating_sub(earlier.idle) * 100 / ticks
+    }
+
+    /// The pressure on memory now, where it is not only left over from before an earlier moment: some process must
+    /// have waited for as large a share of the time since. In hundredths of a per cent.
+    pub(super) fn pressure_since(&self, earlier: &Self) -> Option<u64> {
+        let passed = self.at_ns.saturating_sub(earlier.at_ns).max(1);
+        let share = self.stalled_ns.saturating_sub(earlier.stalled_ns).saturating_mul(10_000) / passed;
+        self.memory_pressure.map(|it| it.min(share))
     }
 
     /// A cgroup of this controller that has refused something since an earlier moment.
@@ -156,6 +171,13 @@ fn avg10(pressure: &str) -> Option<u64> {
     Some((value * 100.0).round() as u64)
 }
 
+/// `some total=` of a file of /proc/pressure, microseconds.
+fn stalled_us(pressure: &str) -> u64 {
+    let line = pressure.lines().find(|line| line.starts_with("some ")).unwrap_or_default();
+    let total = line.split_whitespace().find_map(|word| word.strip_prefix("total="));
+    total.and_then(|it| it.parse().ok()).unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,6 +190,20 @@ mod tests {
         assert_eq!(cpu_ticks("cpu  10 1 9 70 10 0 0 0 0 0\ncpu0 1 2\n"), (80, 100));
         assert_eq!(value("low 0\nmax 7\noom_kill 2\n", "max"), 7);
         assert_eq!(value("max 7\n", "oom_kill"), 0);
+    }
+
+    #[test]
+    fn pressure_left_over_from_before_is_none_of_ours() {
+        let at = |stalled_ns, at_ns| Witness {
+            memory_pressure: Some(3000),
+            stalled_ns,
+            at_ns,
+            ..Witness::default()
+        };
+        assert_eq!(stalled_us("some avg10=30.00 avg60=0.00 avg300=0.00 total=17\n"), 17);
+        assert_eq!(at(5, 200).pressure_since(&at(5, 100)), Some(0));
+        assert_eq!(at(25, 200).pressure_since(&at(5, 100)), Some(2000));
+        assert_eq!(at(95, 200).pressure_since(&at(5, 100)), Some(3000));
     }
 
     #[test]
