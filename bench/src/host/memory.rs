@@ -129,6 +129,28 @@ pub fn settled() -> Result<Use> {
     }
 }
 
+/// So long the host must not have let go of anything to be still.
+const STILL: Duration = Duration::from_millis(250);
+
+/// After this time it is not waited for any longer.
+const STILL_WITHIN: Duration = Duration::from_secs(10);
+
+/// Waits until the host lets go of nothing more, for at most ten seconds. What a herd leaves is freed by kernel workers
+/// one after another, after a large one for seconds; a climb that began meanwhile would get its first boxes for
+/// nothing.
+pub fn wait_until_still() {
+    let began = Instant::now();
+    let (mut lowest, mut since) = (u64::MAX, began);
+    while began.elapsed() < STILL_WITHIN && since.elapsed() < STILL {
+        // Who cannot read it cannot look at the climb either, and says so there.
+        let Ok(used) = used() else { return };
+        if used.saturating_add(SPREAD) < lowest {
+            (lowest, since) = (used, Instant::now());
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
 /// Waits until the host uses no more than this, for at most a second: network namespaces and control groups are
 /// freed by kernel workers, some time after the last process in them.
 pub fn wait_until_below(bytes: u64) {

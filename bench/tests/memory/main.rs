@@ -56,7 +56,9 @@ fn boxes_that_touched_a_quarter_of_their_memory_cost_it_by_every_method() {
         }
     }
     // What was touched is the payload's, whatever others do.
-    for sample in series(&document, "tare", "host", "touched").values().flat_map(|it| &it.samples) {
+    let host = series(&document, "tare", "host", "touched");
+    // Where they let go of more than the boxes took there is no figure of the host's.
+    for sample in host.values().flat_map(|it| &it.samples).filter(|it| it.value.is_some()) {
         assert!(sample.parts["payload"] as u64 >= 4 * TOUCHED, "{sample:?}");
         for line in ["slab", "page tables", "kernel stacks", "per-CPU", "vmalloc", "page cache and tmpfs"] {
             assert!(sample.parts.contains_key(line), "{line} is missing in {sample:?}");

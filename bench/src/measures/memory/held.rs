@@ -87,6 +87,7 @@ impl Held {
         touched: bool,
     ) -> Result<Climb, Failed> {
         let mut herd = Vec::new();
+        memory::wait_until_still();
         let before = Reading::take(lab, site, contender, &herd)?;
         let mut reached = more(lab, site, contender, &mut herd, 1, touched);
         let peak = reached.clone().and_then(|()| peak(lab, site, contender, &herd));
