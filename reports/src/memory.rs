@@ -243,12 +243,16 @@ fn ledger(host: &[&Series], each: f64, class: Class, seed: impl Fn(&str) -> u64)
         return None;
     }
     let unexplained = each - lines.iter().map(|it| it.each).sum::<f64>();
+    // The slope of what is left need not be what the slopes leave: each is a median of its own.
+    let rest = stats::slope(&rests, seed("unexplained"))
+        .and_then(|it| it.interval)
+        .map(|it| Interval { low: it.low.min(unexplained), high: it.high.max(unexplained) });
     let guest: f64 =
         lines.iter().filter(|it| [GUEST_RAM, TRANSLATION].contains(&&*it.name)).map(|it| it.each).sum();
     let has_guest = class == Class::Vm && lines.iter().any(|it| it.name == GUEST_RAM);
     Some(Ledger {
         unexplained,
-        interval: stats::slope(&rests, seed("unexplained")).and_then(|it| it.interval),
+        interval: rest,
         share: if each == 0.0 { 0.0 } else { unexplained / each.abs() },
         beside_guest: has_guest.then_some(each - guest),
         lines,

@@ -22,14 +22,14 @@ pub fn table(document: &Document) -> String {
     for (index, topic) in topics.iter().enumerate() {
         if topic.is_of_held_boxes() {
             // All of a measure's topics stand where its first one would.
-            if topics[..index].iter().all(|it| it.measure != topic.measure || !it.is_of_held_boxes()) {
-                out.extend(if topic.measure == density::MEASURE {
-                    held::density(document)
-                } else {
-                    held::memory(document)
+            let own = |it: &&Topic| it.measure == topic.measure && it.is_of_held_boxes();
+            if !topics[..index].iter().any(|it| own(&it)) {
+                out.extend(match topic.measure {
+                    density::MEASURE => held::density(document),
+                    _ => held::memory(document),
                 });
+                out.extend(topics.iter().filter(own).flat_map(failures));
             }
-            out.extend(failures(topic));
             continue;
         }
         out.push(String::new());

@@ -53,6 +53,7 @@ fn the_ledger_and_what_is_unexplained_are_the_hosts_use_to_the_byte() {
         };
         let lines: f64 = ledger.lines.iter().map(|it| it.each).sum();
         assert!((lines + ledger.unexplained - host.each).abs() < 1e-3, "{}", found.contender);
+        assert!(ledger.interval.unwrap().contains(ledger.unexplained), "{}", found.contender);
         let places: Vec<usize> =
             ledger.lines.iter().map(|it| LINES.iter().position(|name| *name == it.name).unwrap()).collect();
         assert!(places.is_sorted(), "{places:?}");

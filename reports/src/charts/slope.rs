@@ -198,7 +198,9 @@ fn panel(canvas: &mut Canvas, it: &Panel, lang: Lang) -> Drawn {
     for (method, points) in &it.points {
         let Some(slope) = it.cost.by(*method) else { continue };
         let at = |boxes: f64| (it.x.place(boxes), it.y.place(slope.once + slope.each * boxes));
-        canvas.line(at(0.0), at(slope.most), ink(*method).at(0.6), 1)?;
+        // Below zero there is no room: the line begins where it comes up.
+        let first = if slope.each > 0.0 { (-slope.once / slope.each).clamp(0.0, slope.most) } else { 0.0 };
+        canvas.line(at(first), at(slope.most), ink(*method).at(0.6), 1)?;
         for point in points {
             mark(canvas, *method, (it.x.place(point.boxes), it.y.place(point.value)))?;
         }

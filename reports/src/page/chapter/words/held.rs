@@ -56,8 +56,9 @@ pub(super) const MEMORY: Words = Words {
         ),
         (
             "The intercept, \"paid once\", holds what does not grow with the boxes: an engine's daemon, shared caches, the first \
-             of its kind.",
-            "截距即“只付一次”的部分，不随盒子增多：引擎的守护进程、共享缓存、第一个盒子带来的开销。",
+             of its kind. It is below zero where the first boxes took memory that an earlier climb had left in the kernel's \
+             slabs.",
+            "截距即“只付一次”的部分，不随盒子增多：引擎的守护进程、共享缓存、第一个盒子带来的开销。若最初的盒子用了先前攀升留在内核 slab 中的内存，则其为负。",
         ),
         (
             "Its 95 % interval comes from drawing whole climbs anew, from six of them on; with fewer it is Sen's, widened to \
