@@ -223,7 +223,11 @@ pub fn models(document: &Document) -> Vec<Fitted> {
                 continue;
             }
             let most = |it: &[Point]| it.iter().map(|it| it.boxes).fold(0.0, f64::max);
-            let searched_farther = most(&searched) > most(&climbed) && Fit::of(&searched).is_some();
+            let searched_farther = match (Fit::of(&searched).is_some(), Fit::of(&climbed).is_some()) {
+                (true, true) => most(&searched) > most(&climbed),
+                (false, false) => searched.len() > climbed.len(),
+                (only_searched, _) => only_searched,
+            };
             let (measure, points) = if searched_farther {
                 (crate::density::MEASURE, searched)
             } else {

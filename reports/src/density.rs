@@ -38,6 +38,23 @@ pub struct Search {
 }
 
 impl Search {
+    /// Whether it ended without having seen a number fail: more may fit.
+    pub fn is_open(&self) -> bool {
+        !self.predicted
+            && self.boxes.is_some()
+            && self.binding.as_ref().is_none_or(|it| it.failed_at.is_none())
+    }
+
+    /// The figure, a bound or a band in words: `12400`, `≥ 4096`, `1024 – 15900`, `n/a`.
+    pub fn figure(&self) -> String {
+        match (self.boxes, self.range) {
+            (Some(boxes), _) if self.is_open() => format!("≥ {boxes:.0}"),
+            (Some(boxes), _) => format!("{boxes:.0}"),
+            (None, Some((low, high))) => format!("{low:.0} – {high:.0}"),
+            (None, None) => "n/a".to_owned(),
+        }
+    }
+
     /// What was seen at the most boxes at which everything held.
     pub fn last(&self) -> Option<&Rung> {
         let boxes = self.boxes.filter(|_| !self.predicted)?;

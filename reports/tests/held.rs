@@ -35,8 +35,10 @@ fn texts(svg: &str) -> Vec<(String, f64, f64, f64)> {
         .map(|rest| {
             let (tag, rest) = rest.split_once('>').unwrap();
             let text = rest.split("</text>").next().unwrap().trim().to_owned();
-            let width: f64 = text.chars().map(|it| if it as u32 >= 0x2e80 { 1.0 } else { 0.55 }).sum::<f64>()
-                * number(tag, "font-size");
+            let letter = if tag.contains("bold") { 0.62 } else { 0.56 };
+            let width: f64 =
+                text.chars().map(|it| if it as u32 >= 0x2e80 { 1.0 } else { letter }).sum::<f64>()
+                    * number(tag, "font-size");
             let x = number(tag, "x");
             let left = if tag.contains("\"end\"") {
                 x - width
@@ -77,8 +79,19 @@ fn topics_do_not_multiply_with_the_numbers_of_boxes() {
 
 #[test]
 fn no_text_lies_on_another_wide_or_narrow_in_either_language() {
+    let mut document = document();
+    // As long as the longest of ours, and ended by what takes most letters.
+    document
+        .contenders
+        .iter_mut()
+        .filter(|it| it.name == "qemu")
+        .for_each(|it| it.name = "cloud-hypervisor".into());
+    for series in document.series.iter_mut().filter(|it| it.contender == "qemu") {
+        series.contender = "cloud-hypervisor".into();
+        series.binding.iter_mut().for_each(|it| it.resource = "time budget".into());
+    }
     for lang in [Lang::En, Lang::Zh] {
-        let page = page::render(&document(), lang).unwrap();
+        let page = page::render(&document, lang).unwrap();
         let ours = page.split("<svg").skip(1).filter(|it| {
             ["ledger", "slope", "capacity", "climb"].iter().any(|name| {
                 let id = it.split("aria-labelledby=\"").nth(1).and_then(|it| it.split("-t ").next()).unwrap();
@@ -170,6 +183,32 @@ fn a_search_that_was_broken_off_is_no_limit() {
     for lang in [Lang::En, Lang::Zh] {
         assert!(page::render(&document, lang).unwrap().ends_with("</html>"));
     }
+}
+
+#[test]
+fn what_nobody_saw_fail_is_a_bound() {
+    let mut document = document();
+    for series in document.series.iter_mut().filter(|it| it.measure == "density" && it.contender == "tare") {
+        if let Some(binding) = &mut series.binding {
+            (binding.resource, binding.failed_at) = ("time budget".into(), None);
+        }
+    }
+    let svg = chart(&document, "idle", "capacity");
+    let found: Vec<String> = texts(&svg).into_iter().map(|it| it.0).collect();
+    assert!(found.contains(&"≥ 12400".to_owned()) && found.contains(&"10100".to_owned()), "{found:?}");
+    assert!(text::table(&document).contains(">= 12400"));
+}
+
+#[test]
+fn a_few_looks_on_the_way_of_a_search_are_counted_where_they_carry_no_line() {
+    let mut document = document();
+    document.series.retain(|it| {
+        it.contender != "qemu"
+            || (it.measure == "density" && it.parameters.instances.is_none_or(|it| it < 17))
+    });
+    let found = tare_reports::capacity::models(&document);
+    let qemu = found.iter().find(|it| it.contender == "qemu").unwrap();
+    assert!(qemu.model.as_ref().unwrap_err().starts_with("2 looks"), "{:?}", qemu.model);
 }
 
 #[test]

@@ -22,6 +22,11 @@ impl Chart for Capacity {
     }
 
     fn caption(&self, topic: &Topic, lang: Lang) -> String {
+        let open = match (searches(topic).iter().any(Search::is_open), lang) {
+            (false, _) => "",
+            (true, Lang::En) => " A figure after ≥ was reached before the time ended; nobody saw more fail.",
+            (true, Lang::Zh) => "≥ 后的数字是时间用尽前所达到的；未观察到更多盒子失败。",
+        };
         let predicted = searches(topic).iter().any(|it| it.predicted);
         let predicted = match (predicted, lang) {
             (false, _) => "",
@@ -36,10 +41,10 @@ impl Chart for Capacity {
         match lang {
             Lang::En => format!(
                 "A dot is the most boxes at which everything held for half a minute, the red cross a larger number that \
-                 was seen failing; below the figure, the resource that ended it. Log scale, more is better.{predicted}"
+                 was seen failing; below the figure, the resource that ended it. Log scale, more is better.{open}{predicted}"
             ),
             Lang::Zh => format!(
-                "圆点为各项条件保持半分钟的最多盒子数，红叉为被观察到失败的更大数目；数字下方为终止搜索的资源。对数坐标，越多越好。{predicted}"
+                "圆点为各项条件保持半分钟的最多盒子数，红叉为被观察到失败的更大数目；数字下方为终止搜索的资源。对数坐标，越多越好。{open}{predicted}"
             ),
         }
     }
@@ -86,7 +91,7 @@ impl Chart for Capacity {
             vec![
                 it.contender.clone(),
                 accel_name(it.accel).to_owned(),
-                it.boxes.map_or_else(|| "n/a".to_owned(), |it| format!("{it:.0}")),
+                if it.boxes.is_some() { it.figure() } else { "n/a".to_owned() },
                 it.range.map_or_else(none, |(low, high)| format!("{low:.0} – {high:.0}")),
                 known(&it, lang).to_owned(),
                 binding.map_or_else(none, |it| it.resource.clone()),
@@ -108,18 +113,13 @@ fn known(search: &Search, lang: Lang) -> &'static str {
 
 /// The figure, and what ended it.
 fn figures(search: &Search, lang: Lang) -> (String, String) {
-    let figure = match (search.boxes, search.range) {
-        (Some(boxes), _) => format!("{boxes:.0}"),
-        (None, Some((low, high))) => format!("{low:.0} – {high:.0}"),
-        (None, None) => "n/a".to_owned(),
-    };
     let by = search.binding.as_ref().map_or("", |it| &*it.resource);
     let below = match (search.predicted, by.is_empty()) {
         (false, _) => by.to_owned(),
         (true, true) => known(search, lang).to_owned(),
         (true, false) => format!("{} · {by}", known(search, lang)),
     };
-    (figure, below)
+    (search.figure(), below)
 }
 
 fn draw_search(canvas: &mut Canvas, axis: &Log, y: i32, search: &Search, ink: Ink) -> Drawn {

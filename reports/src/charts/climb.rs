@@ -20,6 +20,9 @@ const PLOTS: [(i32, i32); 2] = [(34, 234), (276, 456)];
 /// The longest that the canary's p99 may be, ns: of an emulated machine, and of all others.
 const LIMITS: [f64; 2] = [1e9, 100e6];
 
+/// The size by which a name is shortened: bold letters are wider than they are taken to be, px.
+const BOLD: f64 = 15.5;
+
 /// One of the two plots.
 struct Plot {
     axis: Log,
@@ -43,7 +46,7 @@ impl Drawing {
     fn new(topic: &Topic, lang: Lang, format: Format) -> Self {
         let searches = own(topic);
         let (left, right, apart) =
-            if format == Format::Wide { (84, 740, (18, 0)) } else { (62, 284, (34, 15)) };
+            if format == Format::Wide { (84, 660, (18, 0)) } else { (62, 284, (34, 15)) };
         let rungs = || searches.iter().flat_map(|it| &it.rungs);
         let x = Log::over(rungs().map(|it| f64::from(it.boxes)), (left + 8, right - 8));
         let limits = limits(&searches);
@@ -252,11 +255,11 @@ fn names(canvas: &mut Canvas, topic: &Topic, it: &Drawing, format: Format) -> Dr
     for ((x, y, search), row) in ends.into_iter().zip(rows) {
         canvas.line((x + 6, y), (it.right + 6, row), ink(topic, search).at(0.4), 1)?;
         let bold = Type { size: 14.0, ink: Ink::Strong, bold: true };
-        let boxes = search.boxes.map_or_else(|| "n/a".to_owned(), |it| format!("{it:.0}"));
+        let boxes = search.figure();
         let by = search.binding.as_ref().map_or(String::new(), |it| format!(" · {}", it.resource));
         let stop = format!("{boxes}{by}");
         if it.apart.1 > 0 {
-            canvas.text(&fit(&search.contender, 14.0, room), (it.right + 10, row), bold, Align::Start)?;
+            canvas.text(&fit(&search.contender, BOLD, room), (it.right + 10, row), bold, Align::Start)?;
             canvas.text(
                 &fit(&stop, 12.0, room),
                 (it.right + 10, row + it.apart.1),
@@ -264,8 +267,8 @@ fn names(canvas: &mut Canvas, topic: &Topic, it: &Drawing, format: Format) -> Dr
                 Align::Start,
             )?;
         } else {
-            canvas.text(&fit(&search.contender, 14.0, 86), (it.right + 10, row), bold, Align::Start)?;
-            canvas.text(&fit(&stop, 13.0, room - 92), (it.right + 102, row), SMALL, Align::Start)?;
+            canvas.text(&fit(&search.contender, BOLD, 116), (it.right + 10, row), bold, Align::Start)?;
+            canvas.text(&fit(&stop, 13.0, room - 130), (it.right + 140, row), SMALL, Align::Start)?;
         }
     }
     Ok(())

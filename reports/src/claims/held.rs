@@ -141,7 +141,7 @@ fn counted(boxes: &[Search], vms: &[Search], measured: bool, lang: Lang) -> Judg
     };
     let each = boxes.iter().chain(vms).map(|it| {
         let by = it.binding.as_ref().map_or(String::new(), |it| format!(" ({})", it.resource));
-        format!("`{}` {:.0}{by}", it.contender, it.boxes.unwrap_or(0.0))
+        format!("`{}` {}{by}", it.contender, it.figure())
     });
     let each = each.collect::<Vec<_>>().join(lang.pick(", ", "，"));
     let shown = match (measured, lang) {

@@ -9,7 +9,7 @@ use crate::charts::Table;
 pub(super) fn table(caption: &str, table: &Table, lang: Lang) -> Markup {
     // Figures to the right, words to the left. A column is figures where most of its cells are.
     let figure = |cell: &String| {
-        let digit = |it: char| it.is_ascii_digit() || it == '-' || it == '–';
+        let digit = |it: char| it.is_ascii_digit() || ['-', '–', '≥'].contains(&it);
         // A sentence may begin with a figure, too.
         (cell.starts_with(digit) && cell.chars().count() < 48) || cell == "n/a"
     };

@@ -103,11 +103,8 @@ pub(super) fn density(document: &Document) -> Vec<String> {
 fn found(search: &Search) -> Vec<String> {
     let last = search.last();
     let time = |it: Option<f64>| it.map_or_else(|| "-".to_owned(), duration);
-    let boxes = match (search.boxes, search.range) {
-        (Some(boxes), _) => format!("{boxes:.0}"),
-        (None, Some((low, high))) => format!("{low:.0} .. {high:.0}"),
-        (None, None) => "n/a".to_owned(),
-    };
+    // A terminal may not know the page's letters.
+    let boxes = search.figure().replace('≥', ">=").replace('–', "..");
     vec![
         format!("{} ({})", search.contender, accel_name(search.accel)),
         boxes,
