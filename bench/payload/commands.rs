@@ -3,6 +3,9 @@
 use crate::output::Output;
 use crate::{Start, leave, report, sys};
 
+/// Steps of one unit of `burn`: about a millisecond of a CPU of these years.
+const BURN: u64 = 1_000_000;
+
 /// The state that commands share.
 pub(crate) struct Commands<'a> {
     start: &'a Start,
@@ -26,13 +29,14 @@ impl<'a> Commands<'a> {
         let result = match (command, argument) {
             (b"ping", Some(nonce)) => ping(nonce, output),
             (b"touch", Some(kib)) => self.touch(kib, output),
+            (b"burn", Some(units)) => self.burn(units, output),
             (b"self", None) => report::answer(self.start, output),
             (b"crash", None) => sys::crash(),
             (b"hang", None) => loop {
                 sys::pause();
             },
             (b"exit", code) => exit(code.unwrap_or(b"0"), output),
-            (b"ping" | b"touch", None) => Err("an argument is missing"),
+            (b"ping" | b"touch" | b"burn", None) => Err("an argument is missing"),
             (b"self" | b"crash" | b"hang", Some(_)) => Err("takes no argument"),
             _ => Err("unknown command"),
         };
@@ -54,14 +58,28 @@ impl<'a> Commands<'a> {
     fn touch(&mut self, argument: &[u8], output: &mut Output) -> Result<(), &'static str> {
         let kib = number(argument).filter(|&kib| kib <= 1 << 40).ok_or("not a number of KiB")?;
         if kib > 0 {
-            let value = || {
-                self.sequence = self.sequence.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                self.sequence
-            };
-            sys::dirty(kib as usize * 1024, value).map_err(|_| "the kernel refuses that much memory")?;
+            sys::dirty(kib as usize * 1024, || self.next())
+                .map_err(|_| "the kernel refuses that much memory")?;
         }
         output.raw(b"OK touch ").number(kib).end();
         Ok(())
+    }
+
+    /// `burn N`: N times a million steps, each of which needs the one before. Work is counted, not time: how long it
+    /// takes is the question.
+    fn burn(&mut self, argument: &[u8], output: &mut Output) -> Result<(), &'static str> {
+        let units = number(argument).filter(|&units| units <= 1 << 32).ok_or("not a number of units")?;
+        for _ in 0..units * BURN {
+            core::hint::black_box(self.next());
+        }
+        output.raw(b"OK burn ").number(units).end();
+        Ok(())
+    }
+
+    /// The next of the sequence: Knuth's 64-bit linear congruential generator.
+    fn next(&mut self) -> u64 {
+        self.sequence = self.sequence.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        self.sequence
     }
 }
 

@@ -60,7 +60,7 @@ fn an_edge_where_starts_are_refused_is_found_exactly_and_named_by_what_was_said(
     let mut boxes = vec![took(4096, 1_000_000); 137];
     boxes.push(json!({"Failed": {"failure": "start", "detail": "pipe2: Too many open files"}}));
     let document = scripted(out.path(), &boxes);
-    for state in ["idle", "touched"] {
+    for state in ["idle", "touched", "serving"] {
         let found = found(&document, "fake-a", state);
         assert_eq!(found.samples.iter().map(|it| it.value).collect::<Vec<_>>(), [Some(137)]);
         let binding = found.binding.as_ref().unwrap();
@@ -114,7 +114,7 @@ fn the_profiles_time_ends_a_search_with_what_was_reached() {
     let output = finish(command.env("TARE_FAKE", &script));
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     let document = document(out.path());
-    for state in ["idle", "touched"] {
+    for state in ["idle", "touched", "serving"] {
         let found = found(&document, "fake-a", state);
         let (value, binding) = (found.samples[0].value.unwrap(), found.binding.as_ref().unwrap());
         assert!((64..=256).contains(&value), "{value}");
@@ -374,6 +374,37 @@ fn process_ready(lab: &mut Lab, site: &Site) -> u64 {
         assert!(lab.stop(&mut PlainProcess, site, one).teardown_ns.is_ok(), "the multitude is no leak");
     }
     common::median(times)
+}
+
+#[test]
+fn boxes_that_serve_are_given_one_request_each_second_and_all_are_counted() {
+    if !root() {
+        return;
+    }
+    common::binaries();
+    let _turn = one_at_a_time();
+    let dir = tempfile::tempdir().unwrap();
+    let site = Site::create(&format!("density-serving-{}", std::process::id())).unwrap();
+    let mut lab = Lab::open(env!("CARGO_BIN_EXE_tare").as_ref(), &dir.path().join("stderr"), 1).unwrap();
+    let mut multitude = Multitude::default();
+    let grown = lab.grow(&mut PlainProcess, &site, &mut multitude, (12, None), &mut || Ok(()));
+    assert_eq!((grown.failed, multitude.len()), (None, 12));
+    let beat = |work: &str| Beat {
+        pings: 60,
+        over: Duration::from_secs(3),
+        work: Some(work.into()),
+        patience: Duration::from_secs(5),
+    };
+    let heard = lab.canary(&mut multitude, &beat("burn 1")).unwrap();
+    assert!(heard.pings.iter().all(Result::is_ok) && heard.lost.is_empty(), "{heard:?}");
+    // Three seconds, twelve boxes.
+    assert_eq!((heard.done.asked, heard.done.served, heard.done.strange), (36, 36, None));
+    // What a box does not do is no service.
+    let heard = lab.canary(&mut multitude, &beat("frown 1")).unwrap();
+    assert_eq!((heard.done.asked, heard.done.served), (36, 0));
+    assert_eq!(heard.done.strange.as_deref(), Some("ERR frown unknown command"));
+    lab.shrink(&mut PlainProcess, &site, &mut multitude, 0).unwrap();
+    site.remove().unwrap();
 }
 
 #[test]

@@ -49,7 +49,7 @@ enum State {
     Serving,
 }
 
-const STATES: [State; 2] = [State::Idle, State::Touched];
+const STATES: [State; 3] = [State::Idle, State::Touched, State::Serving];
 
 impl State {
     fn word(self) -> &'static str {
