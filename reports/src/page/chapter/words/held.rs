@@ -127,6 +127,11 @@ pub(super) const DENSITY: Words = Words {
             "The lab holds no descriptor of a box: small keepers do, each of at most 2,000.",
             "框架自身不持有盒子的描述符：由若干小的保管进程持有，每个至多 2,000 个盒子。",
         ),
+        (
+            "What grows with the number: for each memory cgroup the kernel keeps a table with room for every file system              that was ever mounted at the same time (`shrinker_info`, 1 KiB for 64 of them). A container mounts some eight, so              with N of them each costs about 128 bytes x N more than alone, and each start gets slower; the tables never              shrink before the host is started anew.",
+            "随数目增长的是：内核为每个内存 cgroup 维护一张表，其大小可容纳曾经同时挂载的所有文件系统（`shrinker_info`，每 64 个占 1 KiB）。\
+             一个容器约挂载八个，因此 N 个并存时每个比单独时多占约 128 × N 字节，启动也随之变慢；在主机重启之前这些表不会缩小。",
+        ),
     ],
     not_shown: &[
         (
