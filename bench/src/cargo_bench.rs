@@ -1,7 +1,10 @@
-//! What the targets of `cargo bench` share: criterion's flags, and the runtime's binary.
+//! What the targets of `cargo bench` share: criterion's flags, the runtime's binary, and one page for all of them.
 //!
 //! `cargo bench` passes one set of flags to every target, so a target that is not criterion must accept what
 //! criterion accepts.
+
+mod invocation;
+mod lines;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -9,10 +12,12 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use tare_reports::document::{Sample, Series, Status};
+use tare_reports::document::Document;
 
 use crate::clock;
 use crate::run::{Options, Outcome, Profile, Selection, run};
+
+pub use invocation::Invocation;
 
 /// Criterion's flags. Those without an effect here are accepted and named when they are used.
 #[derive(Debug, Parser)]
@@ -151,62 +156,47 @@ fn target(measure: &str, flags: Flags) -> Result<i32> {
         eprintln!("tare: {flag} has no effect on {measure}: every run is kept under target/tare");
     }
     build_runtime()?;
+    let out = workspace().join("target/tare");
+    let invocation = Invocation::ours();
+    // One document has one seed.
+    let earlier = invocation.as_ref().and_then(|it| it.runs(&out).0.first().map(|it| it.run.seed));
+    let seed = earlier.unwrap_or_else(clock::now_ns);
+    // A number of searches would fill the host so many times, however long that takes: it is one, in the profile's time.
+    let rounds = flags.rounds().filter(|_| measure != tare_reports::density::MEASURE);
+    if rounds != flags.rounds() {
+        eprintln!("tare: {measure} is one search in the profile's time, whatever the number of visits");
+    }
     let outcome = run(&Options {
         selection: Selection { measures: vec![measure.into()], only: names, ..Selection::default() },
         profile: Profile::Quick,
-        rounds: flags.rounds(),
-        seed: clock::now_ns(),
+        rounds,
+        seed,
         allow_host: false,
         parent_cgroup: None,
-        out: workspace().join("target/tare"),
+        out: out.clone(),
         spawner: std::env::current_exe().context("find this executable")?,
         progress: true,
     })?;
-    print(measure, &outcome);
+    let merged = match invocation {
+        Some(invocation) => {
+            invocation.note(&outcome.dir)?;
+            invocation.merge(&out, |line| eprintln!("tare: {line}"))?
+        }
+        None => None,
+    };
+    print(measure, &outcome, merged.as_ref());
     Ok(outcome.exit_status())
 }
 
-/// Lines as libtest prints them for benchmarks, which other tools parse.
-fn print(measure: &str, outcome: &Outcome) {
-    let document = &outcome.document;
+/// Lines for other tools, then the table and the page: of all targets so far, where this is not the first.
+fn print(measure: &str, outcome: &Outcome, merged: Option<&(Document, PathBuf)>) {
     println!();
-    for row in &document.contenders {
-        let reason = row.reason.as_deref().unwrap_or("");
-        match row.status {
-            Status::Skipped => println!("test {measure}/{} ... ignored, {reason}", row.name),
-            Status::Failed => println!("test {measure}/{} ... FAILED, {reason}", row.name),
-            Status::Measured => {
-                let series = document.series.iter().filter(|s| s.contender == row.name);
-                for series in series.filter(|s| s.measure == measure && s.parameters.aa.is_none()) {
-                    println!("test {measure}/{}/{} ... {}", row.name, series.quantity, figures(series));
-                }
-            }
-        }
+    for line in lines::of(measure, &outcome.document) {
+        println!("{line}");
     }
-    println!("\n{}\n{}", tare_reports::text::table(document), outcome.page.display());
-}
-
-/// The median with half the width between the quartiles, as `bench: N ns/iter (+/- M)`.
-fn figures(series: &Series) -> String {
-    let mut values: Vec<u64> = series.samples.iter().filter_map(|s: &Sample| s.value).collect();
-    values.sort_unstable();
-    if values.is_empty() {
-        return "ignored, no sample succeeded".into();
-    }
-    let at = |part: usize| values[(values.len() - 1) * part / 4];
-    format!("bench: {:>14} ns/iter (+/- {})", grouped(at(2)), grouped((at(3) - at(1)) / 2))
-}
-
-fn grouped(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
+    let (document, page) =
+        merged.map_or((&outcome.document, &outcome.page), |(document, page)| (document, page));
+    println!("\n{}\n{}", tare_reports::text::table(document), page.display());
 }
 
 /// The workspace's directory.
@@ -240,10 +230,5 @@ mod tests {
         assert_eq!(flags.rounds(), Some(20));
         assert_eq!(flags.without_effect(), ["--save-baseline"]);
         assert!(flags.wants("startup/tare-lib") && !flags.wants("startup/runc"));
-    }
-
-    #[test]
-    fn thousands_are_grouped() {
-        assert_eq!([0, 999, 1000, 1830211].map(grouped), ["0", "999", "1,000", "1,830,211"]);
     }
 }

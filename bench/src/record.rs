@@ -261,7 +261,7 @@ impl Visit<'_> {
     }
 }
 
-fn point_latest(out: &Path, run: &str) -> Result<()> {
+pub(crate) fn point_latest(out: &Path, run: &str) -> Result<()> {
     let (link, new) = (out.join("latest"), out.join(format!(".latest-{run}")));
     std::os::unix::fs::symlink(run, &new).with_context(|| format!("make {}", new.display()))?;
     fs::rename(&new, &link).with_context(|| format!("point {} to {run}", link.display()))

@@ -142,6 +142,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
             census: None,
             left_out: left_out(options, &measures, &contenders),
             host_changes: Vec::new(),
+            merged_from: Vec::new(),
         },
         host: facts::read(surroundings.kvm.to_string()),
         contenders: Vec::new(),

@@ -68,6 +68,9 @@ pub struct Run {
     /// What of the host's own state was changed, which only `--allow-host` allows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub host_changes: Vec<HostChange>,
+    /// Of a document that several runs were merged into: their names, the earliest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub merged_from: Vec<String>,
 }
 
 /// Something of the host's own state that the run changed.

@@ -20,6 +20,7 @@ mod error;
 pub mod ladder;
 pub mod lang;
 pub mod memory;
+pub mod merge;
 pub mod network;
 pub mod page;
 pub mod power;

@@ -92,6 +92,7 @@ fn unmeasured(host: Host, contenders: Vec<Contender>) -> Document {
         census: None,
         left_out: Vec::new(),
         host_changes: Vec::new(),
+        merged_from: Vec::new(),
     };
     Document { schema: SCHEMA, run, host, contenders, series: Vec::new(), audit: Vec::new() }
 }

@@ -149,6 +149,7 @@ fn empty_document() -> Document {
         census: None,
         left_out: Vec::new(),
         host_changes: Vec::new(),
+        merged_from: Vec::new(),
     };
     let host = facts::read("absent: not asked".into());
     Document { schema: SCHEMA, run, host, contenders: Vec::new(), series: Vec::new(), audit: Vec::new() }

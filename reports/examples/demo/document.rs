@@ -125,6 +125,7 @@ fn run(rounds: u32) -> Run {
         census: Some(CensusPair { before: census.clone(), after: census }),
         left_out: vec!["density: add it with `tare run density`".into()],
         host_changes: Vec::new(),
+        merged_from: Vec::new(),
     }
 }
 

@@ -1,0 +1,5 @@
+//! `cargo bench --bench memory`: the measure `memory` with the quick profile.
+
+fn main() {
+    std::process::exit(tare::cargo_bench::main("memory"));
+}
