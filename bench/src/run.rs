@@ -1,5 +1,6 @@
 //! One run from beginning to end: who can run here, the rounds, the document, the page.
 
+mod predict;
 mod selection;
 
 use std::path::{Path, PathBuf};
@@ -273,6 +274,11 @@ fn measure(
     let after = census::settle(site, lab.spawner_pid(), &before, SETTLE);
     record.document.run.census = Some(CensusPair { before, after });
     record.document.run.complete = complete;
+    if options.profile == Profile::Quick {
+        // After the census: of this run nothing is left that would count as in use.
+        let parent = options.parent_cgroup.as_ref().map(ParentCgroup::path);
+        predict::add(&mut record.document, contenders, parent);
+    }
     Ok(lab.interrupted())
 }
 

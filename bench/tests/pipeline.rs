@@ -265,7 +265,9 @@ fn the_ladders_time_is_shuffled_and_its_memory_goes_there_and_back() {
 fn the_ladder_is_left_out_of_the_quick_profile_and_said_so() {
     let run = play(&climber(), &["--only", "fake-a", "--rounds", "2"]);
     let document = run.document();
-    assert!(document.series.iter().all(|s| ["startup", "memory"].contains(&s.measure.as_str())));
+    let known = |s: &Series| ["startup", "memory"].contains(&s.measure.as_str());
+    // What is predicted from memory is marked as such.
+    assert!(document.series.iter().all(|s| known(s) != (s.predicted && s.measure == "density")));
     let left = &document.run.left_out;
     assert!(left.iter().any(|it| it == "measure ladder: tare run ladder"), "{left:?}");
     let run = play(&climber(), &["--only", "fake-a", "--rounds", "2", "--profile", "standard"]);
@@ -296,7 +298,7 @@ fn memory_is_over_as_many_boxes_as_its_series_say() {
     let each = one / u64::from(document.series[0].parameters.instances.unwrap());
     assert!(each > 0);
     let mut found: Vec<(String, u32)> = Vec::new();
-    for series in &document.series {
+    for series in document.series.iter().filter(|it| !it.predicted) {
         let boxes = series.parameters.instances.unwrap();
         let values: Vec<Option<u64>> = series.samples.iter().map(|it| it.value).collect();
         assert_eq!(values, [Some(each * u64::from(boxes)); 2], "{boxes}: there and back");
@@ -306,4 +308,13 @@ fn memory_is_over_as_many_boxes_as_its_series_say() {
     let expected = [("idle", [64, 128, 192, 256]), ("touched", [4, 8, 12, 16])];
     let expected = expected.into_iter().flat_map(|(state, all)| all.map(|it| (state.to_owned(), it)));
     assert_eq!(found, expected.collect::<Vec<_>>());
+    // A quick run predicts how many fit; of boxes so small more than four times those held, so there is no figure.
+    let mut predicted = document.series.iter().filter(|it| it.predicted);
+    let (one, none) = (predicted.next().unwrap(), predicted.next());
+    assert_eq!((one.measure.as_str(), one.quantity.as_str(), none), ("density", "idle", None));
+    let [sample] = &*one.samples else { panic!("{one:?}") };
+    assert_eq!((sample.value, sample.failure), (None, Some(Failure::NotMeasured)), "{sample:?}");
+    assert!(sample.detail.as_ref().unwrap().contains("4 times the 256 boxes that were held"), "{sample:?}");
+    let run = play(&climber(), &["memory", "--only", "fake-a", "--rounds", "20", "--profile", "standard"]);
+    assert!(run.document().series.iter().all(|it| !it.predicted), "only the quick profile predicts");
 }

@@ -42,6 +42,11 @@ impl Limit {
     pub fn largest(&self) -> Option<u64> {
         self.limit.map(|limit| limit.saturating_sub(self.in_use))?.checked_div(self.per_box)
     }
+
+    /// Whether it is that of the host's own memory, which a model of what boxes cost follows by itself.
+    pub fn is_of_the_hosts_memory(&self) -> bool {
+        self.resource == "memory" && self.set_in.starts_with(memory::MEMINFO)
+    }
 }
 
 /// Whose boxes, and where they will be.

@@ -8,6 +8,9 @@ use super::{Asked, Limit};
 use crate::contenders::MEMORY;
 use crate::host;
 
+/// Where the host's memory is told.
+pub(super) const MEMINFO: &str = "/proc/meminfo";
+
 /// What memory of the host one box takes, and from where that is known.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct MemoryNeed {
@@ -60,7 +63,7 @@ pub(super) fn limits(asked: &Asked) -> Vec<Limit> {
         source: asked.memory.source.clone(),
         limit: Some((total as f64 * (1.0 - capacity::RESERVE)) as u64),
         in_use: used,
-        set_in: "/proc/meminfo (proc(5))".into(),
+        set_in: format!("{MEMINFO} (proc(5))"),
     }]
 }
 
