@@ -1,7 +1,7 @@
 //! A multitude: thousands of boxes held at the same time, of which the lab itself holds no descriptor.
 //!
 //! The boxes stand in groups. Each group has a spawner of its own, so that no process ever has more than some
-//! thousands of children: wait4(2) looks at each of them, every time. And each has a [keeper](crate::keeper) for
+//! thousands of children: wait4(2) looks at each of them, every time. And each has a [keeper] for
 //! their channels. So neither a start nor a stop costs the lab more because others are there, and what is
 //! started beside a multitude comes from the lab's own spawner, which has no part in it.
 
