@@ -81,9 +81,16 @@ fn a_delay_appears_in_its_step_and_in_no_other() {
         ("capset", "capabilities"),
     ] {
         let (trace, inject) = (format!("trace={call}"), format!("inject={call}:delay_enter={DELAY}"));
-        let spans =
-            spans(watched(&lab, &["strace", "-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject]));
-        let long: Vec<&(String, u64)> = spans.iter().filter(|(_, took)| *took >= DELAY * 1000).collect();
-        assert_eq!(long.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), [expected], "{spans:?}");
+        let strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject];
+        // The delay is there each time. That it is nowhere else is seen on a start that nobody held up meanwhile, and
+        // on a busy host that may be a later one.
+        let alone = (0..10).any(|_| {
+            let spans = spans(watched(&lab, &strace));
+            let long = spans.iter().filter(|(_, took)| *took >= DELAY * 1000);
+            let long: Vec<&str> = long.map(|(name, _)| name.as_str()).collect();
+            assert!(long.contains(&expected), "{spans:?}");
+            long == [expected]
+        });
+        assert!(alone, "{expected} was never the only long step");
     }
 }
