@@ -4,6 +4,7 @@ pub mod caches;
 pub mod census;
 pub mod cgroups;
 pub mod charges;
+pub mod empty_cgroup;
 pub mod facts;
 pub mod limits;
 pub mod mapped;

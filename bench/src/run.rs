@@ -10,11 +10,11 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use nix::sys::signal::Signal;
 use tare_reports::document::{
-    Accel, CensusPair, Contender as Row, Document, Failure, Host, Run, SCHEMA, Status,
+    Accel, CensusPair, Contender as Row, Document, Failure, Host, Run, SCHEMA, Status, Unit,
 };
 
 use crate::contenders::{Contender, Found, Missing, Surroundings};
-use crate::host::{census, facts};
+use crate::host::{census, empty_cgroup, facts};
 use crate::lab::Lab;
 use crate::measures::{Measure, Pass};
 use crate::record::{Record, Unfit};
@@ -196,6 +196,11 @@ fn permitted(pass: &dyn Pass, options: &Options) -> Result<(), String> {
     }
 }
 
+/// Whether a measure's figures hold what a box's own cgroup weighs.
+fn holds_boxes(measure: &dyn Measure) -> bool {
+    measure.quantities().iter().any(|(_, unit)| matches!(unit, Unit::Bytes | Unit::Instances))
+}
+
 fn measure(
     options: &Options,
     measures: &[Box<dyn Measure>],
@@ -205,6 +210,10 @@ fn measure(
     record: &mut Record,
     began: Instant,
 ) -> Result<Option<Signal>> {
+    if measures.iter().any(|it| holds_boxes(it.as_ref())) {
+        // Where none can be made, none weighs on a box.
+        record.document.host.empty_cgroup_bytes = empty_cgroup::bytes(site).ok();
+    }
     let before_the_lab = began.elapsed();
     let errors = record.dir().join("stderr.log");
     let mut lab = Lab::open_in(&options.spawner, &errors, options.seed, site.birthplaces())?;

@@ -142,6 +142,10 @@ pub struct Host {
     pub cgroup: String,
     /// `usable`, `emulated: why`, `absent: why`, or `not probed: why` where no virtual machine was asked for.
     pub kvm: String,
+    /// What an empty memory cgroup took of the kernel's slab when the run began, bytes: the mean of many. Absent where
+    /// none could be made, or the run asked nothing that it explains.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub empty_cgroup_bytes: Option<u64>,
     /// Anything else worth recording: governor, smt, thp, ksm, swap, distribution, psi, nesting ...
     #[serde(default)]
     pub facts: BTreeMap<String, String>,

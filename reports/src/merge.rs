@@ -36,7 +36,9 @@ pub fn merge(documents: &[Document], id: &str) -> Result<Document, String> {
     }
     // Whether KVM works was asked only where a machine was.
     let of_machines = |it: &&Document| it.contenders.iter().any(|row| row.class == Class::Vm);
-    let host = documents.iter().find(of_machines).unwrap_or(first).host.clone();
+    let mut host = documents.iter().find(of_machines).unwrap_or(first).host.clone();
+    // It was looked for only where it explains something; of several looks the first stands nearest to the boot.
+    host.empty_cgroup_bytes = documents.iter().find_map(|it| it.host.empty_cgroup_bytes);
     let mut merged = Document {
         schema: first.schema,
         run: run(documents, first, id),

@@ -239,3 +239,19 @@ fn both_chapters_and_the_fleet_are_there_in_both_languages() {
             && page.contains("1024 – ")
     );
 }
+
+#[test]
+fn a_heavy_empty_cgroup_is_said_in_both_chapters_and_a_light_one_in_the_machines_table_alone() {
+    let sentence = |lang, bytes| {
+        let mut document = document();
+        document.host.empty_cgroup_bytes = bytes;
+        let page = page::render(&document, lang).unwrap();
+        let word = if lang == Lang::En { ">an empty memory cgroup<" } else { ">空的内存 cgroup<" };
+        (page.matches("class=\"note weight\"").count(), page.contains("1.25 MiB"), page.contains(word))
+    };
+    for lang in [Lang::En, Lang::Zh] {
+        assert_eq!(sentence(lang, Some(1280 << 10)), (2, true, true));
+        assert_eq!(sentence(lang, Some(21 << 10)), (0, false, true));
+        assert_eq!(sentence(lang, None), (0, false, false), "what was not looked for is not there");
+    }
+}

@@ -67,6 +67,14 @@ fn a_row_that_one_run_skipped_is_the_others() {
 }
 
 #[test]
+fn what_one_run_alone_looked_at_on_the_host_is_in_the_whole() {
+    let mut two = two();
+    two[0].host.empty_cgroup_bytes = None;
+    two[1].host.empty_cgroup_bytes = Some(20_480);
+    assert_eq!(merge(&two, "both").unwrap().host.empty_cgroup_bytes, Some(20_480));
+}
+
+#[test]
 fn a_run_that_left_something_or_was_cut_off_is_seen_in_the_whole() {
     let mut two = two();
     let census = two[0].run.census.as_mut().unwrap();

@@ -19,6 +19,7 @@ pub fn read(kvm: String) -> Host {
         hypervisor: hypervisor(&cpuinfo),
         cgroup: cgroups::mode().into(),
         kvm,
+        empty_cgroup_bytes: None,
         facts: facts(&cpuinfo),
     }
 }

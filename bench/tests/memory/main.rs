@@ -73,6 +73,7 @@ fn boxes_that_touched_a_quarter_of_their_memory_cost_it_by_every_method() {
     let charged = series(&document, "process", "cgroup", "idle");
     let none = &charged[&64].samples[0];
     assert_eq!((none.value, none.failure), (None, Some(Failure::NotMeasured)), "never a 0 for not seen");
+    assert!(document.host.empty_cgroup_bytes.is_some(), "what its cgroup weighs empty was looked at");
     assert_eq!(left_of(&document.run.id), Vec::<std::path::PathBuf>::new());
 }
 

@@ -146,6 +146,7 @@ fn host() -> Host {
         hypervisor: "kvm".into(),
         cgroup: "hybrid".into(),
         kvm: "emulated: a calibrated loop ran 100 times slower than under TCG".into(),
+        empty_cgroup_bytes: Some(21 << 10),
         facts: facts
             .iter()
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))

@@ -19,6 +19,10 @@ pub(super) fn machine(document: &Document, lang: Lang) -> Markup {
         ("cgroup".to_owned(), host.cgroup.clone()),
         ("KVM".to_owned(), host.kvm.clone()),
     ];
+    rows.extend(
+        host.empty_cgroup_bytes
+            .map(|it| (lang.pick("an empty memory cgroup", "空的内存 cgroup").to_owned(), bytes(it as f64))),
+    );
     rows.extend(host.facts.iter().map(|(key, value)| (key.clone(), value.clone())));
     let rows = rows.into_iter().map(|(key, value)| vec![key, value]).collect();
     let header = vec![lang.pick("what", "项目").to_owned(), lang.pick("here", "本机").to_owned()];

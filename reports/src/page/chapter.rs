@@ -13,6 +13,7 @@ use crate::units::{digits, shown};
 use crate::{Error, Lang};
 
 mod fleet;
+mod weight;
 mod words;
 
 pub(super) use words::title;
@@ -35,6 +36,7 @@ pub(super) fn chapter(
         section id=(measure) {
             h2 { (title(measure, lang)) }
             @if let Some(words) = &words { p.question { (prose(lang.pick(words.question.0, words.question.1))) } }
+            (weight::weight(document, measure, lang))
             @for section in drawn { (section) }
             @if let Some(words) = &words {
                 div.two {
