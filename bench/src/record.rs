@@ -44,20 +44,37 @@ pub struct Unfit {
 impl Unfit {
     /// What did not fit, in words.
     pub fn reason(&self) -> String {
-        let took = match self.visits {
-            0 => String::new(),
-            _ => format!(", taking up to {:.1} s", self.longest.as_secs_f64()),
-        };
-        let visits = if self.visits == 1 { "visit" } else { "visits" };
-        let flag = if self.on_host { " with --allow-host" } else { "" };
-        format!("the profile's time allowed {} {visits} for {}{flag}{took}", self.visits, self.measure)
+        reason(&[self])
     }
 
     /// The command that measures it.
     pub fn fix(&self) -> String {
-        let flag = if self.on_host { " --allow-host" } else { "" };
-        format!("tare run {}{flag} --only {} --rounds {}", self.measure, self.contender, self.rounds)
+        fix(&[self])
     }
+}
+
+/// What did not fit of one measure, in words.
+fn reason(unfit: &[&Unfit]) -> String {
+    let Some(first) = unfit.first() else { return String::new() };
+    let visits = || unfit.iter().map(|it| it.visits);
+    let (least, most) = (visits().min().unwrap_or(0), visits().max().unwrap_or(0));
+    let longest = unfit.iter().map(|it| it.longest).max().unwrap_or_default();
+    let took =
+        if most == 0 { String::new() } else { format!(", taking up to {:.1} s", longest.as_secs_f64()) };
+    let count = if least == most { most.to_string() } else { format!("{least} to {most}") };
+    let visits = if most == 1 { "visit" } else { "visits" };
+    let each = if unfit.len() > 1 { " each" } else { "" };
+    let flag = if first.on_host { " with --allow-host" } else { "" };
+    format!("the profile's time allowed {count} {visits}{each} for {}{flag}{took}", first.measure)
+}
+
+/// The command that measures it.
+fn fix(unfit: &[&Unfit]) -> String {
+    let Some(first) = unfit.first() else { return String::new() };
+    let rounds = unfit.iter().map(|it| it.rounds).max().unwrap_or(0);
+    let names: Vec<&str> = unfit.iter().map(|it| &*it.contender).collect();
+    let flag = if first.on_host { " --allow-host" } else { "" };
+    format!("tare run {}{flag} --only {} --rounds {rounds}", first.measure, names.join(","))
 }
 
 /// A line of `samples.jsonl`: a sample with the names of its series.
@@ -105,16 +122,20 @@ impl Record {
         Ok(())
     }
 
-    /// Lists a contender that the time allowed too few visits; of the passes of a measure one tells.
-    pub fn note_unfit(&mut self, unfit: Unfit) {
+    /// Lists the contenders that the time allowed too few visits of one pass, in one line; of the passes of a measure
+    /// one tells of a contender.
+    pub fn note_unfit(&mut self, mut unfit: Vec<Unfit>) {
         let what = |it: &Unfit| (it.contender.clone(), it.measure.clone(), it.on_host);
-        let same = |it: &Unfit| what(it) == what(&unfit);
-        if self.unfit.iter().any(same) {
-            return;
-        }
-        let line = format!("contender {}: {}: {}", unfit.contender, unfit.reason(), unfit.fix());
-        self.document.run.left_out.push(line);
-        self.unfit.push(unfit);
+        unfit.retain(|it| !self.unfit.iter().any(|known| what(known) == what(it)));
+        let all: Vec<&Unfit> = unfit.iter().collect();
+        let names: Vec<&str> = unfit.iter().map(|it| &*it.contender).collect();
+        let who = match *names {
+            [] => return,
+            [name] => format!("contender {name}"),
+            _ => format!("{} contenders", names.len()),
+        };
+        self.document.run.left_out.push(format!("{who}: {}: {}", reason(&all), fix(&all)));
+        self.unfit.append(&mut unfit);
     }
 
     /// Notes that something of the host was changed: once for each setting and value, with how often.

@@ -196,16 +196,16 @@ impl Rounds<'_> {
             let known = least.entry(entry.contender).or_insert((visits, cost));
             *known = (known.0.min(visits), known.1.max(cost));
         }
-        for (contender, (visits, longest)) in least.into_iter().filter(|(_, (visits, _))| *visits < enough) {
-            self.record.note_unfit(Unfit {
-                contender: self.contenders[contender].name().to_owned(),
-                measure: self.measure.to_owned(),
-                on_host: self.pass.on_host().is_some(),
-                rounds: enough_of(self.pass),
-                visits,
-                longest,
-            });
-        }
+        let unfit = least.into_iter().filter(|(_, (visits, _))| *visits < enough);
+        let unfit = unfit.map(|(contender, (visits, longest))| Unfit {
+            contender: self.contenders[contender].name().to_owned(),
+            measure: self.measure.to_owned(),
+            on_host: self.pass.on_host().is_some(),
+            rounds: enough_of(self.pass),
+            visits,
+            longest,
+        });
+        self.record.note_unfit(unfit.collect());
     }
 }
 

@@ -32,9 +32,10 @@ pub fn ratio(ratio: f64) -> String {
     format!("{}x", digits(ratio))
 }
 
-/// A share as per cent: 0.0123 is `1.2 %`.
+/// A share as per cent: 0.0123 is `1.2 %`, and what rounds to nothing has no sign.
 pub fn percent(share: f64) -> String {
-    format!("{:.1} %", share * 100.0)
+    let tenths = (share * 1000.0).round() + 0.0;
+    format!("{:.1} %", tenths / 10.0)
 }
 
 /// The largest unit that keeps the figure at or above one; the step up is taken where rounding would
@@ -98,5 +99,6 @@ mod tests {
         assert_eq!(ratio(0.917), "0.917x");
         assert_eq!(ratio(1240.4), "1240x");
         assert_eq!(percent(0.0123), "1.2 %");
+        assert_eq!([percent(-0.000_01), percent(-0.002)], ["0.0 %", "-0.2 %"]);
     }
 }

@@ -15,6 +15,10 @@ use crate::{Error, Lang};
 /// Number of hues; further contenders start again, told apart by their labels.
 pub(super) const HUES: usize = 12;
 
+/// Number of fills for the parts of one bar: no more than people of any eyesight tell apart. Further parts have the
+/// same fills with a pattern.
+pub(super) const FILLS: usize = 5;
+
 /// A colour by what it means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ink {
@@ -30,13 +34,17 @@ pub(super) enum Ink {
     Surface,
     /// The contender of this index.
     Hue(usize),
+    /// The part of this index of a bar; the same in both schemes.
+    Fill(usize),
+    /// Text and patterns on a fill.
+    OnFill,
 }
 
 impl Ink {
     /// All inks, to replace the colours that stand for them.
     fn all() -> impl Iterator<Item = Ink> {
-        let fixed = [Self::Strong, Self::Muted, Self::Grid, Self::Danger, Self::Surface];
-        fixed.into_iter().chain((0..HUES).map(Self::Hue))
+        let fixed = [Self::Strong, Self::Muted, Self::Grid, Self::Danger, Self::Surface, Self::OnFill];
+        fixed.into_iter().chain((0..HUES).map(Self::Hue)).chain((0..FILLS).map(Self::Fill))
     }
 
     /// The colour that stands for it until the end; none of them is drawn otherwise.
@@ -50,7 +58,9 @@ impl Ink {
                 Self::Grid => 2,
                 Self::Danger => 3,
                 Self::Surface => 4,
+                Self::OnFill => 5,
                 Self::Hue(index) => 16 + (index % HUES) as u8,
+                Self::Fill(index) => 64 + (index % FILLS) as u8,
             },
         )
     }
@@ -63,7 +73,9 @@ impl Ink {
             Self::Grid => "var(--grid)".to_owned(),
             Self::Danger => "var(--danger)".to_owned(),
             Self::Surface => "var(--surface)".to_owned(),
+            Self::OnFill => "var(--on-fill)".to_owned(),
             Self::Hue(index) => format!("var(--hue-{})", index % HUES),
+            Self::Fill(index) => format!("var(--fill-{})", index % FILLS),
         }
     }
 

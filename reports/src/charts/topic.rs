@@ -30,7 +30,8 @@ pub struct Topic<'a> {
 }
 
 impl<'a> Topic<'a> {
-    /// The topics of a document, in the document's order.
+    /// The topics of a document: measures in the document's order, and of a measure its own order too, but that boxes
+    /// at rest come first. In a document stands first what the order of visits, which is drawn, had first.
     pub fn all(document: &'a Document, summaries: &'a [Summary]) -> Vec<Topic<'a>> {
         let mut topics: Vec<Topic<'a>> = Vec::new();
         for summary in summaries {
@@ -68,7 +69,15 @@ impl<'a> Topic<'a> {
         for topic in &mut topics {
             topic.sort();
         }
+        let first = |measure: &str| summaries.iter().position(|it| it.measure == measure);
+        topics.sort_by_cached_key(|it| (first(it.measure), it.state()));
         topics
+    }
+
+    /// The place of its boxes' state: idle, touched, serving, and then what has none.
+    fn state(&self) -> usize {
+        let own = self.parameters.state.as_deref();
+        density::STATES.iter().position(|it| Some(*it) == own).unwrap_or(density::STATES.len())
     }
 
     /// Fastest first, rows without a value last, A/A rows after their own.
