@@ -17,7 +17,7 @@ use nix::errno::Errno;
 use nix::sys::stat::{SFlag, lstat, makedev};
 
 use crate::blueprint::Mask;
-use crate::confinement::Cover;
+use crate::confinement::{Cover, NOTHING};
 use crate::report::Fault;
 use crate::sys::{MsFlags, mount};
 
@@ -25,7 +25,8 @@ const NONE: Option<&CStr> = None;
 const EMPTY: MsFlags =
     MsFlags::MS_RDONLY.union(MsFlags::MS_NOSUID).union(MsFlags::MS_NODEV).union(MsFlags::MS_NOEXEC);
 
-/// As [`mounts::cover`](crate::mounts::cover).
+/// As [`mounts::cover`](crate::mounts::cover), but where that mounts an empty file system, this takes the directory
+/// that is empty on every kernel: a file system more in each box is what makes many boxes heavy (see [`NOTHING`]).
 pub(crate) fn cover(masks: &[Mask]) -> Result<(), Fault> {
     // Its absence must not be taken for the absence of what it is to cover.
     let null = lstat(c"/dev/null").map_err(|_| Errno::ENODEV).map_err(Fault::of(0))?;
@@ -35,14 +36,11 @@ pub(crate) fn cover(masks: &[Mask]) -> Result<(), Fault> {
     let mut empty: Option<&CStr> = None;
     for (index, mask) in masks.iter().enumerate() {
         let path = &*mask.path;
-        let source = match mask.cover {
-            Some(Cover::Null) => Some(c"/dev/null"),
-            Some(Cover::Empty) => empty,
-            None => return Err(Fault { object: index as u16, errno: Errno::EINVAL }),
-        };
-        let covered = match source {
-            Some(source) => mount(Some(source), path, NONE, MsFlags::MS_BIND, NONE),
-            None => mount(Some(c"tmpfs"), path, Some(c"tmpfs"), EMPTY, Some(c"size=4k,nr_inodes=1")),
+        let covered = match (mask.cover, empty) {
+            (Some(Cover::Null), _) => bind(c"/dev/null", path),
+            (Some(Cover::Empty), Some(first)) => bind(first, path),
+            (Some(Cover::Empty), None) => cover_by_nothing(path),
+            (None, _) => Err(Errno::EINVAL),
         };
         match covered {
             Ok(()) if mask.cover == Some(Cover::Empty) => empty = empty.or(Some(path)),
@@ -52,6 +50,23 @@ pub(crate) fn cover(masks: &[Mask]) -> Result<(), Fault> {
         }
     }
     Ok(())
+}
+
+fn bind(source: &CStr, path: &CStr) -> Result<(), Errno> {
+    mount(Some(source), path, NONE, MsFlags::MS_BIND, NONE)
+}
+
+/// Covers the first directory; a bind of it, for the others, has its flags.
+fn cover_by_nothing(path: &CStr) -> Result<(), Errno> {
+    lstat(path)?;
+    match bind(NOTHING, path) {
+        Ok(()) => mount(NONE, path, NONE, EMPTY | MsFlags::MS_REMOUNT | MsFlags::MS_BIND, NONE),
+        // A kernel without terminals.
+        Err(Errno::ENOENT) => {
+            mount(Some(c"tmpfs"), path, Some(c"tmpfs"), EMPTY, Some(c"size=4k,nr_inodes=1"))
+        }
+        Err(errno) => Err(errno),
+    }
 }
 
 /// As [`mounts::freeze`](crate::mounts::freeze). Nothing is mounted below these paths, so that a copy without

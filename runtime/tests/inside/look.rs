@@ -43,6 +43,10 @@ pub(crate) fn mask(path: &str) -> String {
             ("", Err(error)) if error.raw_os_error() == Some(libc::EROFS) => {
                 "empty read-only directory".into()
             }
+            // In a directory of /proc no file can be made, which is found out before the mount is asked.
+            ("", Err(error)) if error.raw_os_error() == Some(libc::ENOENT) && write(path) == "read-only" => {
+                "empty read-only directory".into()
+            }
             ("", Err(error)) => format!("directory that says {}", words(&error)),
             ("", Ok(_)) => "directory that can be written to".into(),
             (names, _) => format!("directory with {} names", names.split(' ').count()),

@@ -19,8 +19,8 @@ use nix::sys::stat::{Mode, SFlag, makedev, mknod, umask};
 use nix::unistd::{mkdir, symlinkat};
 use tare_reports::document::{Accel, Class};
 use tare_runtime::confinement::{
-    CAPABILITY_MASK, Cover, DEV, DEVICES, DEVPTS, LINKS, MASKED_PATHS, MQUEUE, PROC, READONLY_PATHS, SHM,
-    SYS, UMASK,
+    CAPABILITY_MASK, Cover, DEV, DEVICES, DEVPTS, LINKS, MASKED_PATHS, MQUEUE, NOTHING, PROC, READONLY_PATHS,
+    SHM, SYS, UMASK,
 };
 use tare_runtime::sys::{self, FilterInstruction, MsFlags, mount, setsid};
 
@@ -148,21 +148,28 @@ fn devices() -> Done {
     Ok(())
 }
 
-/// Hides paths: files behind the box's own /dev/null, directories behind one empty tmpfs.
+/// What makes a copy of a part of /proc read-only; a remount has to repeat the flags of /proc.
+const READ_ONLY: MsFlags = MsFlags::MS_BIND
+    .union(MsFlags::MS_REMOUNT)
+    .union(MsFlags::MS_RDONLY)
+    .union(MsFlags::MS_NOSUID)
+    .union(MsFlags::MS_NODEV)
+    .union(MsFlags::MS_NOEXEC);
+
+/// Hides paths: files behind the box's own /dev/null, directories behind one that is empty.
 fn cover() -> Done {
     let mut empty: Option<&'static CStr> = None;
     for (path, cover) in MASKED_PATHS {
         let target = here(path);
-        let done = match (cover, empty) {
-            (Cover::Null, _) => mount(Some(c"dev/null"), target, NONE, MsFlags::MS_BIND, NONE),
-            (Cover::Empty, Some(first)) => mount(Some(first), target, NONE, MsFlags::MS_BIND, NONE),
-            (Cover::Empty, None) => {
-                let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-                mount(Some(c"tmpfs"), target, Some(c"tmpfs"), flags, Some(c"size=4k,nr_inodes=1"))
-            }
+        let source = match cover {
+            Cover::Null => c"dev/null",
+            Cover::Empty => empty.unwrap_or(here(NOTHING)),
         };
-        match done {
-            Ok(()) if *cover == Cover::Empty => empty = empty.or(Some(target)),
+        match mount(Some(source), target, NONE, MsFlags::MS_BIND, NONE) {
+            Ok(()) if *cover == Cover::Empty && empty.is_none() => {
+                mount(NONE, target, NONE, READ_ONLY, NONE).map_err(at("make read-only", path))?;
+                empty = Some(target);
+            }
             // This kernel does not have the path.
             Ok(()) | Err(Errno::ENOENT) => {}
             Err(errno) => return Err(at("cover", path)(errno)),
@@ -172,15 +179,9 @@ fn cover() -> Done {
 }
 
 fn freeze() -> Done {
-    let flags = MsFlags::MS_BIND
-        | MsFlags::MS_REMOUNT
-        | MsFlags::MS_RDONLY
-        | MsFlags::MS_NOSUID
-        | MsFlags::MS_NODEV
-        | MsFlags::MS_NOEXEC;
     for path in READONLY_PATHS {
         match mount(Some(here(path)), here(path), NONE, MsFlags::MS_BIND, NONE) {
-            Ok(()) => mount(NONE, here(path), NONE, flags, NONE).map_err(at("make read-only", path))?,
+            Ok(()) => mount(NONE, here(path), NONE, READ_ONLY, NONE).map_err(at("make read-only", path))?,
             Err(Errno::ENOENT) => {}
             Err(errno) => return Err(at("bind", path)(errno)),
         }
