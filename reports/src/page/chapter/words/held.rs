@@ -136,6 +136,17 @@ pub(super) const DENSITY: Words = Words {
              在 10,000 个各挂载八个文件系统的容器之后，一个空的内存 cgroup 占用 1,251 个 1 KiB 的对象，即每 64 个文件系统一个；\
              它们消失后该表并不缩小。比较内存应在重新启动的主机上进行。",
         ),
+        (
+            "Where the time of a start goes at thousands of boxes (perf, Linux 6.18, between 5,000 and 10,000 containers): a whole \
+             CPU to the kernel's memory reclaim, which looks through the table above of each memory cgroup (shrink_slab), although \
+             gigabytes are free; then to walks over all boxes, one in each start: all groups when a CPU quota is set \
+             (tg_set_bandwidth), all sysfs mounts when one is made (kernfs_test_super), all processes at pivot_root \
+             (chroot_fs_refs).",
+            "有数千个盒子时启动的时间花在何处（perf，Linux 6.18，5,000 至 10,000 个容器之间）：内核的内存回收占满一个 CPU，\
+             它要遍历每个内存 cgroup 的上述表格（shrink_slab），尽管仍有数 GB 空闲内存；其次是每次启动中对所有盒子的遍历：\
+             设置 CPU 配额时遍历所有组（tg_set_bandwidth），挂载 sysfs 时遍历所有 sysfs 挂载（kernfs_test_super），\
+             pivot_root 时遍历所有进程（chroot_fs_refs）。",
+        ),
     ],
     not_shown: &[
         (
