@@ -16,9 +16,6 @@ pub const RESERVE: f64 = 0.05;
 /// So many times the most boxes that were seen is as far as a figure is given.
 pub const REACH: f64 = 4.0;
 
-/// An answer that passes the reach by less than the model errs by anyway is not known to lie beyond it.
-const SLACK: f64 = 1.1;
-
 /// More than so many boxes on one host are not looked for.
 const MOST: u32 = 10_000_000;
 
@@ -171,7 +168,7 @@ impl Model {
         let ends = |it: u32| other.map_or(it, |(boxes, _)| it.min(boxes));
         let reach = (f64::from(self.most) * REACH) as u32;
         let (low, high) = (ends(low).min(boxes), ends(high).max(boxes));
-        if f64::from(boxes) > f64::from(reach) * SLACK {
+        if boxes > reach {
             return Answer::Band { low: low.min(reach), high, binding };
         }
         Answer::Point { boxes, low, high, binding }

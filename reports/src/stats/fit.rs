@@ -2,7 +2,8 @@
 //!
 //! Least squares with Huber's weights, so that a stray look counts less. A quadratic term is taken only where it is
 //! above zero at 95 % (the kernel's own cost of a box grows with their number): a line that bends down would promise
-//! room that nobody saw. The interval is that of one more observation, by Student's t; where there are several climbs
+//! room that nobody saw. And only where it stays above zero without the fewest boxes: the first of a climb cost less
+//! where they use what an earlier climb left in the kernel's slabs, which looks like growth and is none. The interval is that of one more observation, by Student's t; where there are several climbs
 //! it is widened as if all looks of a climb erred alike, which is the worst that can be.
 
 use std::collections::BTreeSet;
@@ -35,8 +36,13 @@ impl Fit {
     /// The line through these points; None with too few of them.
     pub fn of(points: &[Point]) -> Option<Self> {
         let straight = Self::with(points, 2, MIN_FOR_LINE)?;
-        let bent = Self::bent(points);
-        Some(bent.filter(Self::bends).unwrap_or(straight))
+        let Some(bent) = Self::bent(points).filter(Self::bends) else { return Some(straight) };
+        let rest = without_the_fewest(points);
+        if Self::with(&rest, 3, MIN_FOR_BEND - 1).is_some_and(|it| it.bends()) {
+            return Some(bent);
+        }
+        // Those that cost less would make it too steep for all others.
+        Some(Self::with(&rest, 2, MIN_FOR_LINE).unwrap_or(straight))
     }
 
     /// The bent line through them, whether or not it must bend.
@@ -118,6 +124,12 @@ impl Fit {
         let along: Vec<f64> = self.covariance.iter().map(|it| dot(it, &row)).collect();
         (dot(&row, &self.terms), self.t * (dot(&row, &along).max(0.0) + self.spread).sqrt())
     }
+}
+
+/// The looks at more boxes than the fewest that were looked at.
+fn without_the_fewest(points: &[Point]) -> Vec<Point> {
+    let fewest = points.iter().map(|it| it.boxes).fold(f64::INFINITY, f64::min);
+    points.iter().filter(|it| it.boxes > fewest).copied().collect()
 }
 
 fn dot(a: &[f64], b: &[f64]) -> f64 {
@@ -214,6 +226,26 @@ mod tests {
     fn a_line_that_bends_down_stays_straight() {
         let found = Fit::of(&climb(8, [0.0, 5e5, -100.0], |_| 0.0)).unwrap();
         assert!(!found.is_bent());
+    }
+
+    #[test]
+    fn slabs_of_an_earlier_climb_are_no_growth() {
+        // A hundred boxes find 300 KB each in slabs that are there already; each one more costs 500 KB.
+        let look = |climb: u32, boxes: f64| Point {
+            climb: (climb, 0),
+            boxes,
+            value: 500e3 * boxes - 300e3 * boxes.min(100.0) + 2e3 * f64::from(climb),
+        };
+        let rungs = [64.0, 128.0, 192.0, 256.0];
+        let looks: Vec<Point> = (0..3).flat_map(|climb| rungs.map(|boxes| look(climb, boxes))).collect();
+        assert!(Fit::bent(&looks).is_some_and(|it| it.bends()), "it looks like growth");
+        let found = Fit::of(&looks).unwrap();
+        assert!(!found.is_bent() && (found.each(256.0) / 500e3 - 1.0).abs() < 1e-3, "{found:?}");
+        assert!((found.at(1_024.0).0 / 482e6 - 1.0).abs() < 1e-3, "{:?}", found.at(1_024.0));
+        // Growth goes on without the fewest boxes.
+        let growth = Fit::of(&climb(9, [0.0, 500e3, 60.0], |rung| 2e3 * f64::from((rung * 7) % 5 - 2)));
+        let growth = growth.unwrap();
+        assert!(growth.is_bent() && (growth.each(1_000.0) / 620e3 - 1.0).abs() < 0.01, "{growth:?}");
     }
 
     #[test]
