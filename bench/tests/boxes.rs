@@ -79,8 +79,9 @@ fn two_hundred_containers_leave_nothing_behind() {
     let census = document.run.census.unwrap();
     assert_eq!(census.after.processes, 0);
     assert_eq!(census.after.cgroups + census.after.files + census.after.mounts, 0);
-    // Other tests make namespaces at the same time: this bounds the sum, the run's own report is exact.
-    assert!(census.after.namespaces <= census.before.namespaces + 60, "{census:?}");
+    // The host's sum of namespaces is everybody's, and no test on a host with others can bound it. Those that are seen
+    // are held by a process or a mount, and of ours there is none.
+    assert_eq!(left_of(&document.run.id), Vec::<std::path::PathBuf>::new());
 }
 
 #[test]

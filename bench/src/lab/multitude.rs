@@ -278,7 +278,7 @@ impl Lab {
         let deadline = Deadline::after(patience);
         if contender.is_served() {
             let count = leaving.iter().filter(|it| !it.lost).count();
-            self.served_ends(group, count, from, deadline)?;
+            self.served_ends(group, count, from)?;
         }
         for (pid, lost) in leaving.iter().filter_map(|it| Some((it.main?, it.lost))) {
             self.held.remove(&pid);
@@ -305,26 +305,31 @@ impl Lab {
         self.nothing_of(contender, site, group, leaving)
     }
 
-    /// The ends of boxes that are another daemon's children: their keeper watches them.
-    fn served_ends(
-        &mut self,
-        group: &mut Group,
-        count: usize,
-        from: u32,
-        deadline: Deadline,
-    ) -> Result<(), Failed> {
+    /// The ends of boxes that are another daemon's children: their keeper watches them. How long hundreds of them take
+    /// is that daemon's affair (64 ms each under docker); they are waited for as long as one after another ends.
+    fn served_ends(&mut self, group: &mut Group, count: usize, from: u32) -> Result<(), Failed> {
         let gone = |e| Failed::new(Failure::Start, format!("the keeper is gone: {e}"));
         let mut ended = BTreeMap::new();
+        let mut deadline = Deadline::after(ENDS_WITHIN);
         while ended.len() < count {
             while let Some(word) = group.keeper.heard().map_err(gone)? {
                 if let Word::Ended(number, said) = word
                     && number >= from
                 {
                     ended.insert(number, said);
+                    deadline = Deadline::after(ENDS_WITHIN);
                 }
             }
             if ended.len() < count {
-                let woken = self.wait_for(&[group.keeper.socket().as_fd()], deadline)?;
+                let woken = self.wait_for(&[group.keeper.socket().as_fd()], deadline).map_err(|failed| {
+                    let (gone, within) = (ended.len(), ENDS_WITHIN.as_secs());
+                    let why = format!("{gone} of {count} boxes ended, and no further one within {within} s");
+                    if failed.failure == Failure::Timeout {
+                        Failed::new(Failure::Timeout, why)
+                    } else {
+                        failed
+                    }
+                })?;
                 if woken.spawner {
                     self.take_event()?;
                 }

@@ -7,9 +7,12 @@
 //! three figures, for the first alone is no capacity (METHOD 15).
 //!
 //! `search.rs` finds it, `standing.rs` brings so many boxes about and judges, `witness.rs` reads the host's counters,
-//! `binding.rs` names what ended it.
+//! `binding.rs` names what ended it, with what `limits.rs` knows of the host; `pace.rs` knows how far the time goes.
 
 mod binding;
+mod limits;
+mod pace;
+mod reserve;
 mod search;
 mod standing;
 mod witness;
@@ -167,7 +170,13 @@ impl Pass for Density {
         };
         let standing = Standing::new(lab, site, contender, visit, (state, self.hold, emulated));
         let found = standing.and_then(|mut standing| {
-            let found = search::search(&mut standing);
+            let mut found = search::search(&mut standing);
+            if let Ok(found) = &mut found
+                && found.binding.failed_at.is_none()
+                && let Some(next) = standing.next_limit(found.boxes)
+            {
+                found.binding.evidence = format!("{}; {next}", found.binding.evidence);
+            }
             // What was found counts only where nothing of it stays.
             standing.clear().and(found)
         });

@@ -30,12 +30,18 @@ pub(super) enum Time {
 /// What came of bringing so many boxes about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Stood {
-    /// Everything held.
-    Held,
+    /// Everything held, with so many: fewer than were asked for, where starting them became so slow on the way that it
+    /// was time to look.
+    Held(u32),
     /// Something did not.
     Broke(Break),
-    /// There is no time for it; in words.
-    NoTime(String),
+    /// There is no time for it.
+    NoTime {
+        /// In words.
+        why: String,
+        /// For so many there is.
+        room: u32,
+    },
 }
 
 /// What did not hold.
@@ -84,6 +90,8 @@ pub(super) fn search(ground: &mut dyn Ground) -> Result<Found, Failed> {
         lasted: BTreeSet::from([0]),
         broke: None,
         no_time: None,
+        room: None,
+        over: false,
         time: Time::Short,
     };
     let mut thoughts = 0;
@@ -110,7 +118,11 @@ struct Search {
     lasted: BTreeSet<u32>,
     /// The least that was seen not to.
     broke: Option<Break>,
+    /// Why a number was not tried for want of time, and the number that there was time for, until it is tried.
     no_time: Option<String>,
+    room: Option<u32>,
+    /// Whether there was no time even for that.
+    over: bool,
     time: Time,
 }
 
@@ -120,10 +132,15 @@ impl Search {
     }
 
     /// What to try next; nothing when the two ends have met, or there is no more time.
-    fn next(&self) -> Option<u32> {
+    fn next(&mut self) -> Option<u32> {
         let low = self.low();
-        if self.no_time.is_some() {
+        if self.over {
             return None;
+        }
+        if self.no_time.is_some() {
+            // What lasts is looked for further down too, where nothing more has to be started for it.
+            let below = || self.broke.as_ref().filter(|_| low == 0).map(|it| it.at / 2).filter(|it| *it > 0);
+            return self.room.take().or_else(below);
         }
         match &self.broke {
             None => Some((low * 2).max(FIRST)).filter(|it| *it <= MOST),
@@ -143,7 +160,7 @@ impl Search {
     /// Whether so many hold; what that says of the others is noted.
     fn tries(&mut self, ground: &mut dyn Ground, boxes: u32, time: Time) -> Result<bool, Failed> {
         match ground.stand(boxes, time)? {
-            Stood::Held => {
+            Stood::Held(boxes) => {
                 self.held.insert(boxes);
                 if time == Time::Whole {
                     self.lasted.insert(boxes);
@@ -161,8 +178,13 @@ impl Search {
                 self.broke = Some(broke);
                 Ok(false)
             }
-            Stood::NoTime(why) => {
-                self.no_time = Some(why);
+            Stood::NoTime { why, room } => {
+                self.over = self.no_time.is_some();
+                if !self.over {
+                    let low = self.low();
+                    self.room = Some(room).filter(|it| (low + step(low)..boxes).contains(it));
+                    self.no_time = Some(why);
+                }
                 // What was not tried has not failed.
                 Ok(true)
             }
@@ -172,8 +194,14 @@ impl Search {
     fn found(self) -> Found {
         let boxes = self.low();
         let binding = match (self.no_time, self.broke) {
-            (Some(why), _) => Binding { resource: "time budget".into(), failed_at: None, evidence: why },
-            (None, Some(Break { at, resource, evidence, .. })) => {
+            (Some(why), Some(Break { at, resource, evidence, .. })) if at > boxes + step(boxes) => {
+                let evidence = format!("{why}; on the way {at} were seen to fail, of {resource}: {evidence}");
+                Binding { resource: "time budget".into(), failed_at: None, evidence }
+            }
+            (Some(why), None) => Binding { resource: "time budget".into(), failed_at: None, evidence: why },
+            (no_time, Some(Break { at, resource, evidence, .. })) => {
+                let once = no_time.map_or(String::new(), |why| format!("; seen once, for {why}"));
+                let evidence = format!("{evidence}{once}");
                 Binding { resource: resource.into(), failed_at: Some(at), evidence }
             }
             (None, None) => {
@@ -196,12 +224,14 @@ mod tests {
         starts: u32,
         tried: Vec<(u32, Time)>,
         time_for: usize,
+        /// After that there is time for so many.
+        room: u32,
     }
 
     impl Ground for Script {
         fn stand(&mut self, boxes: u32, time: Time) -> Result<Stood, Failed> {
-            if self.tried.len() == self.time_for {
-                return Ok(Stood::NoTime("the time is over".into()));
+            if self.tried.len() >= self.time_for && boxes > self.room {
+                return Ok(Stood::NoTime { why: "the time is over".into(), room: self.room });
             }
             self.tried.push((boxes, time));
             let broke = |at, refused, resource| {
@@ -211,12 +241,12 @@ mod tests {
             if boxes > self.starts {
                 return broke(self.starts + 1, true, "pids");
             }
-            if boxes > lasts { broke(boxes, false, "cpu") } else { Ok(Stood::Held) }
+            if boxes > lasts { broke(boxes, false, "cpu") } else { Ok(Stood::Held(boxes)) }
         }
     }
 
     fn of(short: u32, whole: u32, starts: u32) -> (Found, Vec<(u32, Time)>) {
-        let mut script = Script { short, whole, starts, tried: Vec::new(), time_for: usize::MAX };
+        let mut script = Script { short, whole, starts, tried: Vec::new(), time_for: usize::MAX, room: 0 };
         let found = search(&mut script).unwrap();
         (found, script.tried)
     }
@@ -263,12 +293,47 @@ mod tests {
         assert_eq!((found.boxes, found.binding.failed_at), (0, Some(1)));
     }
 
+    /// What is found where after the third number there is time for so many only.
+    fn in_short_time(short: u32, whole: u32, room: u32) -> (Found, Vec<(u32, Time)>) {
+        let mut script = Script { short, whole, starts: 9999, tried: Vec::new(), time_for: 3, room };
+        let found = search(&mut script).unwrap();
+        (found, script.tried)
+    }
+
     #[test]
     fn the_time_ends_it_with_what_was_reached() {
-        let mut script = Script { short: 999, whole: 999, starts: 9999, tried: Vec::new(), time_for: 3 };
-        let found = search(&mut script).unwrap();
-        assert_eq!((found.boxes, found.binding.failed_at), (32, None));
+        for (room, reached) in [(32, 32), (50, 50), (63, 63), (64, 64)] {
+            let (found, tried) = in_short_time(999, 999, room);
+            // Where there is time for the next number after all, the one after it is refused.
+            assert_eq!((found.boxes, found.binding.failed_at), (reached, None), "{tried:?}");
+            assert_eq!(found.binding.resource, "time budget");
+            assert_eq!(tried.last(), Some(&(reached, Time::Whole)), "and that was confirmed");
+        }
+    }
+
+    #[test]
+    fn a_number_that_the_time_allowed_and_that_fails_leaves_the_search_open() {
+        let (found, _) = in_short_time(40, 40, 50);
+        assert_eq!((found.boxes, found.binding.failed_at), (32, None), "nobody looked at those between");
         assert_eq!(found.binding.resource, "time budget");
+        assert!(found.binding.evidence.ends_with("50 were seen to fail, of cpu: 50"), "{found:?}");
+    }
+
+    #[test]
+    fn what_was_held_shortly_when_the_time_was_over_is_halved_until_it_lasts() {
+        let (found, tried) = in_short_time(999, 20, 50);
+        assert_eq!((found.boxes, found.binding.resource.as_str()), (12, "time budget"), "{tried:?}");
+        assert!(found.binding.evidence.contains("25 were seen to fail"), "{found:?}");
+        assert_eq!(tried[4..], [(50, Time::Whole), (25, Time::Whole), (12, Time::Whole)]);
+    }
+
+    #[test]
+    fn no_time_for_a_second_look_leaves_the_first_one_standing() {
+        let mut script =
+            Script { short: 10, whole: 10, starts: 9999, tried: Vec::new(), time_for: 5, room: 10 };
+        let found = search(&mut script).unwrap();
+        assert_eq!((found.boxes, found.binding.failed_at), (10, Some(11)), "{:?}", script.tried);
+        assert_eq!(found.binding.evidence, "11; seen once, for the time is over");
     }
 
     /// One start fails once and never again.
@@ -283,7 +348,7 @@ mod tests {
             }
             let (at, evidence) = (self.0 + 1, "the edge".to_owned());
             let broke = Break { at, refused: true, resource: "pids", evidence };
-            Ok(if boxes > self.0 { Stood::Broke(broke) } else { Stood::Held })
+            Ok(if boxes > self.0 { Stood::Broke(broke) } else { Stood::Held(boxes) })
         }
     }
 

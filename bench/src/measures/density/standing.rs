@@ -1,11 +1,13 @@
 //! Brings so many boxes about, holds them, and judges whether everything holds.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use procfs::Current;
 use tare_reports::document::{Census, Class, Failure, Parameters, Unit};
 
 use super::binding::{self, Named};
+use super::limits::Limits;
+use super::pace::{Lookout, Pace};
+use super::reserve::eats_the_reserve;
 use super::search::{Break, Ground, Stood, Time};
 use super::witness::Witness;
 use super::{ON_THE_WAY, State, TOUCHED_KIB};
@@ -28,9 +30,6 @@ const PATIENCE: u32 = 50;
 /// In at most this share of the time may some process wait for memory, in hundredths of a per cent.
 const PRESSURE: u64 = 1000;
 
-/// The host keeps this part of its memory free: one in twenty.
-const RESERVE: u64 = 20;
-
 /// The last so many starts on the way to a number are recorded.
 const STARTS: usize = 32;
 
@@ -50,10 +49,13 @@ pub(super) struct Standing<'a, 'v> {
     /// What the host used before the first box, bytes.
     base: u64,
     before: Census,
-    /// How long a start took at the end of the last climb, by the wall.
-    pace: Duration,
+    /// What the host's limits were before the first box.
+    limits: Limits,
+    pace: Pace,
     /// The most boxes that were held.
     most: u32,
+    /// What a box was last seen to take of the host, bytes.
+    each: Option<u64>,
 }
 
 impl<'a, 'v> Standing<'a, 'v> {
@@ -67,8 +69,24 @@ impl<'a, 'v> Standing<'a, 'v> {
         let base = memory::settled().map_err(unseen)?.bytes;
         let before = census::take(site, lab.spawner_pid());
         let latency = if emulated { EMULATED } else { LATENCY };
-        let (multitude, pace) = (Multitude::default(), Duration::ZERO);
-        Ok(Self { lab, site, contender, visit, state, hold, latency, multitude, base, before, pace, most: 0 })
+        let limits = Limits::read(contender, site);
+        let (multitude, pace) = (Multitude::default(), Pace::default());
+        Ok(Self {
+            lab,
+            site,
+            contender,
+            visit,
+            state,
+            hold,
+            latency,
+            multitude,
+            base,
+            before,
+            limits,
+            pace,
+            most: 0,
+            each: None,
+        })
     }
 
     /// Takes all boxes down, however the search ended, and looks for what is left.
@@ -126,46 +144,62 @@ impl<'a, 'v> Standing<'a, 'v> {
         }
     }
 
+    /// Which limit would end a search beyond so many boxes, in words.
+    pub(super) fn next_limit(&self, boxes: u32) -> Option<String> {
+        self.limits.next(boxes, self.each)
+    }
+
     /// Whether there is time to bring so many about, to hold them as long as at the end, and to take them down.
-    fn time_for(&self, boxes: u32, time: Time) -> Result<(), String> {
+    fn time_for(&self, boxes: u32, time: Time) -> Result<(), (String, u32)> {
         let held = self.multitude.len();
         if time == Time::Whole && boxes <= held {
             // Whoever brought them about has left the time for it.
             return Ok(());
         }
-        let climb = self.pace * boxes.saturating_sub(held);
-        // Taking a box down takes about as long as making it.
-        let needed = climb + self.held_for(time) + self.hold + self.pace * boxes;
-        let left = self.lab.left();
-        if needed <= left {
-            return Ok(());
-        }
-        Err(format!(
-            "{boxes} boxes would take {:.0} s more at {:.1} ms a start, and the profile leaves {:.0} s; \
-             `--rounds 1` sets no limit",
-            needed.as_secs_f64(),
-            self.pace.as_secs_f64() * 1000.0,
-            left.as_secs_f64()
-        ))
+        self.pace.allows(boxes, held, self.held_for(time) + self.hold, self.lab.left())
     }
 
-    /// Makes them as many as that.
-    fn bring(&mut self, boxes: u32) -> Result<Option<Stood>, Failed> {
+    /// Takes boxes away until so many are left.
+    fn shrink(&mut self, to: u32) -> Result<(), Failed> {
+        let gone = self.multitude.len() - to;
+        let took = self.lab.shrink(self.contender, self.site, &mut self.multitude, to)?;
+        if gone > 1 {
+            self.pace.removed(took / gone);
+        }
+        Ok(())
+    }
+
+    /// Takes half of the first boxes down and brings them about again, where the time is bounded: how long all of them
+    /// will take to go must be known before they are too many to go in time.
+    fn try_removal(&mut self) -> Result<Option<Stood>, Failed> {
+        let held = self.multitude.len();
+        let bounded = self.lab.left() != Duration::MAX && !self.contender.is_scripted();
+        if !bounded || self.pace.knows_removals() || held < 4 {
+            return Ok(None);
+        }
+        self.shrink(held / 2)?;
+        self.bring(held, Lookout::blind())
+    }
+
+    /// Makes them as many as that, or fewer where the lookout says that it is time to look at them.
+    fn bring(&mut self, boxes: u32, mut lookout: Lookout) -> Result<Option<Stood>, Failed> {
         self.lab.losses(&mut self.multitude)?;
         let held = self.multitude.len();
         if held > boxes || self.multitude.lost() {
             // Where one has ended by itself the others no longer are those that are counted.
             let to = if self.multitude.lost() { 0 } else { boxes };
-            self.lab.shrink(self.contender, self.site, &mut self.multitude, to)?;
+            self.shrink(to)?;
         }
         let before = Witness::read(self.site);
         let line = self.state.first_line();
         let margin = self.margin();
         let mut reserve = None;
+        let mut slow = None;
         let mut allowed = || {
             reserve = eats_the_reserve(margin);
+            slow = lookout.slow(Instant::now());
             let refused = |why: &String| Failed::new(Failure::NotMeasured, why.clone());
-            reserve.as_ref().map(refused).map_or(Ok(()), Err)
+            reserve.as_ref().or(slow.as_ref()).map(refused).map_or(Ok(()), Err)
         };
         let to = (boxes, line.as_deref());
         let grown = self.lab.grow(self.contender, self.site, &mut self.multitude, to, &mut allowed);
@@ -175,7 +209,7 @@ impl<'a, 'v> Standing<'a, 'v> {
         self.visit.not_applied(&grown.not_applied.into_iter().collect::<Vec<_>>());
         if started > 0 {
             let each = grown.wall_ns / u64::from(started);
-            self.pace = Duration::from_nanos(each);
+            self.pace.started(Duration::from_nanos(each));
             // A figure stands for the number that was reached, which a failed start may have made smaller.
             self.record(now_held, |visit| {
                 visit.outcome("climb", Unit::Ns, Ok(each));
@@ -188,23 +222,33 @@ impl<'a, 'v> Standing<'a, 'v> {
         if let Some(first) = lost.first() {
             let detail = format!("{first}, of {} that ended on the way to {boxes}", lost.len());
             let now = Witness::read(self.site);
-            return Ok(Some(broke(now_held, false, binding::of_failure(&before, &now, now_held, &detail))));
+            return Ok(Some(broke(now_held, false, self.named(&before, &now, now_held, &detail))));
         }
         let Some(failed) = grown.failed else { return Ok(None) };
         if let Some(why) = reserve {
             let at = now_held + 1;
             return Ok(Some(broke(at, true, ("memory", why))));
         }
+        if slow.is_some() {
+            return Ok(None);
+        }
         match failed.failure {
             Failure::Interrupted => Err(failed),
-            Failure::NotMeasured if self.lab.was_cut() => Ok(Some(Stood::NoTime(failed.detail))),
+            Failure::NotMeasured if self.lab.was_cut() => {
+                Ok(Some(Stood::NoTime { why: failed.detail, room: now_held }))
+            }
             _ => {
                 let detail = format!("box {}: {}", now_held + 1, failed.detail);
                 self.record(now_held + 1, |visit| visit.outcome("start", Unit::Ns, Err(failed)));
                 let now = Witness::read(self.site);
-                Ok(Some(broke(now_held + 1, true, binding::of_failure(&before, &now, now_held, &detail))))
+                Ok(Some(broke(now_held + 1, true, self.named(&before, &now, now_held, &detail))))
             }
         }
+    }
+
+    /// What a failed start, or a box that ended, is evidence of.
+    fn named(&self, before: &Witness, now: &Witness, held: u32, detail: &str) -> Named {
+        self.limits.or_reached(binding::of_failure(before, now, held, detail), held)
     }
 
     /// What one more box may come to use at once, bytes.
@@ -229,14 +273,14 @@ impl<'a, 'v> Standing<'a, 'v> {
         let now = Witness::read(self.site);
         if let Some(how) = heard.lost.first() {
             let detail = format!("{how}, of {} that ended", heard.lost.len());
-            return Ok(Some(binding::of_failure(before, &now, boxes, &detail)));
+            return Ok(Some(self.named(before, &now, boxes, &detail)));
         }
         if let Some(line) = heard.done.strange.as_deref().filter(|line| line.starts_with("ERR ")) {
             return Err(Failed::new(Failure::WrongAnswer, format!("a box says {line:?}")));
         }
         if now.oom_kills > before.oom_kills {
             let detail = "while the boxes were held";
-            return Ok(Some(binding::of_failure(before, &now, boxes, detail)));
+            return Ok(Some(self.named(before, &now, boxes, detail)));
         }
         if let Some(why) = eats_the_reserve(0).filter(|_| !self.contender.is_scripted()) {
             return Ok(Some(("memory", why)));
@@ -271,13 +315,23 @@ impl<'a, 'v> Standing<'a, 'v> {
 
 impl Ground for Standing<'_, '_> {
     fn stand(&mut self, boxes: u32, time: Time) -> Result<Stood, Failed> {
-        if let Err(why) = self.time_for(boxes, time) {
-            return Ok(Stood::NoTime(why));
+        if let Err((why, room)) = self.time_for(boxes, time) {
+            return Ok(Stood::NoTime { why, room });
         }
-        if let Some(stood) = self.bring(boxes)? {
+        // Only on the way up is a smaller number than the one that was asked for of use.
+        let lookout = match time {
+            Time::Short if boxes > self.most => self.pace.lookout(self.held_for(time)),
+            _ => Lookout::blind(),
+        };
+        if let Some(stood) = self.bring(boxes, lookout)? {
+            return Ok(stood);
+        }
+        let boxes = self.multitude.len();
+        if let Some(stood) = self.try_removal()? {
             return Ok(stood);
         }
         let host = self.host();
+        self.each = host.as_ref().ok().map(|it| it / u64::from(boxes.max(1)));
         self.record(boxes, |visit| visit.outcome("host", Unit::Bytes, host));
         let before = Witness::read(self.site);
         let pings = if time == Time::Whole { PINGS.max(boxes) } else { PINGS };
@@ -295,34 +349,13 @@ impl Ground for Standing<'_, '_> {
         });
         Ok(match self.judge(boxes, &before, &heard)? {
             Some(named) => broke(boxes, false, named),
-            None => Stood::Held,
+            None => Stood::Held(boxes),
         })
     }
 }
 
 fn broke(at: u32, refused: bool, (resource, evidence): Named) -> Stood {
     Stood::Broke(Break { at, refused, resource, evidence })
-}
-
-/// Whether the host would keep less memory free than it has to, were `margin` bytes more in use; in words.
-///
-/// What can be taken back at once (page cache) is free in this sense, and what the kernel believes it could find
-/// (MemAvailable) must agree.
-fn eats_the_reserve(margin: u64) -> Option<String> {
-    let now = procfs::Meminfo::current().ok()?;
-    let used =
-        (now.mem_total + now.shmem.unwrap_or(0)).saturating_sub(now.mem_free + now.buffers + now.cached);
-    let free = now.mem_total.saturating_sub(used).min(now.mem_available.unwrap_or(u64::MAX));
-    let reserve = now.mem_total / RESERVE;
-    (free < reserve + margin).then(|| {
-        format!(
-            "{} MiB of the host's {} MiB are free, {} MiB are its reserve of 5 %, and one box more may take {} MiB",
-            free >> 20,
-            now.mem_total >> 20,
-            reserve >> 20,
-            margin >> 20
-        )
-    })
 }
 
 /// The 99th percentile, where an answer that never came is the latest of all; `None` where it never came itself.
@@ -351,10 +384,5 @@ mod tests {
         pings[10] = never();
         assert_eq!(percentile_99(&pings), None);
         assert_eq!(percentile_99(&[]), None);
-    }
-
-    #[test]
-    fn a_margin_larger_than_the_host_eats_the_reserve() {
-        assert!(eats_the_reserve(1 << 50).unwrap().contains("reserve of 5 %"));
     }
 }

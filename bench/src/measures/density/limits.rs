@@ -1,0 +1,116 @@
+//! What the host's limits say of a search: which of them so many boxes have used up, where a failed start names none, and
+//! which would have ended a search that its time ended first.
+
+use super::binding::Named;
+use crate::contenders::Contender;
+use crate::host::limits::{self, Asked, Limit, MemoryNeed};
+use crate::site::Site;
+
+/// A claim may be off by so many boxes, or by this part of them: others come and go on the host too.
+const OFF: u32 = 4;
+const OFF_PART: u32 = 50;
+
+/// The limits as they were before the first box.
+#[derive(Debug, Default)]
+pub(super) struct Limits(Vec<Limit>);
+
+impl Limits {
+    /// Those that boxes of this contender count towards; none where they answer from a script.
+    pub(super) fn read(contender: &dyn Contender, site: &Site) -> Self {
+        if contender.is_scripted() {
+            return Self::default();
+        }
+        let class = contender.description().class;
+        let memory = MemoryNeed::assumed(class);
+        // Where nobody named one, a parent of the run's own has no limit.
+        let parent = Some(site.cgroup_parent()).filter(|_| !site.birthplaces().is_empty());
+        Self(limits::of(&Asked { needs: contender.needs(), class, memory: &memory, parent }))
+    }
+
+    /// What a failure is evidence of where it does not say so itself: a limit that just so many boxes use up.
+    pub(super) fn or_reached(&self, named: Named, held: u32) -> Named {
+        let (resource, detail) = named;
+        // What memory a box takes is no claim of the contender's, and has evidence of its own.
+        let reached = self.0.iter().find(|it| !it.bytes && it.largest().is_some_and(|it| near(it, held)));
+        match reached.filter(|_| resource == "unknown") {
+            None => (resource, detail),
+            Some(it) => (it.resource, format!("{detail}; {held} boxes use up the {}", in_words(it))),
+        }
+    }
+
+    /// Which of them would end a search beyond this number, in words: a prediction, and called one. `each` is what a
+    /// box was seen to take of the host's memory, bytes.
+    pub(super) fn next(&self, held: u32, each: Option<u64>) -> Option<String> {
+        let as_seen = |it: &Limit| match each.filter(|each| it.bytes && *each > 0) {
+            Some(each) => Limit { per_box: each, source: format!("as {held} of them took"), ..it.clone() },
+            None => it.clone(),
+        };
+        let beyond: Vec<Limit> = self.0.iter().map(as_seen).collect();
+        let beyond = beyond.iter().filter_map(|it| Some((it.largest().filter(|at| *at > held.into())?, it)));
+        let (at, it) = beyond.min_by_key(|(at, _)| *at)?;
+        Some(format!(
+            "predicted, not seen: {} would end it at about {at} boxes: the {}",
+            it.resource,
+            in_words(it)
+        ))
+    }
+}
+
+fn near(largest: u64, held: u32) -> bool {
+    largest.abs_diff(held.into()) <= u64::from(OFF.max(held / OFF_PART))
+}
+
+/// `process ids, but for 300 that the kernel keeps: 32468, of which 180 were in use before and each takes 3 ...`.
+fn in_words(it: &Limit) -> String {
+    let size = |value: u64| if it.bytes { format!("{} MiB", value >> 20) } else { value.to_string() };
+    let each = if it.bytes { format!("{} KiB", it.per_box >> 10) } else { it.per_box.to_string() };
+    let limit = it.limit.map_or("no bound".into(), size);
+    let (what, source, in_use) = (&it.what, &it.source, size(it.in_use));
+    format!(
+        "{what}: {limit}, of which {in_use} were in use before and a box takes {each} ({source}); {}",
+        it.set_in
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limit(resource: &'static str, bytes: bool, limit: u64, per_box: u64) -> Limit {
+        let what = format!("{resource} of a test");
+        let (source, set_in) = ("a claim".to_owned(), "/here".to_owned());
+        Limit { resource, what, bytes, per_box, source, limit: Some(limit), in_use: 0, set_in }
+    }
+
+    fn both() -> Limits {
+        Limits(vec![limit("pids", false, 400, 4), limit("memory", true, 150 << 20, 1 << 20)])
+    }
+
+    #[test]
+    fn a_failure_that_says_nothing_is_named_by_the_limit_that_just_so_many_boxes_use_up() {
+        let unknown = || ("unknown", "it fell over".to_owned());
+        let (resource, evidence) = both().or_reached(unknown(), 99);
+        assert_eq!(resource, "pids");
+        assert!(evidence.starts_with("it fell over; 99 boxes use up the pids of a test: 400"), "{evidence}");
+        for held in [10, 90, 110] {
+            assert_eq!(both().or_reached(unknown(), held), unknown(), "{held}: far from any limit");
+        }
+        assert_eq!(both().or_reached(unknown(), 150), unknown(), "of memory there is other evidence");
+        let said = ("fds", "pipe2: Too many open files".to_owned());
+        assert_eq!(both().or_reached(said.clone(), 100), said, "what was said counts");
+    }
+
+    #[test]
+    fn the_next_limit_is_the_nearest_beyond_what_was_held_and_by_what_a_box_was_seen_to_take() {
+        let next = |held, each| both().next(held, each).unwrap_or_default();
+        assert!(next(50, None).contains("pids would end it at about 100 boxes"), "{}", next(50, None));
+        let seen = next(50, Some(2 << 20));
+        assert!(seen.contains("memory would end it at about 75 boxes"), "{seen}");
+        assert!(
+            seen.contains("150 MiB, of which 0 MiB were in use before and a box takes 2048 KiB (as 50"),
+            "{seen}"
+        );
+        assert_eq!(both().next(150, None), None, "none of them lies beyond");
+        assert!(seen.starts_with("predicted, not seen: "));
+    }
+}
