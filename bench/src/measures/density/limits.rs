@@ -10,6 +10,9 @@ use crate::site::Site;
 const OFF: u32 = 4;
 const OFF_PART: u32 = 50;
 
+/// CPUs that are idle for more of the time, per cent, say nothing of how many boxes more they could serve.
+const MOSTLY_IDLE: u64 = 50;
+
 /// The limits as they were before the first box.
 #[derive(Debug, Default)]
 pub(super) struct Limits(Vec<Limit>);
@@ -39,20 +42,31 @@ impl Limits {
     }
 
     /// Which of them would end a search beyond this number, in words: a prediction, and called one. `each` is what a
-    /// box was seen to take of the host's memory, bytes.
-    pub(super) fn next(&self, held: u32, each: Option<u64>) -> Option<String> {
+    /// box was seen to take of the host's memory, bytes; `idle` how much of the time CPUs had nothing to do beside so
+    /// many, per cent.
+    pub(super) fn next(&self, held: u32, each: Option<u64>, idle: Option<u64>) -> Option<String> {
+        const WOULD: &str = "predicted, not seen:";
         let as_seen = |it: &Limit| match each.filter(|each| it.bytes && *each > 0) {
             Some(each) => Limit { per_box: each, source: format!("as {held} of them took"), ..it.clone() },
             None => it.clone(),
         };
         let beyond: Vec<Limit> = self.0.iter().map(as_seen).collect();
         let beyond = beyond.iter().filter_map(|it| Some((it.largest().filter(|at| *at > held.into())?, it)));
-        let (at, it) = beyond.min_by_key(|(at, _)| *at)?;
-        Some(format!(
-            "predicted, not seen: {} would end it at about {at} boxes: the {}",
-            it.resource,
-            in_words(it)
-        ))
+        let limit = beyond.min_by_key(|(at, _)| *at);
+        // Of CPUs that are idle most of the time a part of the rest is the canary's, whatever the number.
+        let cpu =
+            idle.filter(|it| *it < MOSTLY_IDLE).map(|idle| (u64::from(held) * 100 / (100 - idle), idle));
+        match (limit, cpu) {
+            (limit, Some((at, idle))) if limit.is_none_or(|it| at < it.0) => {
+                let seen = format!("the CPUs were idle {idle} % of the time beside {held}");
+                Some(format!("{WOULD} cpu would end it at about {at} boxes: {seen}"))
+            }
+            (Some((at, it)), _) => {
+                let (resource, words) = (it.resource, in_words(it));
+                Some(format!("{WOULD} {resource} would end it at about {at} boxes: the {words}"))
+            }
+            (None, _) => None,
+        }
     }
 }
 
@@ -102,7 +116,7 @@ mod tests {
 
     #[test]
     fn the_next_limit_is_the_nearest_beyond_what_was_held_and_by_what_a_box_was_seen_to_take() {
-        let next = |held, each| both().next(held, each).unwrap_or_default();
+        let next = |held, each| both().next(held, each, Some(90)).unwrap_or_default();
         assert!(next(50, None).contains("pids would end it at about 100 boxes"), "{}", next(50, None));
         let seen = next(50, Some(2 << 20));
         assert!(seen.contains("memory would end it at about 75 boxes"), "{seen}");
@@ -110,7 +124,14 @@ mod tests {
             seen.contains("150 MiB, of which 0 MiB were in use before and a box takes 2048 KiB (as 50"),
             "{seen}"
         );
-        assert_eq!(both().next(150, None), None, "none of them lies beyond");
+        assert_eq!(both().next(150, None, Some(90)), None, "none of them lies beyond");
         assert!(seen.starts_with("predicted, not seen: "));
+        let busy = both().next(50, None, Some(20)).unwrap();
+        assert!(
+            busy.ends_with(
+                "cpu would end it at about 62 boxes: the CPUs were idle 20 % of the time beside 50"
+            )
+        );
+        assert!(both().next(90, None, Some(20)).unwrap().contains("pids would end it"), "the nearer one");
     }
 }

@@ -160,7 +160,10 @@ impl Search {
     /// Whether so many hold; what that says of the others is noted.
     fn tries(&mut self, ground: &mut dyn Ground, boxes: u32, time: Time) -> Result<bool, Failed> {
         match ground.stand(boxes, time)? {
-            Stood::Held(boxes) => {
+            Stood::Held(held) => {
+                // Looked at sooner, with time left for more.
+                self.room = Some(boxes).filter(|it| *it > held && self.no_time.is_some());
+                let boxes = held;
                 self.held.insert(boxes);
                 if time == Time::Whole {
                     self.lasted.insert(boxes);
@@ -334,6 +337,30 @@ mod tests {
         let found = search(&mut script).unwrap();
         assert_eq!((found.boxes, found.binding.failed_at), (10, Some(11)), "{:?}", script.tried);
         assert_eq!(found.binding.evidence, "11; seen once, for the time is over");
+    }
+
+    /// Starts become slow here, and from the number after it there is time only for so many.
+    struct Slow(u32, u32);
+
+    impl Ground for Slow {
+        fn stand(&mut self, boxes: u32, time: Time) -> Result<Stood, Failed> {
+            match boxes {
+                _ if time == Time::Whole || boxes <= self.0 => Ok(Stood::Held(boxes)),
+                _ if boxes > self.1 => Ok(Stood::NoTime { why: "the time is over".into(), room: self.1 }),
+                _ => {
+                    self.0 += 3;
+                    Ok(Stood::Held(self.0.min(boxes)))
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_look_on_the_way_is_a_step_of_it_and_no_end() {
+        for slow in [9, 20, 40, 63] {
+            let found = search(&mut Slow(slow, 77)).unwrap();
+            assert_eq!((found.boxes, found.binding.resource.as_str()), (77, "time budget"), "{slow}");
+        }
     }
 
     /// One start fails once and never again.

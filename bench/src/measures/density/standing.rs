@@ -56,6 +56,8 @@ pub(super) struct Standing<'a, 'v> {
     most: u32,
     /// What a box was last seen to take of the host, bytes.
     each: Option<u64>,
+    /// How much of the time CPUs had nothing to do while the last were held, per cent.
+    idle: Option<u64>,
 }
 
 impl<'a, 'v> Standing<'a, 'v> {
@@ -86,6 +88,7 @@ impl<'a, 'v> Standing<'a, 'v> {
             pace,
             most: 0,
             each: None,
+            idle: None,
         })
     }
 
@@ -146,7 +149,7 @@ impl<'a, 'v> Standing<'a, 'v> {
 
     /// Which limit would end a search beyond so many boxes, in words.
     pub(super) fn next_limit(&self, boxes: u32) -> Option<String> {
-        self.limits.next(boxes, self.each)
+        self.limits.next(boxes, self.each, self.idle)
     }
 
     /// Whether there is time to bring so many about, to hold them as long as at the end, and to take them down.
@@ -342,6 +345,7 @@ impl Ground for Standing<'_, '_> {
             patience: self.latency * PATIENCE,
         };
         let heard = self.lab.canary(&mut self.multitude, &beat)?;
+        self.idle = Some(Witness::read(self.site).idle_since(&before));
         self.record(boxes, |visit| {
             for ping in &heard.pings {
                 visit.outcome("canary", Unit::Ns, ping.clone());

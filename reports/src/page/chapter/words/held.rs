@@ -107,9 +107,9 @@ pub(super) const DENSITY: Words = Words {
     ),
     how: &[
         (
-            "By search: the number is doubled until something does not hold, then found by halves, confirmed for half a minute, \
-             and a larger number shown failing.",
-            "通过搜索：数目逐次加倍直到某项条件不再成立，再以折半查找确定，保持半分钟加以确认，并展示更大的数目失败。",
+            "By search: the number is doubled until something does not hold (and looked at sooner where starts become three times \
+             as slow), then found by halves, confirmed for half a minute, and a larger number shown failing.",
+            "通过搜索：数目逐次加倍直到某项条件不再成立（若启动慢了三倍则提前查看），再以折半查找确定，保持半分钟加以确认，并展示更大的数目失败。",
         ),
         (
             "Everything must hold at once: 99 % of at least 1,000 pings in open loop, spread over all boxes, answered within \
@@ -154,8 +154,9 @@ pub(super) const DENSITY: Words = Words {
             "不是服务的容量：负载的请求只是每秒一小段工作。",
         ),
         (
-            "Where a search ended by its time budget, more may fit: nobody saw it fail.",
-            "若搜索因时间预算终止，则可能还能装更多：没有观察到失败。",
+            "Where a search ended by its time budget, more may fit: nobody saw it fail. What is said to end it next is a \
+             prediction from the host's limits, and from what a box was seen to take of its memory.",
+            "若搜索因时间预算终止，则可能还能装更多：没有观察到失败。所说的下一个限制是依据主机上限及所见每个盒子内存用量的预测。",
         ),
         (
             "Not another host: limits of the kernel are as they are here, and a predicted figure is marked as one.",
