@@ -103,7 +103,8 @@ pub struct RunArgs {
     #[arg(long)]
     pub seed: Option<u64>,
     /// Allow what touches the host itself: `startup` then has cold starts too, before each of which the host's
-    /// caches of files are dropped (as root; everybody on this host reads from disk again)
+    /// caches of files are dropped (as root; everybody on this host reads from disk again), and `memory` outside of the
+    /// quick profile machines whose equal pages the host merges (KSM, put back after each climb)
     #[arg(long)]
     pub allow_host: bool,
     /// Have all boxes live below this cgroup, which is there already: its path within its hierarchy, as /limited. What

@@ -244,6 +244,19 @@ pub trait Contender: std::fmt::Debug {
         anyhow::bail!("{} cannot be given {mib} MiB", self.name())
     }
 
+    /// Whether its boxes are machines whose RAM the kernel may merge with that of others (KSM).
+    fn can_merge(&self) -> bool {
+        false
+    }
+
+    /// As [`launch`](Self::launch), for a machine whose RAM is marked for that.
+    ///
+    /// # Errors
+    /// As `launch`; and always where it [cannot](Self::can_merge).
+    fn launch_mergeable(&mut self, _site: &Site, _start: &Start) -> Result<Launch> {
+        anyhow::bail!("{} has no memory that the kernel may merge", self.name())
+    }
+
     /// The link that its next box has: the box connects to the lab after READY, and has not started before that.
     fn link(&self) -> Option<&Link> {
         None

@@ -6,6 +6,7 @@ pub mod cgroups;
 pub mod charges;
 pub mod empty_cgroup;
 pub mod facts;
+pub mod ksm;
 pub mod limits;
 pub mod mapped;
 pub mod memory;

@@ -60,8 +60,8 @@ pub enum Order {
     Mirrored,
 }
 
-/// What a pass does to the host's own state. One that leaves a setting behind (KSM, say) will need a way to put it
-/// back around the pass; dropping caches leaves none.
+/// What a pass does to the host's own state. One that leaves a setting behind (KSM) puts it back after each visit, and
+/// notes it in the site before, for `tare clean`; dropping caches leaves none.
 #[derive(Debug, Clone, Copy)]
 pub struct OnHost {
     /// What it adds, and the command that asks for it.

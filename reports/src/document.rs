@@ -277,6 +277,9 @@ pub struct Parameters {
     /// Place of the rung on the ladder, from 0 for no mechanism at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<u32>,
+    /// Whether the host's kernel merges equal pages meanwhile (KSM): `off` or `on`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ksm: Option<String>,
     /// Number of instances the value is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instances: Option<u32>,

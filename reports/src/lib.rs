@@ -21,6 +21,7 @@ pub mod ladder;
 pub mod lang;
 pub mod memory;
 pub mod merge;
+pub mod merging;
 pub mod network;
 pub mod page;
 pub mod power;

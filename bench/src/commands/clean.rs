@@ -16,7 +16,7 @@ use nix::unistd::Pid;
 use super::print_bytes;
 use crate::contenders::nspawn;
 use crate::engine::journal;
-use crate::host::{cgroups, process};
+use crate::host::{cgroups, ksm, process};
 use crate::site::{self, Owner};
 use crate::spans::tracefs;
 
@@ -29,6 +29,10 @@ pub fn clean(dry_run: bool) -> Result<i32> {
     for (dir, owner) in dead_sites(&site::base())? {
         let left = Leftovers::find(&dir, &owner);
         let verb = if dry_run { "would remove" } else { "removed" };
+        for (setting, value) in ksm::noted(&dir) {
+            let verb = if dry_run { "would put back" } else { "put back" };
+            writeln!(out, "{verb} {} to {value}", setting.display())?;
+        }
         if !dry_run {
             left.remove(&dir, &owner)?;
         }
@@ -100,6 +104,7 @@ impl Leftovers {
         for mount in &self.mounts {
             umount2(mount, MntFlags::MNT_DETACH).with_context(|| format!("unmount {}", mount.display()))?;
         }
+        ksm::put_back_noted(dir)?;
         journal::clear(dir)?;
         owner.remove_cgroups()?;
         for path in nspawn::elsewhere(&owner.run) {

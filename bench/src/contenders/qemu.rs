@@ -147,6 +147,16 @@ impl Contender for Qemu {
         Ok(launch(self.argv_of(&machine, site, start)?))
     }
 
+    fn can_merge(&self) -> bool {
+        true
+    }
+
+    fn launch_mergeable(&mut self, site: &Site, start: &Start) -> Result<Launch> {
+        let mut argv = self.argv(site, start)?;
+        qemu::make_mergeable(&mut argv).context("the command line names no memory")?;
+        Ok(launch(argv))
+    }
+
     fn launch_watched(&mut self, site: &Site, start: &Start) -> Result<Launch> {
         let mut argv = self.argv(site, start)?;
         machine::watch(&mut argv, site, start);

@@ -3,9 +3,11 @@
 //! A climb holds more and more boxes and looks at each of a few numbers of them; the cost of one is the slope over
 //! their number, so that what is paid once (a daemon, shared caches) is not charged to each. Boxes are idle, or have
 //! touched a quarter of their memory. Beside them the most that one start was charged for, and the smallest RAM with
-//! which a machine still boots.
+//! which a machine still boots; and with `--allow-host` what merging equal pages (KSM) makes of machines.
 
 mod held;
+mod merged;
+mod otherwise;
 mod reading;
 mod smallest;
 
@@ -16,6 +18,7 @@ use crate::contenders::Contender;
 use crate::run::Profile;
 
 use held::Held;
+use merged::Merged;
 use smallest::Smallest;
 
 /// What is read at each look.
@@ -43,6 +46,7 @@ impl Measure for Memory {
             ("pss", Unit::Bytes),
             ("peak", Unit::Bytes),
             ("smallest", Unit::Bytes),
+            ("ksm", Unit::Bytes),
         ]
     }
 
@@ -55,6 +59,6 @@ impl Measure for Memory {
     }
 
     fn passes(&self) -> Vec<&dyn Pass> {
-        vec![&self.held, &Smallest]
+        vec![&self.held, &Smallest, &Merged]
     }
 }

@@ -100,6 +100,15 @@ impl Qemu {
     }
 }
 
+/// Gives a machine RAM that the kernel may merge: private and anonymous, which no memfd is, and marked for it. None
+/// where no word of the command line names its memory.
+pub fn make_mergeable(command: &mut [String]) -> Option<()> {
+    let object = command.iter_mut().find(|word| word.starts_with("memory-backend-memfd,"))?;
+    let anonymous = object.replacen("memory-backend-memfd", "memory-backend-ram", 1);
+    *object = anonymous.replace("share=on", "share=off") + ",merge=on";
+    Some(())
+}
+
 pub(super) fn extend(command: &mut Vec<String>, arguments: &[&str]) {
     command.extend(arguments.iter().map(|&argument| argument.to_owned()));
 }
@@ -119,7 +128,7 @@ pub fn panic_in(log: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Accel, Qemu, panic_in};
+    use super::{Accel, Qemu, make_mergeable, panic_in};
 
     fn words(command: &[String]) -> String {
         command.join(" ")
@@ -150,6 +159,15 @@ mod tests {
         assert!(words(&qemu.nano_command("n7", "/n".as_ref())).contains("-accel kvm -cpu host "));
         qemu.cpu = "kvm64".to_owned();
         assert!(words(&qemu.nano_command("n7", "/n".as_ref())).contains("-accel kvm -cpu kvm64 "));
+    }
+
+    #[test]
+    fn mergeable_memory_is_private_anonymous_and_marked() {
+        let mut command = Qemu::new("qemu".as_ref(), Accel::Tcg).nano_command("n7", "/n".as_ref());
+        make_mergeable(&mut command).unwrap();
+        let wanted = "-object memory-backend-ram,id=tare-ram,size=256M,share=off,merge=on ";
+        assert!(words(&command).contains(wanted), "{command:?}");
+        assert_eq!(make_mergeable(&mut ["qemu".to_owned()]), None);
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Finding;
 use crate::document::{Accel, Census, Class, Contender, Document, Failure, Mode, Series, Status};
-use crate::stats;
-use crate::units::duration;
+use crate::units::{duration, percent};
+use crate::{merging, stats};
 
 mod order;
 
@@ -141,12 +141,23 @@ fn started_alone(document: &Document) -> bool {
     })
 }
 
-/// 14: KSM, THP and swap are recorded.
+/// 14: KSM, THP and swap are recorded; where pages were merged, a run without it stands beside, and it was put back.
 pub(super) fn memory_tricks_are_recorded(document: &Document) -> Finding {
     let keys = ["ksm", "thp", "swap"];
     let found = keys.iter().filter_map(|it| Some(format!("{it} {}", document.host.facts.get(*it)?)));
     let evidence = found.collect::<Vec<_>>().join(", ");
-    Finding::of(&absent_facts(document, &keys), evidence)
+    let mut faults = absent_facts(document, &keys);
+    faults.extend(merging::faults(document));
+    let merged = merging::mergings(document);
+    let each: Vec<String> = merged
+        .iter()
+        .filter_map(|it| Some(format!("{} {} {}", it.contender, it.state, percent(it.saved()?.0))))
+        .collect();
+    let merged = match each.is_empty() {
+        true => String::new(),
+        false => format!("; KSM as a curve of its own, put back after it; it saves {}", each.join(", ")),
+    };
+    Finding::of(&faults, evidence + &merged)
 }
 
 fn absent_facts(document: &Document, keys: &[&str]) -> Vec<String> {

@@ -9,6 +9,7 @@ mod distribution;
 mod ladder;
 mod lanes;
 mod ledger;
+mod merged;
 mod order;
 mod ratio;
 mod scale;
@@ -101,7 +102,7 @@ pub fn standalone(
 }
 
 /// The list, in the order of the page.
-pub static ALL: [&dyn Chart; 10] = [
+pub static ALL: [&dyn Chart; 11] = [
     &ladder::Ladder,
     &distribution::Distribution,
     &ratio::RatioChart,
@@ -110,6 +111,7 @@ pub static ALL: [&dyn Chart; 10] = [
     &curve::Curve,
     &ledger::LedgerChart,
     &slope::SlopeChart,
+    &merged::Merged,
     &capacity::Capacity,
     &climb::Climb,
 ];

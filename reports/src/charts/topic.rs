@@ -16,7 +16,7 @@ pub struct Topic<'a> {
     pub quantity: &'a str,
     /// How the instances came to be.
     pub mode: Mode,
-    /// What was held constant, the A/A mark and the rung of the ladder left out.
+    /// What was held constant, the A/A mark, the rung of the ladder and what a drawing compares left out.
     pub parameters: Parameters,
     /// Whose ladder it is, where the lanes are its rungs.
     pub climber: Option<&'a str>,
@@ -41,7 +41,10 @@ impl<'a> Topic<'a> {
             match along {
                 Some(Along::AtOnce) => parameters.concurrency = None,
                 Some(Along::Running) => parameters.running = None,
-                Some(Along::Instances) => parameters.instances = None,
+                Some(Along::Instances) => {
+                    parameters.instances = None;
+                    parameters.ksm = None;
+                }
                 None => {}
             }
             let climber = summary.parameters.rung.as_ref().map(|_| &*summary.contender);

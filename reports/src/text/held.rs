@@ -6,6 +6,7 @@ use crate::charts::{accel_name, mode_name};
 use crate::density::{self, Search};
 use crate::document::{Document, Mode};
 use crate::memory::{self, Cost, Ledger, Method};
+use crate::merging;
 use crate::stats::Slope;
 use crate::units::{bytes, duration, percent};
 
@@ -25,12 +26,30 @@ pub(super) fn memory(document: &Document) -> Vec<String> {
             out.extend(cost.ledger.as_ref().map(|it| ledger(&cost.contender, it)));
         }
     }
+    out.extend(merged(document));
     if !out.is_empty() {
         let covers =
             Method::ALL.map(|it| format!("  {}: {}", it.quantity(), it.covers(Lang::En).replace('`', "")));
         out.extend(covers);
     }
     out
+}
+
+/// What merging equal pages makes of it.
+fn merged(document: &Document) -> Vec<String> {
+    let found = merging::mergings(document);
+    let each = |line: &merging::Line| line.slope.map_or_else(|| "n/a".to_owned(), |it| bytes(it.each));
+    let lines = found.iter().map(|it| {
+        let saved = or_na(it.saved().map(|(share, _)| percent(share)));
+        let (off, on) = (each(&it.off), each(&it.on));
+        format!("  {} {}: {off}, merged {on}, saved {saved}", it.state, it.contender)
+    });
+    let lines: Vec<String> = lines.collect();
+    if lines.is_empty() {
+        return lines;
+    }
+    let head = "memory of one more machine, without and with merging of equal pages (KSM)".to_owned();
+    [vec![String::new(), head], lines].concat()
 }
 
 /// The costs by mode and state, in the order in which they are there.

@@ -22,7 +22,7 @@ use crate::site::Site;
 const TOUCHED_KIB: u64 = MEMORY / 4 / 1024;
 
 /// Looks at each climb: a slope needs several, and a bend is seen from four.
-const RUNGS: u32 = 4;
+pub(super) const RUNGS: u32 = 4;
 
 /// The part of a pass's time that the starts of one climb may take. A round is two climbs of each of some eight
 /// contenders, each is taken down again, and there are to be two rounds.
@@ -49,7 +49,7 @@ fn most(class: Class, touched: bool) -> u32 {
 }
 
 /// How many boxes this host can hold, of so many; or why not even a few.
-fn held(contender: &dyn Contender, most: u32) -> Result<u32, String> {
+pub(super) fn held(contender: &dyn Contender, most: u32) -> Result<u32, String> {
     let mut count = most;
     while count > RUNGS && levels::fits(contender, count).is_err() {
         count /= 2;
@@ -128,7 +128,7 @@ struct Climb {
 }
 
 /// Starts boxes until there are so many. Each has answered; where they are to be touched, that was its answer.
-fn more(
+pub(super) fn more(
     lab: &mut Lab,
     site: &Site,
     contender: &mut dyn Contender,

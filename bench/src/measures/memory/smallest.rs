@@ -4,19 +4,17 @@
 //! It is taken for granted that a machine that boots also boots with more. The result was seen to boot, and a MiB less
 //! was seen not to, twice: under TCG a boot hangs now and then.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Result;
 use tare_reports::document::{Failure, Parameters, Unit};
 
-use crate::contenders::{Contender, Description, Found, MEMORY, Missing, Surroundings, Undo};
+use super::otherwise::Otherwise;
+use crate::contenders::{Contender, MEMORY};
 use crate::lab::{Failed, Lab};
 use crate::measures::Pass;
 use crate::record::Visit;
 use crate::rounds::Plan;
-use crate::site::{Site, Start};
-use crate::spawner::protocol::Launch;
+use crate::site::Site;
 
 /// A boot that takes so many times as long as one with all the memory is taken for one that hangs.
 const PATIENCE: u32 = 4;
@@ -58,12 +56,11 @@ impl Pass for Smallest {
 fn search(lab: &mut Lab, site: &Site, contender: &mut dyn Contender) -> Result<u32, Failed> {
     let most = (MEMORY >> 20) as u32;
     let patience = contender.deadline();
-    let usual = boot(lab, site, &mut Sized { contender, mib: most, patience })?;
+    let usual = boot(lab, site, contender, most, patience)?;
     let patience = patience.min(usual * PATIENCE + Duration::from_secs(1));
     bisect(most, |mib| {
-        let sized = &mut Sized { contender, mib, patience };
         for _ in 0..TRIES {
-            match boot(lab, site, sized) {
+            match boot(lab, site, contender, mib, patience) {
                 Ok(_) => return Ok(true),
                 Err(failed) if says_no(&failed) => {}
                 Err(failed) => return Err(failed),
@@ -94,56 +91,20 @@ fn says_no(failed: &Failed) -> bool {
     matches!(failed.failure, Start | Timeout | Crash | GuestPanic | WrongAnswer)
 }
 
-/// Starts one until it answers, and stops it. Returns how long it took.
-fn boot(lab: &mut Lab, site: &Site, sized: &mut Sized<'_>) -> Result<Duration, Failed> {
+/// Starts one with so many MiB until it answers, and stops it. Returns how long it took.
+fn boot(
+    lab: &mut Lab,
+    site: &Site,
+    contender: &mut dyn Contender,
+    mib: u32,
+    deadline: Duration,
+) -> Result<Duration, Failed> {
+    let launch = &|it: &mut dyn Contender, site: &Site, start: &_| it.launch_sized(site, start, mib);
+    let sized = &mut Otherwise { contender, launch, deadline };
     let instance = lab.start_alive(sized, site, None)?;
     let ready = Duration::from_nanos(instance.ready_ns);
     lab.stop(sized, site, instance).teardown_ns?;
     Ok(ready)
-}
-
-/// The contender within, with RAM of another size.
-#[derive(Debug)]
-struct Sized<'a> {
-    contender: &'a mut dyn Contender,
-    mib: u32,
-    patience: Duration,
-}
-
-impl Contender for Sized<'_> {
-    fn launch(&mut self, site: &Site, start: &Start) -> Result<Launch> {
-        self.contender.launch_sized(site, start, self.mib)
-    }
-
-    fn deadline(&self) -> Duration {
-        self.patience
-    }
-
-    // All else is the contender's own.
-
-    fn description(&self) -> Description<'_> {
-        self.contender.description()
-    }
-
-    fn probe(&mut self, surroundings: &Surroundings) -> Result<Found, Missing> {
-        self.contender.probe(surroundings)
-    }
-
-    fn command(&mut self, site: &Site) -> Vec<String> {
-        self.contender.command(site)
-    }
-
-    fn teardown(&self, site: &Site, start: &Start) -> Vec<Undo> {
-        self.contender.teardown(site, start)
-    }
-
-    fn leaves(&self, site: &Site, start: &Start) -> Vec<PathBuf> {
-        self.contender.leaves(site, start)
-    }
-
-    fn diagnose(&self, site: &Site, start: &Start) -> Option<(Failure, String)> {
-        self.contender.diagnose(site, start)
-    }
 }
 
 #[cfg(test)]

@@ -17,6 +17,10 @@ pub(super) fn quantity<'a>(measure: &str, name: &'a str, lang: Lang) -> &'a str 
         ("memory", "smallest") => {
             lang.pick("Smallest: the least guest RAM that still boots", "最小：仍能启动的最小客户机内存")
         }
+        ("memory", "ksm") => lang.pick(
+            "One more machine, with its pages merged with equal ones (KSM) and without",
+            "每多一台虚拟机：合并相同页（KSM）与不合并",
+        ),
         ("density", "idle") => {
             lang.pick("Idle: boxes that do nothing but answer", "空闲：除应答外什么都不做的盒子")
         }
@@ -75,6 +79,11 @@ pub(super) const MEMORY: Words = Words {
              lies on a named backend and is read by that name.",
             "账目各项同样是斜率，与宿主机的变化一同读取；“未解释”即它们所剩下的部分。客户机内存位于有名称的后端，并按名称读取。",
         ),
+        (
+            "Merging of equal pages (KSM) is measured only with `--allow-host`, in climbs of its own, without it and with it; the \
+             kernel's settings are put back after each. All other figures are taken as the host had it.",
+            "合并相同页（KSM）仅在 `--allow-host` 下测量，使用单独的攀升，分为不合并与合并；每次之后恢复内核设置。其余数字均按宿主机原有设置取得。",
+        ),
     ],
     not_shown: &[
         (
@@ -89,6 +98,12 @@ pub(super) const MEMORY: Words = Words {
             "Under `tcg` a machine's figure holds the emulator's translation cache: an upper bound. What it costs beside guest \
              RAM and that cache stands in the table of the ledger.",
             "`tcg` 下虚拟机的数字含模拟器的翻译缓存：这是上界。客户机内存与该缓存之外的代价见账目表。",
+        ),
+        (
+            "What merging saves where guests differ: here all booted the same kernel. What the payload touches differs in each, as \
+             data does. Containers are not merged: a program has to mark its memory for it. What it costs in CPU \
+             time, and until when, is not shown.",
+            "客户机各不相同时合并能节省多少：此处所有虚拟机启动同一内核；负载触碰的内容则像数据一样各不相同。容器不参与合并：程序须自行标记其内存。合并所耗的 CPU 时间与时长未示出。",
         ),
         (
             "Not what an application needs: the payload has no libc and touches a page or two unless told to.",
