@@ -56,6 +56,8 @@ pub(crate) struct Blueprint {
 #[derive(Clone, Debug)]
 pub(crate) struct Root {
     pub(crate) path: PathBuf,
+    /// An image's layers, the highest first; `path` is then the highest. None: `path` is all there is.
+    pub(crate) layers: Vec<PathBuf>,
     pub(crate) kind: RootKind,
     /// How mounts made later outside reach the box: private, or as the bundle says.
     pub(crate) propagation: MsFlags,
@@ -187,6 +189,7 @@ impl Blueprint {
             annotations: BTreeMap::new(),
             root: Root {
                 path: spec.rootfs.clone(),
+                layers: spec.layers.clone(),
                 kind: RootKind::Layered,
                 propagation: MsFlags::MS_REC.union(MsFlags::MS_PRIVATE),
             },
@@ -219,8 +222,17 @@ impl Blueprint {
                 args: spec.args.clone(),
                 env: spec.env.clone(),
                 cwd: spec.cwd.clone(),
-                user: User { uid: 0, gid: 0, groups: Vec::new(), umask: confinement::UMASK },
-                capabilities: Capabilities::DEFAULT,
+                user: User {
+                    uid: spec.user.uid,
+                    gid: spec.user.gid,
+                    groups: spec.user.groups.clone(),
+                    umask: confinement::UMASK,
+                },
+                // Whoever is not root has none of root's powers; the bounding set is what a setuid program may get.
+                capabilities: match spec.user.uid {
+                    0 => Capabilities::DEFAULT,
+                    _ => Capabilities { effective: 0, permitted: 0, ..Capabilities::DEFAULT },
+                },
                 no_new_privileges: true,
                 rlimits: Vec::new(),
                 oom_score_adj: None,

@@ -48,6 +48,23 @@ pub(crate) const BOX: &[Opt] = &[
     with("marks", None, "FILE", "Write when each step ended, JSON, nanoseconds of CLOCK_MONOTONIC"),
 ];
 
+/// What makes sense only with an image.
+pub(crate) const FROM_IMAGE: &[Opt] = &[
+    with("name", None, "ID", "With an image: the new container's name [default: the image's, and a number]"),
+    with(
+        "user",
+        Some('u'),
+        "UID[:GID]",
+        "With an image: user, and group if it is not 0 [default: the image's]",
+    ),
+];
+
+const IMPORT: &[Opt] =
+    &[with("max-size", None, "BYTES", "Refuse an image that is larger when it is unpacked [default: 32GiB]")];
+
+const IMAGES: &[Opt] =
+    &[flag("json", None, "As JSON, sizes in bytes"), flag("quiet", Some('q'), "Only the names")];
+
 const PARENT: &[Opt] =
     &[with("cgroup-parent", None, "PATH", "The cgroup below which the container's is made [default: /tare]")];
 
@@ -74,6 +91,15 @@ const SPEC: &[Opt] = &[
 ];
 
 const NEW: &[(&str, &str)] = &[("ID", "The new container's name")];
+const NEW_OR_IMAGE: &[(&str, &str)] = &[(
+    "ID|IMAGE",
+    "The new container's name; or an image, which has a : or a / in its name, such as busybox:1",
+)];
+const IMPORTED: &[(&str, &str)] = &[
+    ("PATH", "An OCI layout, an archive of `docker save`, or a root file system; directory or archive"),
+    ("NAME:TAG", "What the image is to be called"),
+];
+const IMAGE: &[(&str, &str)] = &[("NAME:TAG", "The image")];
 const EXISTING: &[(&str, &str)] = &[("ID", "The container")];
 const SIGNALLED: &[(&str, &str)] =
     &[("ID", "The container"), ("[SIGNAL]", "A name or a number [default: TERM]")];
@@ -96,7 +122,8 @@ pub(crate) static PROGRAM: Program = Program {
             "root",
             None,
             "DIR",
-            "State directory [default: /run/tare; without root $XDG_RUNTIME_DIR/tare or /tmp/tare-UID]",
+            "State directory, and in it .images for images [default: /run/tare, and /var/lib/tare for images; without \
+             root $XDG_RUNTIME_DIR/tare or /tmp/tare-UID, and $XDG_DATA_HOME/tare]",
         ),
         with("log", None, "FILE", "Append errors to this file too"),
         with(
@@ -111,9 +138,9 @@ pub(crate) static PROGRAM: Program = Program {
             rest: Rest::AfterDashes,
             ..verb(
                 "run",
-                "Start a container, from options (--rootfs) or from a bundle",
-                &[DETACH, BUNDLE, BOX, PARENT, RECORD, OUTSIDE],
-                NEW,
+                "Start a container: from an image, from a directory (--rootfs), or from a bundle",
+                &[DETACH, BUNDLE, BOX, FROM_IMAGE, PARENT, RECORD, OUTSIDE],
+                NEW_OR_IMAGE,
             )
         },
         verb(
@@ -136,6 +163,9 @@ pub(crate) static PROGRAM: Program = Program {
         verb("delete", "Remove a stopped container", &[FORCE], EXISTING),
         verb("state", "Show the state of a container, as OCI has it", &[], EXISTING),
         verb("list", "List containers", &[LIST], &[]),
+        verb("import", "Bring an image into the store", &[IMPORT], IMPORTED),
+        verb("images", "List the images in the store", &[IMAGES], &[]),
+        verb("rm", "Remove an image from the store, and what only it needs", &[], IMAGE),
         verb("spec", "Write the default profile as a bundle's config.json", &[SPEC], &[]),
     ],
 };

@@ -102,6 +102,14 @@ pub enum Error {
         /// The last answer.
         why: String,
     },
+    /// An image, or a part of one, that is refused.
+    #[error("image {object}: {why}")]
+    Image {
+        /// Which image, layer or entry.
+        object: String,
+        /// What is wrong with it, and what to do.
+        why: String,
+    },
     /// The state file cannot be understood.
     #[error("{path}: not a state file of this program: {source}")]
     State {

@@ -30,6 +30,7 @@ mod devices;
 mod error;
 mod exec;
 mod idmap;
+pub mod image;
 mod join;
 pub mod ladder;
 mod lifecycle;
@@ -64,7 +65,7 @@ pub use marks::{Mark, now};
 pub use pool::Pooled;
 pub use runtime::{Container, Exit, Runtime};
 pub use spec::{
-    DEFAULT_CGROUP_PARENT, DEFAULT_PATH, DEFAULT_PIDS, Id, Limits, MilliCpus, MissingLimits, Spec,
+    DEFAULT_CGROUP_PARENT, DEFAULT_PATH, DEFAULT_PIDS, Id, Limits, MilliCpus, MissingLimits, Spec, User,
 };
 pub use state::{Directory, Process, State, Status, default_root};
 

@@ -6,6 +6,7 @@
 
 mod commands;
 mod foreground;
+mod images;
 mod log;
 mod options;
 mod seal;
@@ -19,6 +20,7 @@ use foreground::Session;
 use nix::unistd::{getegid, geteuid};
 use options::{Asked, Command, ExecOptions, Options, Outside, RunOptions};
 use tare_runtime::cgroup::events::Events;
+use tare_runtime::image::Store;
 use tare_runtime::{
     Container, Directory, Error, Exit, Id, Mark, Runtime, State, Status, connect_console, default_root, now,
     oci, sys,
@@ -71,9 +73,10 @@ fn wrong(why: &str, status: u8) -> u8 {
 }
 
 fn run(options: Options, begun: u64) -> Result<u8, Failure> {
+    let store = images::store(options.root.as_deref());
     let runtime = Runtime::new(options.root.unwrap_or_else(default_root));
     match options.command {
-        Command::Run(run) => start(&runtime, *run, begun),
+        Command::Run(run) => start(&runtime, &store, *run, begun),
         Command::Create { request, outside } => create(&runtime, &request, &outside),
         Command::Start { id } => runtime.start(&id).map(|()| 0).map_err(Into::into),
         Command::Exec(exec) => self::exec(&runtime, &exec),
@@ -93,15 +96,28 @@ fn run(options: Options, begun: u64) -> Result<u8, Failure> {
             })
         }
         Command::Spec { bundle, rootless } => spec(&bundle, rootless),
+        Command::Import { path, name, budget } => {
+            let image = store.import(&path, &name, budget)?;
+            print(&format!("{} {}\n", image.name, image.digest))
+        }
+        Command::Images { json, quiet } => images::list(&store.images()?, json, quiet),
+        Command::Remove { name } => store.remove(&name).map(|()| 0).map_err(Into::into),
     }
 }
 
-fn start(runtime: &Runtime, options: RunOptions, begun: u64) -> Result<u8, Failure> {
-    let RunOptions { detach, asked, marks, outside, id } = options;
+fn start(runtime: &Runtime, store: &Store, options: RunOptions, begun: u64) -> Result<u8, Failure> {
+    let RunOptions { detach, mut asked, image, marks, outside, id } = options;
     if matches!(asked, Asked::Bundle(_)) {
         seal::ensure()?;
     }
     let understood = now();
+    let _standing = match (&mut asked, image) {
+        (Asked::Options(spec), Some(image)) => {
+            let directory = Directory::new(runtime.root(), &id);
+            Some(images::complete(store, image, spec, directory.path())?)
+        }
+        _ => None,
+    };
     let terminal = match &asked {
         Asked::Options(spec) => spec.terminal,
         Asked::Bundle(request) => oci::wants_terminal(request)?,

@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use nix::sys::signal::Signal;
+use tare_runtime::image::Budget;
 use tare_runtime::oci::Request;
 use tare_runtime::{
-    DEFAULT_CGROUP_PARENT, DEFAULT_PIDS, ExecSpec, Id, Limits, MilliCpus, MissingLimits, Spec,
+    DEFAULT_CGROUP_PARENT, DEFAULT_PIDS, ExecSpec, Id, Limits, MilliCpus, MissingLimits, Spec, User,
 };
 
-use crate::commands::{BOX, PROGRAM};
-use crate::words::{Said, Stop, Verb};
+use crate::commands::{BOX, FROM_IMAGE, PROGRAM};
+use crate::words::{Opt, Said, Stop, Verb};
 
 /// What the line asks for.
 #[derive(Debug)]
@@ -45,6 +46,9 @@ pub(crate) enum Command {
     State { id: Id },
     List { json: bool, quiet: bool },
     Spec { bundle: PathBuf, rootless: bool },
+    Import { path: PathBuf, name: String, budget: Budget },
+    Images { json: bool, quiet: bool },
+    Remove { name: String },
 }
 
 /// Where a process's terminal and id go.
@@ -58,6 +62,8 @@ pub(crate) struct Outside {
 pub(crate) struct RunOptions {
     pub(crate) detach: bool,
     pub(crate) asked: Asked,
+    /// What completes a box from options.
+    pub(crate) image: Option<FromImage>,
     pub(crate) marks: Option<PathBuf>,
     pub(crate) outside: Outside,
     pub(crate) id: Id,
@@ -70,6 +76,14 @@ pub(crate) enum Asked {
     Options(Box<Spec>),
     /// A box from a bundle.
     Bundle(Request),
+}
+
+/// The image of a box: what the line does not say, the image does.
+#[derive(Debug)]
+pub(crate) struct FromImage {
+    pub(crate) name: String,
+    pub(crate) cwd: Option<PathBuf>,
+    pub(crate) user: Option<User>,
 }
 
 #[derive(Debug)]
@@ -98,10 +112,13 @@ impl Options {
 }
 
 fn command(verb: &Verb, said: Said) -> Result<Command, String> {
-    // All but two have a container's name as first word, and the table sees to it that it is there.
+    let name = |at| {
+        said.word(at, |text| Ok::<_, String>(text.to_owned()))?.ok_or_else(|| "a name is missing".to_owned())
+    };
+    // Most have a container's name as first word, and the table sees to it that it is there.
     let id = || said.word(0, Id::new)?.ok_or_else(|| "a container's name is missing".to_owned());
     Ok(match verb.name {
-        "run" => Command::Run(Box::new(run(id()?, said)?)),
+        "run" => Command::Run(Box::new(run(said)?)),
         "create" => {
             Command::Create { request: request(id()?, &said, DEFAULT_CGROUP_PARENT), outside: outside(&said) }
         }
@@ -116,6 +133,13 @@ fn command(verb: &Verb, said: Said) -> Result<Command, String> {
             let format = said.value("format", |text| one_of(text, &[("table", false), ("json", true)]))?;
             Command::List { json: said.has("json") || format == Some(true), quiet: said.has("quiet") }
         }
+        "import" => {
+            let mut budget = Budget::default();
+            budget.bytes = said.value("max-size", bytes)?.unwrap_or(budget.bytes);
+            Command::Import { path: name(0)?.into(), name: name(1)?, budget }
+        }
+        "images" => Command::Images { json: said.has("json"), quiet: said.has("quiet") },
+        "rm" => Command::Remove { name: name(0)? },
         _ => Command::Spec {
             bundle: said.path("bundle").unwrap_or_else(|| ".".into()),
             rootless: said.has("rootless"),
@@ -140,29 +164,63 @@ fn missing_limits(said: &Said) -> MissingLimits {
     if said.has("record-missing-limits") { MissingLimits::Record } else { MissingLimits::Refuse }
 }
 
-fn run(id: Id, said: Said) -> Result<RunOptions, String> {
-    let own: Vec<&str> = BOX.iter().map(|option| option.long).collect();
-    said.alone("bundle", &own)?;
-    said.only_with("rootfs", &own)?;
+fn run(said: Said) -> Result<RunOptions, String> {
+    let own = |options: &[Opt]| options.iter().map(|option| option.long).collect::<Vec<_>>();
+    said.alone("bundle", &own(BOX))?;
+    let word = said.word(0, |text| Ok::<_, String>(text.to_owned()))?.unwrap_or_default();
     let parent = said.values("cgroup-parent")?.pop().unwrap_or_else(|| DEFAULT_CGROUP_PARENT.to_owned());
-    let asked = match said.path("rootfs") {
-        Some(rootfs) => Asked::Options(Box::new(spec(id.clone(), &rootfs, parent, &said)?)),
-        None if !said.rest.is_empty() => return Err("a command has a meaning only with --rootfs".into()),
-        None => Asked::Bundle(request(id.clone(), &said, &parent)),
+    // No container's name has these in it.
+    let is_image = word.contains([':', '/', '@']) && !said.has("rootfs") && !said.has("bundle");
+    let (id, asked, image) = if is_image {
+        let id = match said.value("name", Id::new)? {
+            Some(id) => id,
+            None => id_for(&word)?,
+        };
+        let mut spec = spec(id.clone(), Path::new("/"), parent, &said)?;
+        spec.env = said.values("env")?;
+        let user = said.value("user", user)?.map(|(uid, gid)| User { uid, gid, groups: Vec::new() });
+        let image = FromImage { name: word, cwd: said.path("cwd"), user };
+        (id, Asked::Options(Box::new(spec)), Some(image))
+    } else {
+        let id = Id::new(&word).map_err(|error| error.to_string())?;
+        said.only_with("rootfs", &own(BOX))?;
+        if let Some(option) = own(FROM_IMAGE).into_iter().find(|option| said.has(option)) {
+            return Err(format!("--{option} has a meaning only with an image (such as {word}:latest)"));
+        }
+        let asked = match said.path("rootfs") {
+            Some(_) if said.rest.is_empty() => {
+                return Err("the command to execute is missing: give it after --".into());
+            }
+            Some(rootfs) => Asked::Options(Box::new(spec(id.clone(), &rootfs, parent, &said)?)),
+            None if !said.rest.is_empty() => {
+                return Err("a command has a meaning only with --rootfs or an image".into());
+            }
+            None => Asked::Bundle(request(id.clone(), &said, &parent)),
+        };
+        (id, asked, None)
     };
     Ok(RunOptions {
         detach: said.has("detach"),
         asked,
+        image,
         marks: said.path("marks"),
         outside: outside(&said),
         id,
     })
 }
 
+/// A name for a container of an image: the image's own, and a number by chance.
+fn id_for(image: &str) -> Result<Id, String> {
+    let name = image.split('@').next().unwrap_or_default().rsplit('/').next().unwrap_or_default();
+    let name = name.split(':').next().unwrap_or_default();
+    let chance = std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), 0) as u32;
+    let name: String =
+        name.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')).take(40).collect();
+    Id::new(&format!("{}-{chance:08x}", if name.is_empty() { "box" } else { &name }))
+        .map_err(|error| error.to_string())
+}
+
 fn spec(id: Id, rootfs: &Path, cgroup_parent: String, said: &Said) -> Result<Spec, String> {
-    if said.rest.is_empty() {
-        return Err("the command to execute is missing: give it after --".into());
-    }
     let rootfs = std::path::absolute(rootfs).map_err(|e| format!("--rootfs {}: {e}", rootfs.display()))?;
     let mut spec = Spec::new(id, rootfs, said.rest.clone());
     if let Some(hostname) = said.values("hostname")?.pop() {
@@ -342,7 +400,7 @@ mod tests {
         for (line, why) in [
             (&[][..], "no command given"),
             (&["fly"], "no command is called \"fly\""),
-            (&["run"], "ID is missing"),
+            (&["run"], "ID|IMAGE is missing"),
             (&["run", "box", "--rootfs", "/r"], "the command to execute is missing"),
             (&["run", "box", "--", "sh"], "only with --rootfs"),
             (&["run", "box", "--memory", "1M"], "--memory has a meaning only with --rootfs"),
@@ -353,7 +411,10 @@ mod tests {
             ),
             (&["run", "box", "--rootfs", "/r", "more", "--", "x"], "unexpected word \"more\""),
             (&["run", "box", "--cwd", "/", "--cwd", "/"], "--cwd is given twice"),
-            (&["run", "../box"], "../box"),
+            (&["run", "..box"], "..box"),
+            (&["run", "box", "--name", "b"], "--name has a meaning only with an image"),
+            (&["import", "/x"], "NAME:TAG is missing"),
+            (&["import", "/x", "y:1", "--max-size", "much"], "--max-size much"),
             (&["state", "box", "--force"], "--force"),
             (&["delete", "box", "--force=yes"], "yes"),
             (&["kill", "box", "-9"], "-9"),

@@ -16,10 +16,13 @@
 //! outside `ls -l /run/tare/box/upper/bin` after `rm /bin/head` in the box
 
 use std::ffi::{CStr, CString};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
 
 use crate::blueprint::{Root, RootKind};
 use crate::report::Fault;
@@ -36,7 +39,12 @@ pub(crate) struct Plan {
     point: CString,
     /// `None`: the directory is bound onto itself and used as it is.
     options: Option<CString>,
+    /// The layers of an image, the highest first, where it is made of them; the options say the rest then.
+    layers: Vec<CString>,
 }
+
+/// So many layers at most: Docker has no more than 127.
+const MOST_LAYERS: usize = 200;
 
 /// Writes the option string: the read-only image below the directories of `state`. A bundle's root file
 /// system is used directly, as its specification wants.
@@ -47,20 +55,24 @@ pub(crate) fn prepare(root: &Root, state: &Directory, in_user_namespace: bool) -
     let string = |bytes: Vec<u8>| CString::new(bytes).map_err(|_| Errno::EINVAL);
     let path = |path: &Path| string(path.as_os_str().as_bytes().to_vec());
     if root.kind != RootKind::Layered {
-        return Ok(Plan { point: path(&root.path)?, options: None });
+        return Ok(Plan { point: path(&root.path)?, options: None, layers: Vec::new() });
     }
     let mut options = Vec::with_capacity(256);
-    let layers = [("lowerdir=", &root.path), (",upperdir=", &state.upper()), (",workdir=", &state.work())];
-    for (name, path) in layers {
+    let layers = root.layers.iter().map(|it| path(it)).collect::<Result<Vec<_>, _>>()?;
+    if layers.is_empty() {
+        options.extend_from_slice(b"lowerdir=");
+        escape(&root.path, &mut options);
+    }
+    for (name, path) in [(",upperdir=", &state.upper()), (",workdir=", &state.work())] {
         options.extend_from_slice(name.as_bytes());
         escape(path, &mut options);
     }
     // An unprivileged overlay keeps its notes in user.* attributes; trusted.* takes root.
     options.extend_from_slice(if in_user_namespace { b",userxattr" } else { b",volatile" });
-    if options.len() > OPTIONS_MAX {
+    if options.len() > OPTIONS_MAX || layers.len() > MOST_LAYERS {
         return Err(Errno::ENAMETOOLONG);
     }
-    Ok(Plan { point: path(&state.merged())?, options: Some(string(options)?) })
+    Ok(Plan { point: path(&state.merged())?, options: Some(string(options)?), layers })
 }
 
 /// A comma ends an option and a colon a lower directory, unless a backslash stands before it.
@@ -83,6 +95,7 @@ impl Plan {
     pub(crate) fn mount(&self) -> Result<(), Fault> {
         let point = self.point.as_c_str();
         let mounted = match &self.options {
+            Some(rest) if !self.layers.is_empty() => mount_layers(point, &self.layers, rest),
             Some(options) => {
                 let kind = Some(c"overlay");
                 sys::mount(kind, point, kind, MsFlags::MS_NODEV, Some(options.as_c_str()))
@@ -99,9 +112,67 @@ impl Plan {
     /// What a fault of this step is about.
     pub(crate) fn object(&self) -> String {
         match &self.options {
-            Some(options) => format!("overlay with {}", options.to_string_lossy()),
+            Some(options) => {
+                let layers = match self.layers.len() {
+                    0 => String::new(),
+                    count => format!("{count} layers, "),
+                };
+                format!("overlay with {layers}{}", options.to_string_lossy().trim_start_matches(','))
+            }
             None => self.point.to_string_lossy().into_owned(),
         }
+    }
+}
+
+/// Mounts the layers of an image. Their paths would be more than a page of options, so each is opened, and named by
+/// its descriptor; here and not before the fork, for a layer has to be seen in the box's own mount namespace.
+fn mount_layers(point: &CStr, layers: &[CString], rest: &CStr) -> Result<(), Errno> {
+    let mut opened = [const { None::<OwnedFd> }; MOST_LAYERS];
+    let mut options = Options { text: [0; OPTIONS_MAX + 1], length: 0 };
+    options.push(b"lowerdir=")?;
+    for (index, (layer, place)) in layers.iter().zip(&mut opened).enumerate() {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let layer = open(layer.as_c_str(), flags, Mode::empty())?;
+        options.push(if index == 0 { b"/proc/self/fd/" } else { b":/proc/self/fd/" })?;
+        options.push_number(layer.as_raw_fd().unsigned_abs())?;
+        *place = Some(layer);
+    }
+    options.push(rest.to_bytes())?;
+    let kind = Some(c"overlay");
+    sys::mount(kind, point, kind, MsFlags::MS_NODEV, Some(options.text()?))
+}
+
+/// Text that is put together between fork and exec, where nothing can be allocated.
+struct Options {
+    text: [u8; OPTIONS_MAX + 1],
+    length: usize,
+}
+
+impl Options {
+    fn push(&mut self, bytes: &[u8]) -> Result<(), Errno> {
+        // The last byte stays zero.
+        let end = self.length + bytes.len();
+        let place = self.text[..OPTIONS_MAX].get_mut(self.length..end).ok_or(Errno::ENAMETOOLONG)?;
+        place.copy_from_slice(bytes);
+        self.length = end;
+        Ok(())
+    }
+
+    fn push_number(&mut self, number: u32) -> Result<(), Errno> {
+        let mut digits = [0; 10];
+        let (mut left, mut begin) = (number, digits.len());
+        loop {
+            begin -= 1;
+            digits[begin] = b'0' + (left % 10) as u8;
+            left /= 10;
+            if left == 0 {
+                return self.push(&digits[begin..]);
+            }
+        }
+    }
+
+    fn text(&self) -> Result<&CStr, Errno> {
+        CStr::from_bytes_until_nul(&self.text).map_err(|_| Errno::EINVAL)
     }
 }
 
@@ -110,7 +181,8 @@ mod tests {
     use super::*;
 
     fn plan(lower: &str, state: &str) -> Result<Plan, Errno> {
-        let root = Root { path: lower.into(), kind: RootKind::Layered, propagation: MsFlags::MS_PRIVATE };
+        let (kind, layers) = (RootKind::Layered, Vec::new());
+        let root = Root { path: lower.into(), layers, kind, propagation: MsFlags::MS_PRIVATE };
         prepare(&root, &Directory::new(Path::new(state), &crate::Id::new("x").expect("id")), false)
     }
 
@@ -121,6 +193,20 @@ mod tests {
             options.to_str().expect("ascii"),
             r"lowerdir=/img\,1,upperdir=/run/a\:b/x/upper,workdir=/run/a\:b/x/work,volatile"
         );
+    }
+
+    #[test]
+    fn options_that_are_put_together_end_within_their_page() {
+        let mut options = Options { text: [0; OPTIONS_MAX + 1], length: 0 };
+        for number in [0, 9, 10, 4_294_967_295] {
+            options.push_number(number).expect("it fits");
+            options.push(b" ").expect("it fits");
+        }
+        assert_eq!(options.text(), Ok(c"0 9 10 4294967295 "));
+        assert_eq!(options.push(&[b'x'; OPTIONS_MAX]), Err(Errno::ENAMETOOLONG));
+        options.push(&[b'x'; OPTIONS_MAX - 18]).expect("it fits");
+        assert_eq!(options.text().map(CStr::count_bytes), Ok(OPTIONS_MAX));
+        assert_eq!(options.push(b"x"), Err(Errno::ENAMETOOLONG));
     }
 
     #[test]

@@ -102,6 +102,18 @@ impl Default for Limits {
     }
 }
 
+/// Who a command runs as, in numbers as the box sees them; root unless somebody says otherwise.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct User {
+    /// The user.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+    /// Further groups.
+    pub groups: Vec<u32>,
+}
+
 /// What to do about a limit that this host does not let us apply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -128,6 +140,13 @@ pub struct Spec {
     pub id: Id,
     /// The directory seen as `/`, never written to: changes go to an overlay. Absolute.
     pub rootfs: PathBuf,
+    /// The layers of an image, the highest first, where the root is one; `rootfs` is then the highest. See
+    /// [`Image::layers`](crate::image::Image::layers).
+    #[serde(default)]
+    pub layers: Vec<PathBuf>,
+    /// Who the command runs as.
+    #[serde(default)]
+    pub user: User,
     /// The command and its arguments; the command is searched in the container's own `PATH`.
     pub args: Vec<String>,
     /// The environment, `NAME=value`, exactly; nothing of the caller's is added.
@@ -168,6 +187,8 @@ impl Spec {
             hostname: id.to_string(),
             id,
             rootfs: rootfs.into(),
+            layers: Vec::new(),
+            user: User::default(),
             args,
             env: vec![format!("PATH={DEFAULT_PATH}")],
             cwd: "/".into(),

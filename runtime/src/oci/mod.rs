@@ -139,6 +139,7 @@ pub(crate) fn blueprint(request: &Request, spec: &oci::Spec) -> Result<Blueprint
         bundle: request.bundle.clone(),
         annotations: spec.annotations().clone().unwrap_or_default().into_iter().collect(),
         root: Root {
+            layers: Vec::new(),
             path: root_path(&request.bundle, root.path())?,
             kind: RootKind::Direct { read_only: root.readonly().unwrap_or(false) },
             propagation: propagation(linux.rootfs_propagation().as_deref())?,

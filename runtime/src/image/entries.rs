@@ -1,0 +1,318 @@
+//! A tar stream, entry by entry, with nothing taken on trust.
+//!
+//! tar is a chain of 512-byte blocks: a header, the file's bytes, padding. What does not fit into the header (long
+//! names, attributes) stands in an entry of its own before it. The crate `tar` knows the fields; the chain is walked
+//! here, because the crate reads such an entry into memory however large it says it is, and because what is wrong has
+//! to be told with the name of the entry in which it stands.
+//!
+//! Man page: tar(5). Look at it: `tar -tvf LAYER`
+
+use std::io::{self, Read};
+
+use tar::{EntryType, Header, PaxExtensions};
+
+use super::sparse::{self, Piece};
+
+const BLOCK: usize = 512;
+
+/// The longest entry that describes another: names and attributes. No file system takes more.
+const LONGEST: u64 = 1 << 20;
+
+/// Why a stream is refused, and at which entry.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    /// The entry's name as the stream has it; empty before the first.
+    pub(crate) entry: Vec<u8>,
+    pub(crate) why: String,
+}
+
+impl Refused {
+    pub(crate) fn new(entry: &[u8], why: impl Into<String>) -> Self {
+        Self { entry: entry.to_vec(), why: why.into() }
+    }
+}
+
+/// What one entry says.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) path: Vec<u8>,
+    pub(crate) link: Vec<u8>,
+    pub(crate) kind: EntryType,
+    pub(crate) mode: u32,
+    pub(crate) uid: u64,
+    pub(crate) gid: u64,
+    /// Seconds since 1970, and nanoseconds.
+    pub(crate) modified: (i64, i64),
+    pub(crate) device: (u32, u32),
+    /// Extended attributes: name and value.
+    pub(crate) attributes: Vec<(Vec<u8>, Vec<u8>)>,
+    /// How many bytes the file has, holes included.
+    pub(crate) size: u64,
+    /// Where its bytes belong, if it has holes.
+    pub(crate) pieces: Option<Vec<Piece>>,
+}
+
+/// The entries of a stream.
+pub(crate) struct Entries<R> {
+    stream: R,
+    /// Bytes of the present entry that were not read yet, and its padding.
+    left: u64,
+    padding: u64,
+    name: Vec<u8>,
+}
+
+/// What the entries before a file say of it.
+#[derive(Default)]
+struct Said {
+    path: Option<Vec<u8>>,
+    link: Option<Vec<u8>>,
+    pax: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Said {
+    fn of(&self, key: &str) -> Option<&[u8]> {
+        self.pax.iter().rev().find(|(name, _)| name == key.as_bytes()).map(|(_, value)| value.as_slice())
+    }
+
+    fn number(&self, key: &str) -> Result<Option<u64>, String> {
+        let Some(value) = self.of(key) else { return Ok(None) };
+        let number = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+        number.map(Some).ok_or_else(|| format!("{key} is {:?}, no number", String::from_utf8_lossy(value)))
+    }
+}
+
+impl<R: Read> Entries<R> {
+    pub(crate) fn new(stream: R) -> Self {
+        Self { stream, left: 0, padding: 0, name: Vec::new() }
+    }
+
+    /// The next file; `None` at the end of the archive.
+    ///
+    /// # Errors
+    /// [`Refused`] for whatever is no tar stream, or ends too soon.
+    pub(crate) fn next(&mut self) -> Result<Option<Entry>, Refused> {
+        let mut said = Said::default();
+        loop {
+            self.skip()?;
+            let Some(header) = self.header()? else { return Ok(None) };
+            let kind = header.entry_type();
+            let size = header.entry_size().map_err(|error| self.refuse(format!("its size: {error}")))?;
+            self.begin(size)?;
+            match kind {
+                EntryType::GNULongName => said.path = Some(self.text()?),
+                EntryType::GNULongLink => said.link = Some(self.text()?),
+                EntryType::XHeader => {
+                    let pax = self.whole()?;
+                    self.pax(&pax, &mut said)?;
+                }
+                // It speaks of all files that follow; layers say nothing there but a comment.
+                EntryType::XGlobalHeader => {
+                    self.whole()?;
+                }
+                _ => return self.file(&header, kind, &said).map(Some),
+            }
+        }
+    }
+
+    /// Some of the present file's bytes; 0 at its end.
+    ///
+    /// # Errors
+    /// [`Refused`] where the stream ends before.
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Refused> {
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
+        if most == 0 {
+            return Ok(0);
+        }
+        match self.stream.read(&mut buffer[..most]) {
+            Ok(0) => Err(self.refuse("the stream ends in the middle of it")),
+            Ok(count) => {
+                self.left -= count as u64;
+                Ok(count)
+            }
+            Err(error) => Err(self.refuse(error.to_string())),
+        }
+    }
+
+    /// The stream.
+    pub(crate) fn stream(&self) -> &R {
+        &self.stream
+    }
+
+    /// The stream, to be read to its end.
+    pub(crate) fn into_stream(self) -> R {
+        self.stream
+    }
+
+    fn refuse(&self, why: impl Into<String>) -> Refused {
+        Refused::new(&self.name, why)
+    }
+
+    fn header(&mut self) -> Result<Option<Header>, Refused> {
+        let mut header = Header::new_old();
+        if !self.block(header.as_mut_bytes())? || header.as_bytes().iter().all(|byte| *byte == 0) {
+            return Ok(None);
+        }
+        let sum: u32 = header.as_bytes().iter().map(|byte| u32::from(*byte)).sum();
+        let own: u32 = header.as_old().cksum.iter().map(|byte| u32::from(*byte)).sum();
+        let blank = u32::from(b' ') * 8;
+        if header.cksum().ok() != Some(sum - own + blank) {
+            return Err(self.refuse("after it comes no header of a tar stream (wrong check sum)"));
+        }
+        self.name = header.path_bytes().into_owned();
+        Ok(Some(header))
+    }
+
+    /// So many bytes follow.
+    fn begin(&mut self, size: u64) -> Result<(), Refused> {
+        if size > i64::MAX as u64 {
+            return Err(self.refuse(format!("{size} bytes, more than any file can have")));
+        }
+        (self.left, self.padding) = (size, size.next_multiple_of(BLOCK as u64) - size);
+        Ok(())
+    }
+
+    /// Fills a block; false if the stream ended before it.
+    fn block(&mut self, block: &mut [u8; BLOCK]) -> Result<bool, Refused> {
+        let mut filled = 0;
+        while filled < BLOCK {
+            match self.stream.read(&mut block[filled..]) {
+                Ok(0) if filled == 0 => return Ok(false),
+                Ok(0) => return Err(self.refuse("the stream ends in the middle of a header after it")),
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.refuse(error.to_string())),
+            }
+        }
+        Ok(true)
+    }
+
+    fn skip(&mut self) -> Result<(), Refused> {
+        let mut buffer = [0; 16 << 10];
+        self.left += std::mem::take(&mut self.padding);
+        while self.left > 0 {
+            self.read(&mut buffer)?;
+        }
+        Ok(())
+    }
+
+    /// All of an entry that describes another.
+    fn whole(&mut self) -> Result<Vec<u8>, Refused> {
+        if self.left > LONGEST {
+            return Err(self.refuse(format!("{} bytes of description, more than {LONGEST}", self.left)));
+        }
+        let mut all = vec![0; self.left as usize];
+        let mut filled = 0;
+        while filled < all.len() {
+            filled += self.read(&mut all[filled..])?;
+        }
+        Ok(all)
+    }
+
+    fn text(&mut self) -> Result<Vec<u8>, Refused> {
+        let mut text = self.whole()?;
+        text.truncate(text.iter().position(|byte| *byte == 0).unwrap_or(text.len()));
+        Ok(text)
+    }
+
+    fn pax(&self, bytes: &[u8], said: &mut Said) -> Result<(), Refused> {
+        for record in PaxExtensions::new(bytes) {
+            let record = record.map_err(|error| self.refuse(format!("its description: {error}")))?;
+            said.pax.push((record.key_bytes().to_vec(), record.value_bytes().to_vec()));
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, header: &Header, kind: EntryType, said: &Said) -> Result<Entry, Refused> {
+        let path = said.of("path").map(<[u8]>::to_vec).or_else(|| said.path.clone());
+        self.name = path.unwrap_or_else(|| header.path_bytes().into_owned());
+        let name = self.name.clone();
+        let refuse = |why: String| Refused::new(&name, why);
+        let field = |what: &'static str| {
+            let refuse = &refuse;
+            move |error: io::Error| refuse(format!("its {what}: {error}"))
+        };
+        let number = |key| said.number(key).map_err(refuse);
+        if let Some(size) = number("size")? {
+            self.begin(size)?;
+        }
+        let link = said.of("linkpath").map(<[u8]>::to_vec).or_else(|| said.link.clone());
+        let attributes = said
+            .pax
+            .iter()
+            .filter_map(|(key, value)| Some((key.strip_prefix(b"SCHILY.xattr.")?.to_vec(), value.clone())));
+        let device = if matches!(kind, EntryType::Char | EntryType::Block) {
+            let part = |number: io::Result<Option<u32>>| {
+                number.map_err(field("device")).map(Option::unwrap_or_default)
+            };
+            (part(header.device_major())?, part(header.device_minor())?)
+        } else {
+            // What stands there else is anything.
+            (0, 0)
+        };
+        let mut entry = Entry {
+            link: link.unwrap_or_else(|| header.link_name_bytes().unwrap_or_default().into_owned()),
+            kind,
+            mode: header.mode().map_err(field("mode"))? & 0o7777,
+            uid: number("uid")?.map_or_else(|| header.uid(), Ok).map_err(field("owner"))?,
+            gid: number("gid")?.map_or_else(|| header.gid(), Ok).map_err(field("group"))?,
+            modified: match said.of("mtime") {
+                Some(text) => time(text).ok_or_else(|| refuse("its time is no number".into()))?,
+                None => (header.mtime().map_err(field("time"))? as i64, 0),
+            },
+            device,
+            attributes: attributes.collect(),
+            size: self.left,
+            pieces: None,
+            path: self.name.clone(),
+        };
+        match sparse::kind(header, &said.pax).map_err(refuse)? {
+            sparse::Kind::Whole => {}
+            sparse::Kind::Old { size, mut pieces, mut more } => {
+                // Further pieces stand between header and data, and no size counts them.
+                while more {
+                    let mut block = [0; BLOCK];
+                    if !self.block(&mut block)? {
+                        return Err(self.refuse("the stream ends in the list of its pieces"));
+                    }
+                    more = sparse::more(&block, &mut pieces).map_err(|why| self.refuse(why))?;
+                }
+                (entry.size, entry.pieces) = (size, Some(pieces));
+            }
+            sparse::Kind::New { name, size } => {
+                let pieces = self.list()?;
+                (entry.size, entry.pieces) = (size, Some(pieces));
+                entry.path = name.unwrap_or(entry.path);
+            }
+        }
+        if let Some(pieces) = &entry.pieces {
+            sparse::check(pieces, entry.size, self.left).map_err(|why| self.refuse(why))?;
+        }
+        Ok(entry)
+    }
+
+    /// The list of pieces with which the data of a newer sparse file begin: decimal numbers, one a line.
+    fn list(&mut self) -> Result<Vec<Piece>, Refused> {
+        let mut block = [0; BLOCK];
+        let mut list = sparse::List::default();
+        loop {
+            let mut filled = 0;
+            while filled < BLOCK {
+                match self.read(&mut block[filled..])? {
+                    0 => return Err(self.refuse("it ends in the list of its pieces")),
+                    count => filled += count,
+                }
+            }
+            if let Some(pieces) = list.take(&block).map_err(|why| self.refuse(why))? {
+                return Ok(pieces);
+            }
+        }
+    }
+}
+
+/// "1700000000.25".
+fn time(text: &[u8]) -> Option<(i64, i64)> {
+    let text = std::str::from_utf8(text).ok()?;
+    let (seconds, part) = text.split_once('.').unwrap_or((text, ""));
+    let digits: String = part.chars().chain("000000000".chars()).take(9).collect();
+    Some((seconds.parse().ok()?, digits.parse().ok()?))
+}

@@ -1,0 +1,255 @@
+//! Bringing an image in: every byte checked while it passes, every layer unpacked once.
+//!
+//! Man page: the OCI image specification, "Layer DiffID" and "Layer ChainID". Look at it:
+//! `docker save IMAGE -o it.tar; tare-runtime import it.tar it:1; tare-runtime images`
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, BufReader, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::Path;
+
+use flate2::read::MultiGzDecoder;
+use oci_spec::image::{
+    Arch, Descriptor, ImageConfiguration, ImageConfigurationBuilder, ImageManifestBuilder, MediaType, Os,
+    RootFsBuilder, SCHEMA_VERSION, Sha256Digest,
+};
+
+use super::budget::{Budget, Left, Paid};
+use super::digest::{Digest, Digested};
+use super::entries::Refused;
+use super::source::{self, Found, Layer, Part, Source};
+use super::store::{self, Incoming, Named};
+use super::tree::{self, Tree};
+use super::{Image, Store, chains, full_name, json, layer, pack, refuse};
+use crate::error::{Error, Result};
+
+/// As large as the decoder's memory may become at the word of a stranger: 2^25 bytes. What zstd writes by itself needs
+/// a quarter of that.
+const ZSTD_WINDOW: u32 = 25;
+
+impl Store {
+    /// Brings the image at `path` in under a name: an OCI layout (a directory, or an archive of it), an archive of
+    /// `docker save`, or a root file system (a directory, or an archive of it). A name that exists means this
+    /// image from then on.
+    ///
+    /// # Errors
+    /// [`Error::Image`] for what is refused, which names it; nothing is left of it then.
+    pub fn import(&self, path: &Path, name: &str, budget: Budget) -> Result<Image> {
+        let name = full_name(name)?;
+        if !nix::unistd::geteuid().is_root() {
+            return Err(refuse(name, "importing takes root: the files of an image belong to many users"));
+        }
+        let _shared = self.lock(false)?;
+        let incoming = self.incoming()?;
+        let left = Left::new(budget);
+        let object = path.display().to_string();
+        let source = match source::open(path).map_err(|why| refuse(object.as_str(), why))? {
+            Found::Image(source) => source,
+            Found::Directory => {
+                crate::spec::check_rootfs(path)?;
+                let packed = incoming.path().join("packed");
+                let file = File::create(&packed).map_err(store::fault(&packed))?;
+                let mut file = io::BufWriter::new(file);
+                pack::pack(path, &mut file).map_err(|why| refuse(object.as_str(), why))?;
+                file.flush().map_err(store::fault(&packed))?;
+                bare(&packed)?
+            }
+            Found::Archive(part) => {
+                let plain = incoming.path().join("packed");
+                let mut file = File::create(&plain).map_err(store::fault(&plain))?;
+                let opened = decoder(BufReader::new(part))
+                    .map_err(|error| refuse(object.as_str(), error.to_string()))?;
+                // It is read once more when it is unpacked, and paid for then.
+                let mut stream = Paid { stream: opened, left: &Left::new(budget) };
+                io::copy(&mut stream, &mut file)
+                    .map_err(|error| refuse(object.as_str(), error.to_string()))?;
+                bare(&plain)?
+            }
+        };
+        self.bring(&incoming, source, &name, &left)?;
+        self.image(&name)
+    }
+
+    /// Keeps an image: its layers first, its name last.
+    pub(crate) fn bring(&self, incoming: &Incoming, source: Source, name: &str, left: &Left) -> Result<()> {
+        let config: ImageConfiguration = json("configuration", &source.config)?;
+        if *config.os() != Os::Linux || *config.architecture() != Arch::Amd64 {
+            let why = format!("it is for {}/{}, and this is linux/amd64", config.os(), config.architecture());
+            return Err(refuse(name, why));
+        }
+        let chains = chains(&config)?;
+        if chains.len() != source.layers.len() || chains.is_empty() {
+            let why = format!("{} layers, and {} are described", source.layers.len(), chains.len());
+            return Err(refuse(name, why));
+        }
+        let mut descriptors = Vec::new();
+        for (index, layer) in source.layers.iter().enumerate() {
+            let diff = Digest::parse(&config.rootfs().diff_ids()[index]).map_err(|why| refuse(name, why))?;
+            let (digest, size) = self.bring_layer(incoming, layer, &diff, &chains[..=index], left)?;
+            descriptors.push(Descriptor::new(MediaType::ImageLayer, size, sha256(&digest)?));
+        }
+        let config = self.keep(incoming, &source.config)?;
+        let manifest = match source.manifest {
+            Some(manifest) => manifest,
+            None => {
+                let config =
+                    Descriptor::new(MediaType::ImageConfig, source.config.len() as u64, sha256(&config)?);
+                let manifest = ImageManifestBuilder::default()
+                    .schema_version(SCHEMA_VERSION)
+                    .media_type(MediaType::ImageManifest)
+                    .config(config)
+                    .layers(descriptors)
+                    .build()
+                    .map_err(|error| refuse(name, error.to_string()))?;
+                serde_json::to_vec(&manifest).map_err(|error| refuse(name, error.to_string()))?
+            }
+        };
+        let manifest = self.keep(incoming, &manifest)?.to_string();
+        self.set_name(incoming, &Named { name: name.to_owned(), manifest })
+    }
+
+    /// Keeps one layer, as it came and unpacked. Returns its digest and size as it came.
+    fn bring_layer(
+        &self,
+        incoming: &Incoming,
+        layer: &Layer,
+        diff: &Digest,
+        chains: &[Digest],
+        left: &Left,
+    ) -> Result<(Digest, u64)> {
+        let Some((chain, below)) = chains.split_last() else { return Err(refuse("layer", "none")) };
+        let digest = layer.digest.as_ref().unwrap_or(diff);
+        let object = format!("layer {digest}");
+        let _unpacking = self.lock_layer(chain)?;
+        let (blob, place) = (self.blob(digest), self.layer(chain));
+        if blob.exists() && place.exists() {
+            return Ok((digest.clone(), layer.part.length));
+        }
+        let new = incoming.path().join("layer");
+        for name in ["", "own", "work", "merged"] {
+            DirBuilder::new().mode(0o700).create(new.join(name)).map_err(store::fault(&new))?;
+        }
+        // The image's root, should no layer say otherwise.
+        fs::set_permissions(new.join("own"), fs::Permissions::from_mode(0o755))
+            .map_err(store::fault(&new))?;
+        // The highest first.
+        let lower: Vec<_> = below.iter().rev().map(|chain| self.layer(chain).join("own")).collect();
+        let copy = incoming.path().join("blob");
+        let unpacked = tree::apart(|| {
+            let lower = tree::open_all(&lower).map_err(|(path, errno)| store::fault(&path)(errno.into()))?;
+            let tree = Tree::mount(&lower, &new.join("own"), &new.join("work"), &new.join("merged"))
+                .map_err(|errno| {
+                    refuse(object.as_str(), format!("overlay: {}", crate::error::describe(errno)))
+                })?;
+            unpack(&tree, layer.part.clone(), &copy, left, &object)
+        });
+        let (came, is) =
+            unpacked.map_err(|errno| Error::at("clone", "a mount namespace for the import", errno))??;
+        for (what, promised, is) in [("the layer", digest, &came), ("its content", diff, &is)] {
+            if promised != is {
+                return Err(refuse(
+                    object,
+                    format!("the digest of {what} is {is}, and {promised} is promised"),
+                ));
+            }
+        }
+        for name in ["work", "merged"] {
+            fs::remove_dir_all(new.join(name)).map_err(store::fault(&new))?;
+        }
+        self.publish(&copy, &blob)?;
+        self.publish(&new, &place)?;
+        Ok((digest.clone(), layer.part.length))
+    }
+}
+
+/// Unpacks a layer into the tree, and keeps a copy as it came; returns the digests of both.
+fn unpack(tree: &Tree, part: Part, copy: &Path, left: &Left, object: &str) -> Result<(Digest, Digest)> {
+    let words = |error: io::Error| refuse(object, error.to_string());
+    let file = File::create(copy).map_err(store::fault(copy))?;
+    let kept = Copied { stream: part, copy: io::BufWriter::new(file) };
+    let opened = decoder(BufReader::with_capacity(128 << 10, Digested::new(kept))).map_err(words)?;
+    let content = Digested::new(Paid { stream: opened, left });
+    let content = layer::apply(tree, content, left).map_err(|Refused { entry, why }| {
+        refuse(format!("{object}, entry {:?}", tree::shown(&entry)), why)
+    })?;
+    // Whatever follows the end of the archive belongs to the layer's digest.
+    let (is, _, paid) = content.finish().map_err(words)?;
+    let (came, _, kept) = paid.stream.into_inner().finish().map_err(words)?;
+    kept.copy.into_inner().map_err(|error| words(error.into_error()))?;
+    Ok((came, is))
+}
+
+/// A stream of which a copy is kept.
+struct Copied<R, W> {
+    stream: R,
+    copy: W,
+}
+
+impl<R: Read, W: Write> Read for Copied<R, W> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.stream.read(buffer)?;
+        self.copy.write_all(&buffer[..count])?;
+        Ok(count)
+    }
+}
+
+/// A layer's stream, unpacked: its first bytes say how it is packed.
+enum Decoder<R: Read> {
+    Plain(BufReader<R>),
+    Gzip(MultiGzDecoder<BufReader<R>>),
+    Zstd(zstd::Decoder<'static, BufReader<R>>),
+}
+
+fn decoder<R: Read>(mut stream: BufReader<R>) -> io::Result<Decoder<R>> {
+    let magic = io::BufRead::fill_buf(&mut stream)?;
+    Ok(if magic.starts_with(&[0x1f, 0x8b]) {
+        Decoder::Gzip(MultiGzDecoder::new(stream))
+    } else if magic.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+        let mut decoder = zstd::Decoder::with_buffer(stream)?;
+        decoder.window_log_max(ZSTD_WINDOW)?;
+        Decoder::Zstd(decoder)
+    } else {
+        Decoder::Plain(stream)
+    })
+}
+
+impl<R: Read> Decoder<R> {
+    fn into_inner(self) -> R {
+        match self {
+            Self::Plain(stream) => stream.into_inner(),
+            Self::Gzip(stream) => stream.into_inner().into_inner(),
+            Self::Zstd(stream) => stream.finish().into_inner(),
+        }
+    }
+}
+
+impl<R: Read> Read for Decoder<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.read(buffer),
+            Self::Gzip(stream) => stream.read(buffer),
+            Self::Zstd(stream) => stream.read(buffer),
+        }
+    }
+}
+
+/// A root file system without a word about it: an image of one layer.
+fn bare(archive: &Path) -> Result<Source> {
+    let part = Part::of(archive).map_err(store::fault(archive))?;
+    let (digest, _, _) =
+        Digested::new(BufReader::new(part.clone())).finish().map_err(store::fault(archive))?;
+    let wrong = |error: oci_spec::OciSpecError| refuse("configuration", error.to_string());
+    let root =
+        RootFsBuilder::default().typ("layers").diff_ids(vec![digest.to_string()]).build().map_err(wrong)?;
+    let config = ImageConfigurationBuilder::default().architecture(Arch::Amd64).os(Os::Linux).rootfs(root);
+    let config = serde_json::to_vec(&config.build().map_err(wrong)?)
+        .map_err(|error| refuse("configuration", error.to_string()))?;
+    Ok(Source { manifest: None, config, layers: vec![Layer { part, digest: Some(digest) }] })
+}
+
+fn sha256(digest: &Digest) -> Result<Sha256Digest> {
+    digest
+        .hex()
+        .parse()
+        .map_err(|error: oci_spec::OciSpecError| refuse(digest.to_string(), error.to_string()))
+}

@@ -1,0 +1,205 @@
+//! Images: a root file system in layers, with a word about what to run in it.
+//!
+//! An image is a list of layers (tar archives, each saying what changed), a configuration (command, environment, user)
+//! and a manifest that names both by digest. A container is an image with one more, writable layer on top. So a
+//! thousand containers of ten images that share a base have that base once, on the disk and in memory. Without
+//! images each would bring its own copy, and nobody could say what is in it.
+//!
+//! Here: bringing an image in ([`Store::import`]), listing, removing, and finding what a container needs of it
+//! ([`Store::image`]). `layer.rs` is where a stranger's archive is applied, `store.rs` how it is kept.
+//!
+//! Man page: the OCI image specification. Look at it: `tare-runtime import DIR name:tag; tare-runtime images`
+
+mod budget;
+mod digest;
+mod entries;
+mod import;
+mod layer;
+mod pack;
+mod source;
+mod sparse;
+mod store;
+pub(crate) mod tree;
+mod user;
+
+use std::path::PathBuf;
+
+use oci_spec::distribution::Reference;
+use oci_spec::image::{ImageConfiguration, ImageManifest};
+use serde::Serialize;
+
+pub use budget::Budget;
+use digest::Digest;
+pub use store::Store;
+
+use crate::error::{Error, Result};
+
+/// An image as a container needs it.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// Its full name.
+    pub name: String,
+    /// The digest of its manifest.
+    pub digest: String,
+    /// The directories of its layers, the highest first.
+    pub layers: Vec<PathBuf>,
+    /// What it says of itself.
+    pub config: ImageConfiguration,
+}
+
+/// An image in a list.
+#[derive(Clone, Debug, Serialize)]
+pub struct Listed {
+    /// Its full name.
+    pub name: String,
+    /// The digest of its manifest.
+    pub digest: String,
+    /// Bytes of its layers as they came, those that it shares with others too.
+    pub bytes: u64,
+    /// How many layers it has.
+    pub layers: usize,
+}
+
+/// Keeps an image from being removed.
+#[derive(Debug)]
+pub struct Standing {
+    _shared: store::Lock,
+}
+
+/// The store where nobody chose one: /var/lib/tare for root, else below $XDG_DATA_HOME or ~/.local/share.
+pub fn default_store() -> PathBuf {
+    if nix::unistd::geteuid().is_root() {
+        return "/var/lib/tare".into();
+    }
+    let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share"));
+    let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    data.or(home).unwrap_or_else(|| "/nonexistent".into()).join("tare")
+}
+
+fn refuse(object: impl Into<String>, why: impl Into<String>) -> Error {
+    Error::Image { object: object.into(), why: why.into() }
+}
+
+/// The full name: a registry, a repository, and a tag or a digest. "busybox" means what it means to Docker.
+///
+/// # Errors
+/// [`Error::Image`].
+pub fn full_name(name: &str) -> Result<String> {
+    let parsed: std::result::Result<Reference, _> = name.parse();
+    parsed.map(|reference| reference.whole()).map_err(|error| {
+        refuse(
+            format!("{name:?}"),
+            format!("no image's name: {error} (such as busybox:1 or 127.0.0.1:5000/me/it:2)"),
+        )
+    })
+}
+
+impl Store {
+    /// An image by its name.
+    ///
+    /// # Errors
+    /// [`Error::Image`] where there is none, or the store is damaged.
+    pub fn image(&self, name: &str) -> Result<Image> {
+        let name = full_name(name)?;
+        let Some(named) = self.named(&name)? else {
+            return Err(refuse(name, "not in the store (import or pull it; see `images`)"));
+        };
+        let (manifest, config) = self.parts(&named.manifest)?;
+        let mut layers: Vec<PathBuf> =
+            chains(&config)?.iter().map(|chain| self.layer(chain).join("own")).collect();
+        layers.reverse();
+        if layers.len() != manifest.layers().len() {
+            return Err(refuse(name, "its manifest and its configuration name different numbers of layers"));
+        }
+        Ok(Image { name, digest: named.manifest, layers, config })
+    }
+
+    /// All images, by name.
+    ///
+    /// # Errors
+    /// [`Error::Image`].
+    pub fn images(&self) -> Result<Vec<Listed>> {
+        let listed = |named: store::Named| {
+            let (manifest, _) = self.parts(&named.manifest)?;
+            let bytes = manifest.layers().iter().map(|layer| layer.size()).sum();
+            Ok(Listed { name: named.name, digest: named.manifest, bytes, layers: manifest.layers().len() })
+        };
+        self.names()?.into_iter().map(listed).collect()
+    }
+
+    /// Removes a name, and what no other name and no container needs.
+    ///
+    /// # Errors
+    /// [`Error::Image`] where there is none, or a container stands on it and no other name leads there.
+    pub fn remove(&self, name: &str) -> Result<()> {
+        let name = full_name(name)?;
+        let _alone = self.lock(true)?;
+        let Some(named) = self.named(&name)? else {
+            return Err(refuse(name, "not in the store (see `images`)"));
+        };
+        let others: Vec<store::Named> = self.names()?.into_iter().filter(|it| it.name != name).collect();
+        if !others.iter().any(|it| it.manifest == named.manifest)
+            && let Some((_, by)) = self.used()?.into_iter().find(|(manifest, _)| *manifest == named.manifest)
+        {
+            return Err(refuse(
+                name,
+                format!("the container in {} stands on it (delete that first)", by.display()),
+            ));
+        }
+        self.forget(&name)?;
+        let (mut layers, mut blobs) = (Vec::new(), Vec::new());
+        for other in others {
+            let (manifest, config) = self.parts(&other.manifest)?;
+            layers.extend(chains(&config)?);
+            blobs.push(parse(&other.manifest)?);
+            for descriptor in manifest.layers().iter().chain([manifest.config()]) {
+                blobs.push(parse(&descriptor.digest().to_string())?);
+            }
+        }
+        self.sweep(&layers, &blobs)
+    }
+
+    /// Notes that a container stands on an image, so that nobody removes it: by what is returned until the container's
+    /// directory exists, and by that from then on.
+    ///
+    /// # Errors
+    /// [`Error::Image`] where the image is gone.
+    pub fn stand_on(&self, image: &Image, directory: &std::path::Path) -> Result<Standing> {
+        let shared = self.lock(false)?;
+        if self.named(&image.name)?.is_none_or(|named| named.manifest != image.digest) {
+            return Err(refuse(image.name.clone(), "somebody has removed it just now"));
+        }
+        self.use_for(directory, &image.digest)?;
+        Ok(Standing { _shared: shared })
+    }
+
+    fn parts(&self, manifest: &str) -> Result<(ImageManifest, ImageConfiguration)> {
+        let read = |digest: &Digest| {
+            let path = self.blob(digest);
+            std::fs::read(&path).map_err(store::fault(&path))
+        };
+        let manifest = parse(manifest)?;
+        let manifest: ImageManifest = json(&manifest.to_string(), &read(&manifest)?)?;
+        let config = parse(&manifest.config().digest().to_string())?;
+        Ok((manifest, json(&config.to_string(), &read(&config)?)?))
+    }
+}
+
+fn parse(digest: &str) -> Result<Digest> {
+    Digest::parse(digest).map_err(|why| refuse("the store", why))
+}
+
+fn json<T: serde::de::DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T> {
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    serde_path_to_error::deserialize(&mut reader)
+        .map_err(|error| refuse(what, format!("{}: {}", error.path(), error.inner())))
+}
+
+/// What each layer is called together with those below it, the lowest first.
+fn chains(config: &ImageConfiguration) -> Result<Vec<Digest>> {
+    let mut chains: Vec<Digest> = Vec::new();
+    for layer in config.rootfs().diff_ids() {
+        chains.push(Digest::chained(chains.last(), &parse(layer)?));
+    }
+    Ok(chains)
+}

@@ -1,0 +1,166 @@
+//! Files with holes: a list says where the bytes in the stream belong, and what lies between is zeros that take no
+//! space.
+//!
+//! GNU tar writes the list in two ways: in the header (the old one, type `S`), or at the head of the data, with the
+//! rest in pax records (`GNU.sparse.major=1`).
+//!
+//! Man page: tar(5), "Sparse files". Look at it: `truncate -s 1G hole; tar -Sc hole | wc -c`
+
+use tar::{EntryType, GnuExtSparseHeader, GnuSparseHeader, Header};
+
+/// The most pieces of one file: more is no file but an attack.
+const MOST: usize = 1 << 16;
+
+/// So many bytes at such a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Piece {
+    pub(crate) at: u64,
+    pub(crate) length: u64,
+}
+
+/// How a file is stored.
+pub(crate) enum Kind {
+    Whole,
+    /// The list begins in the header; whether it goes on after it.
+    Old {
+        size: u64,
+        pieces: Vec<Piece>,
+        more: bool,
+    },
+    /// The list begins the data.
+    New {
+        name: Option<Vec<u8>>,
+        size: u64,
+    },
+}
+
+/// Finds out.
+///
+/// # Errors
+/// What is wrong, or not supported.
+pub(crate) fn kind(header: &Header, pax: &[(Vec<u8>, Vec<u8>)]) -> Result<Kind, String> {
+    let of = |key: &str| pax.iter().rev().find(|(name, _)| name == key.as_bytes()).map(|(_, value)| value);
+    if header.entry_type() == EntryType::GNUSparse {
+        let gnu = header.as_gnu().ok_or("a sparse file without a list")?;
+        let mut pieces = Vec::new();
+        add(&gnu.sparse, &mut pieces)?;
+        let size = gnu.real_size().map_err(|error| format!("its size: {error}"))?;
+        return Ok(Kind::Old { size, pieces, more: gnu.is_extended() });
+    }
+    match of("GNU.sparse.major").map(Vec::as_slice) {
+        Some(b"1") => {
+            let size =
+                of("GNU.sparse.realsize").and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
+            let size = size.ok_or("a sparse file that does not say how large it is")?;
+            Ok(Kind::New { name: of("GNU.sparse.name").cloned(), size })
+        }
+        None if !pax.iter().any(|(name, _)| name.starts_with(b"GNU.sparse.")) => Ok(Kind::Whole),
+        _ => {
+            Err("a sparse file of version 0, which is not read (write it with GNU tar 1.26 or later)".into())
+        }
+    }
+}
+
+/// Adds the pieces of a block that continues the list; whether there is one more.
+///
+/// # Errors
+/// What is wrong.
+pub(crate) fn more(block: &[u8; 512], pieces: &mut Vec<Piece>) -> Result<bool, String> {
+    let mut next = GnuExtSparseHeader::new();
+    next.as_mut_bytes().copy_from_slice(block);
+    add(next.sparse(), pieces)?;
+    Ok(next.is_extended())
+}
+
+fn add(headers: &[GnuSparseHeader], pieces: &mut Vec<Piece>) -> Result<(), String> {
+    for it in headers.iter().filter(|it| !it.is_empty()) {
+        let wrong = |error: std::io::Error| format!("the list of its pieces: {error}");
+        push(pieces, it.offset().map_err(wrong)?, it.length().map_err(wrong)?)?;
+    }
+    Ok(())
+}
+
+fn push(pieces: &mut Vec<Piece>, at: u64, length: u64) -> Result<(), String> {
+    if pieces.len() == MOST {
+        return Err(format!("more than {MOST} pieces"));
+    }
+    pieces.push(Piece { at, length });
+    Ok(())
+}
+
+/// Refuses pieces that overlap, lie beyond the end, or are not what the stream holds.
+///
+/// # Errors
+/// What is wrong.
+pub(crate) fn check(pieces: &[Piece], size: u64, stored: u64) -> Result<(), String> {
+    let (mut end, mut sum) = (0, 0_u64);
+    for piece in pieces {
+        let next = piece.at.checked_add(piece.length).filter(|next| piece.at >= end && *next <= size);
+        end = next.ok_or("its pieces overlap, or lie beyond its end")?;
+        sum += piece.length;
+    }
+    if sum == stored { Ok(()) } else { Err(format!("its pieces are {sum} bytes, the stream has {stored}")) }
+}
+
+/// The numbers of a newer list: how many pieces, then place and length of each.
+#[derive(Default)]
+pub(crate) struct List {
+    digits: Vec<u8>,
+    numbers: Vec<u64>,
+}
+
+impl List {
+    /// Reads a block; the pieces if they are complete: what follows the block is data.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub(crate) fn take(&mut self, block: &[u8]) -> Result<Option<Vec<Piece>>, String> {
+        for byte in block {
+            if *byte == b'\n' {
+                let text = String::from_utf8_lossy(&self.digits).into_owned();
+                self.numbers.push(text.parse().map_err(|_| format!("the list of its pieces has {text:?}"))?);
+                self.digits.clear();
+            } else if self.digits.len() < 20 {
+                self.digits.push(*byte);
+            } else {
+                return Err("the list of its pieces has no numbers".into());
+            }
+            let count = self.numbers.first().copied().unwrap_or(u64::MAX);
+            if count != u64::MAX && count > MOST as u64 {
+                return Err(format!("more than {MOST} pieces"));
+            }
+            if self.numbers.len() as u64 == count.saturating_mul(2).saturating_add(1) {
+                let pieces = self.numbers[1..].chunks(2).map(|pair| Piece { at: pair[0], length: pair[1] });
+                return Ok(Some(pieces.collect()));
+            }
+        }
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_may_go_on_in_the_next_block() {
+        let mut list = List::default();
+        assert_eq!(list.take(b"2\n0\n4\n10").unwrap(), None);
+        let pieces = list.take(b"24\n8\n\0\0\0").unwrap().unwrap();
+        assert_eq!(pieces, [Piece { at: 0, length: 4 }, Piece { at: 1024, length: 8 }]);
+        assert_eq!(check(&pieces, 1032, 12), Ok(()));
+        for (size, stored) in [(1031, 12), (1032, 11)] {
+            assert!(check(&pieces, size, stored).is_err());
+        }
+    }
+
+    #[test]
+    fn pieces_that_overlap_or_overflow_are_refused() {
+        for pieces in [[(4, 4), (0, 4)], [(0, 4), (3, 1)], [(0, 1), (u64::MAX, 2)]] {
+            let pieces = pieces.map(|(at, length)| Piece { at, length });
+            assert!(check(&pieces, u64::MAX, 8).is_err(), "{pieces:?}");
+        }
+        assert!(List::default().take(b"99999999\n").is_err());
+        assert!(List::default().take(b"x\n").is_err());
+    }
+}

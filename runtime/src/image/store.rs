@@ -1,0 +1,268 @@
+//! Where images lie: each layer and each file once, under its digest, however many images have it.
+//!
+//! ```text
+//! blobs/DIGEST        manifests, configurations and layers, as they came: to be sent on, with the same digest
+//! layers/CHAIN/       layers unpacked, each on top of certain others ("chain"): what overlayfs stacks
+//! names/DIGEST.json   what a name means
+//! used/DIGEST.json    which container stands on which image
+//! incoming/N/         what is being made, renamed when it is complete
+//! ```
+//!
+//! Whoever is killed leaves a directory below `incoming` and no more; the next import removes it. All of it is closed to
+//! others, for a setuid file of an image must mean nothing on the host.
+//!
+//! Man page: rename(2), flock(2). Look at it: `find /var/lib/tare -maxdepth 2`
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::digest::Digest;
+use crate::error::{Error, Result};
+
+/// See the file's head.
+#[derive(Clone, Debug)]
+pub struct Store {
+    root: PathBuf,
+}
+
+/// A lock that ends with it, or with the process.
+pub(crate) type Lock = Flock<File>;
+
+/// What a name means.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Named {
+    pub(crate) name: String,
+    pub(crate) manifest: String,
+}
+
+/// Which container stands on which image.
+#[derive(Debug, Serialize, Deserialize)]
+struct Used {
+    /// The container's directory: it is used as long as that exists.
+    by: PathBuf,
+    manifest: String,
+}
+
+/// A directory for what is being made; removed with everything in it unless it was renamed.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    path: PathBuf,
+    _lock: Lock,
+}
+
+impl Incoming {
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        // What cannot be removed now is removed by the next import.
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+pub(crate) fn fault(path: &Path) -> impl Fn(io::Error) -> Error {
+    move |error| Error::Image { object: path.display().to_string(), why: error.to_string() }
+}
+
+impl Store {
+    /// The store in this directory, which is made when it is first needed.
+    pub fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    fn make(&self) -> Result<()> {
+        for name in ["", "blobs", "layers", "names", "used", "incoming"] {
+            let path = self.root.join(name);
+            DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(fault(&path))?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn blob(&self, digest: &Digest) -> PathBuf {
+        self.root.join("blobs").join(digest.hex())
+    }
+
+    pub(crate) fn layer(&self, chain: &Digest) -> PathBuf {
+        self.root.join("layers").join(chain.hex())
+    }
+
+    fn name(&self, name: &str) -> PathBuf {
+        self.root.join("names").join(format!("{}.json", Digest::of(name.as_bytes()).hex()))
+    }
+
+    /// Shared by whoever adds or starts, alone for whoever removes.
+    pub(crate) fn lock(&self, alone: bool) -> Result<Lock> {
+        self.make()?;
+        let how = if alone { FlockArg::LockExclusive } else { FlockArg::LockShared };
+        lock(&self.root.join("lock"), how).map_err(fault(&self.root.join("lock")))
+    }
+
+    /// One unpacks a layer, and others that want the same wait for it.
+    pub(crate) fn lock_layer(&self, chain: &Digest) -> Result<Lock> {
+        let path = self.root.join("incoming").join(format!("{}.lock", chain.hex()));
+        lock(&path, FlockArg::LockExclusive).map_err(fault(&path))
+    }
+
+    /// A directory of our own, once what killed imports have left is removed.
+    pub(crate) fn incoming(&self) -> Result<Incoming> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let all = self.root.join("incoming");
+        // Nobody is between making a directory and locking it as long as we hold this.
+        let _making = lock(&all.join("lock"), FlockArg::LockExclusive).map_err(fault(&all))?;
+        for entry in fs::read_dir(&all).map_err(fault(&all))? {
+            let path = entry.map_err(fault(&all))?.path();
+            if path.is_dir() && lock(&path.join("lock"), FlockArg::LockExclusiveNonblock).is_ok() {
+                fs::remove_dir_all(&path).map_err(fault(&path))?;
+            }
+        }
+        let path = all.join(format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)));
+        DirBuilder::new().mode(0o700).create(&path).map_err(fault(&path))?;
+        let own = lock(&path.join("lock"), FlockArg::LockExclusive).map_err(fault(&path))?;
+        Ok(Incoming { path, _lock: own })
+    }
+
+    /// Gives what is complete its place; there may be the same already.
+    pub(crate) fn publish(&self, made: &Path, place: &Path) -> Result<()> {
+        match fs::rename(made, place) {
+            Err(error)
+                if matches!(
+                    error.raw_os_error().map(Errno::from_raw),
+                    Some(Errno::ENOTEMPTY | Errno::EEXIST)
+                ) =>
+            {
+                Ok(())
+            }
+            other => other.map_err(fault(place)),
+        }
+    }
+
+    /// Keeps some bytes under their digest.
+    pub(crate) fn keep(&self, incoming: &Incoming, bytes: &[u8]) -> Result<Digest> {
+        let digest = Digest::of(bytes);
+        self.write(incoming, &self.blob(&digest), bytes)?;
+        Ok(digest)
+    }
+
+    fn write(&self, incoming: &Incoming, place: &Path, bytes: &[u8]) -> Result<()> {
+        let new = incoming.path().join("new");
+        let written = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new);
+        written.and_then(|mut file| file.write_all(bytes)).map_err(fault(&new))?;
+        self.publish(&new, place)
+    }
+
+    pub(crate) fn set_name(&self, incoming: &Incoming, named: &Named) -> Result<()> {
+        let text = serde_json::to_vec(named).map_err(io::Error::other).map_err(fault(&self.root))?;
+        self.write(incoming, &self.name(&named.name), &text)
+    }
+
+    /// What a name means, if it means anything.
+    pub(crate) fn named(&self, name: &str) -> Result<Option<Named>> {
+        read(&self.name(name))
+    }
+
+    /// All names, sorted.
+    pub(crate) fn names(&self) -> Result<Vec<Named>> {
+        let mut names: Vec<Named> =
+            read_all(&self.root.join("names"))?.into_iter().map(|(_, named)| named).collect();
+        names.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(names)
+    }
+
+    pub(crate) fn forget(&self, name: &str) -> Result<()> {
+        let path = self.name(name);
+        fs::remove_file(&path).map_err(fault(&path))
+    }
+
+    /// Notes that the container with this directory stands on an image, before it is made.
+    pub(crate) fn use_for(&self, directory: &Path, manifest: &str) -> Result<()> {
+        let key = Digest::of(directory.as_os_str().as_encoded_bytes());
+        let path = self.root.join("used").join(format!("{}.json", key.hex()));
+        let used = Used { by: directory.to_owned(), manifest: manifest.to_owned() };
+        let text = serde_json::to_vec(&used).map_err(io::Error::other).map_err(fault(&path))?;
+        fs::write(&path, text).map_err(fault(&path))
+    }
+
+    /// Manifests on which containers stand, with their directories. Notes of containers that are gone are removed.
+    pub(crate) fn used(&self) -> Result<Vec<(String, PathBuf)>> {
+        let mut used = Vec::new();
+        for (path, it) in read_all::<Used>(&self.root.join("used"))? {
+            if it.by.exists() {
+                used.push((it.manifest, it.by));
+            } else {
+                fs::remove_file(&path).map_err(fault(&path))?;
+            }
+        }
+        Ok(used)
+    }
+
+    /// Removes all layers and blobs but these.
+    pub(crate) fn sweep(&self, layers: &[Digest], blobs: &[Digest]) -> Result<()> {
+        for (name, kept) in [("layers", layers), ("blobs", blobs)] {
+            let all = self.root.join(name);
+            for entry in fs::read_dir(&all).map_err(fault(&all))? {
+                let entry = entry.map_err(fault(&all))?;
+                if kept.iter().any(|digest| entry.file_name() == digest.hex()) {
+                    continue;
+                }
+                let path = entry.path();
+                let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+                removed.map_err(fault(&path))?;
+            }
+        }
+        // Nobody imports now, so nobody waits at the lock of a layer.
+        let all = self.root.join("incoming");
+        for entry in fs::read_dir(&all).map_err(fault(&all))? {
+            let path = entry.map_err(fault(&all))?.path();
+            if path.extension().is_some_and(|it| it == "lock") {
+                fs::remove_file(&path).map_err(fault(&path))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn lock(path: &Path, how: FlockArg) -> io::Result<Lock> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    loop {
+        match Flock::lock(file, how) {
+            Ok(lock) => return Ok(lock),
+            Err((again, Errno::EINTR)) => file = again,
+            Err((_, errno)) => return Err(errno.into()),
+        }
+    }
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+    match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(fault(path)(error)),
+        Ok(text) => serde_json::from_slice(&text).map(Some).map_err(io::Error::other).map_err(fault(path)),
+    }
+}
+
+fn read_all<T: DeserializeOwned>(directory: &Path) -> Result<Vec<(PathBuf, T)>> {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(fault(directory))?,
+    };
+    let mut all = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(fault(directory))?.path();
+        // One that vanishes meanwhile is gone.
+        if let Some(it) = read(&path)? {
+            all.push((path, it));
+        }
+    }
+    Ok(all)
+}
