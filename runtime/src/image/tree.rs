@@ -125,7 +125,12 @@ impl Tree {
     /// # Errors
     /// In words; also where it really lies deeper than `depth`, however short the path by way of links.
     pub(crate) fn directory(&self, path: &CStr, depth: usize) -> Result<OwnedFd, String> {
-        let words = |errno| format!("find its directory: {}", crate::error::describe(errno));
+        let words = |errno| match errno {
+            Errno::EEXIST | Errno::ENOTDIR => {
+                "on the way to it lies a file, or a link that leads nowhere in the image".to_owned()
+            }
+            errno => format!("find its directory: {}", crate::error::describe(errno)),
+        };
         let found = resolve::or_make(self.root.as_fd(), path, Missing::Directory).map_err(words)?;
         let directory = openat(&found, c".", DIRECTORY, Mode::empty()).map_err(words)?;
         let real = self.below(&directory).map_err(words)?;

@@ -27,6 +27,15 @@ pub(crate) fn skip(word: &str, reason: &str) {
     eprintln!("skipped: {reason}");
 }
 
+/// Whether we are root; says so if not.
+pub(crate) fn is_root() -> bool {
+    let root = nix::unistd::geteuid().is_root();
+    if !root {
+        skip("root", "the real kernel needs root here");
+    }
+    root
+}
+
 /// A laboratory for one test, or `None` (said aloud) if this host cannot have one.
 pub(crate) struct Lab {
     directory: tempfile::TempDir,

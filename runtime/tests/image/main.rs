@@ -1,0 +1,39 @@
+//! Images on the real kernel: what a stranger's archive can do, what two imports at once do, and that a box of an
+//! image is the tree that Docker makes of it.
+
+mod bombs;
+#[path = "../common/mod.rs"]
+mod common;
+mod docker;
+mod hostile;
+mod layout;
+mod store;
+
+use std::ffi::CString;
+use std::path::{Path, PathBuf};
+
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+
+/// Shows the tree of these layers, the highest first, to `look`.
+fn merged(layers: &[PathBuf], place: &Path, look: impl FnOnce(&Path) + Send) {
+    let [only] = layers else {
+        let point = place.join("merged");
+        std::fs::create_dir(&point).expect("mkdir");
+        let names: Vec<String> = layers.iter().map(|path| path.display().to_string()).collect();
+        let options = CString::new(format!("lowerdir={}", names.join(":"))).expect("no zero byte");
+        std::thread::scope(|scope| {
+            let shown = scope.spawn(|| {
+                unshare(CloneFlags::CLONE_NEWNS).expect("unshare");
+                let none = None::<&str>;
+                mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).expect("private");
+                let kind = Some("overlay");
+                mount(kind, &point, kind, MsFlags::MS_RDONLY, Some(options.as_c_str())).expect("overlay");
+                look(&point);
+            });
+            shown.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        });
+        return;
+    };
+    look(only);
+}
