@@ -153,7 +153,7 @@ impl Store {
             layers.extend(chains(&config)?);
             blobs.push(parse(&other.manifest)?);
             for descriptor in manifest.layers().iter().chain([manifest.config()]) {
-                blobs.push(parse(&descriptor.digest().to_string())?);
+                blobs.push(parse(descriptor.digest().as_ref())?);
             }
         }
         self.sweep(&layers, &blobs)
@@ -180,7 +180,7 @@ impl Store {
         };
         let manifest = parse(manifest)?;
         let manifest: ImageManifest = json(&manifest.to_string(), &read(&manifest)?)?;
-        let config = parse(&manifest.config().digest().to_string())?;
+        let config = parse(manifest.config().digest().as_ref())?;
         Ok((manifest, json(&config.to_string(), &read(&config)?)?))
     }
 }

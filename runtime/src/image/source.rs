@@ -172,7 +172,7 @@ impl Files {
     }
 
     fn blob(&self, descriptor: &Descriptor) -> Result<(Digest, Part), String> {
-        let digest = Digest::parse(&descriptor.digest().to_string())?;
+        let digest = Digest::parse(descriptor.digest().as_ref())?;
         let part = self.part(&format!("blobs/sha256/{}", digest.hex()))?;
         if part.length != descriptor.size() {
             let (is, said) = (part.length, descriptor.size());
@@ -218,10 +218,10 @@ fn layout(files: &Files) -> Result<Source, String> {
         let chosen = choose(&index)?;
         let bytes = files.small_blob(chosen)?;
         if matches!(chosen.media_type(), MediaType::ImageIndex) || is_list(chosen.media_type()) {
-            index = parse(&chosen.digest().to_string(), &bytes)?;
+            index = parse(chosen.digest().as_ref(), &bytes)?;
             continue;
         }
-        let manifest: ImageManifest = parse(&chosen.digest().to_string(), &bytes)?;
+        let manifest: ImageManifest = parse(chosen.digest().as_ref(), &bytes)?;
         let config = files.small_blob(manifest.config())?;
         let layers = manifest.layers().iter().map(|descriptor| {
             let (digest, part) = files.blob(descriptor)?;
