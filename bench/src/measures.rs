@@ -15,6 +15,8 @@ pub mod running;
 pub mod spans;
 pub mod startup;
 
+use std::time::Duration;
+
 use anyhow::Result;
 use tare_reports::document::{Mode, Parameters, Unit};
 
@@ -112,6 +114,12 @@ pub trait Pass {
     /// Whether a first visit takes as long as it is given: then each gets an equal share of the time that is left.
     fn shares_evenly(&self) -> bool {
         false
+    }
+
+    /// A visit with less time than this finds nothing out: where the time does not give each so much, as many as it does
+    /// are made, and the others are listed with the flag that adds them.
+    fn least(&self) -> Duration {
+        Duration::ZERO
     }
 
     /// How much of the run's plan is for this pass.

@@ -101,7 +101,11 @@ pub fn run(mut rounds: Rounds<'_>, plan: Plan, seed: u64) -> Result<bool> {
                 continue;
             }
             let to_come = if rounds.pass.shares_evenly() { visits.len() - position } else { 2 };
-            let place = (round, position as u32, to_come as u32);
+            let Some(shares) = schedule.shares(to_come as u32, rounds.pass.least(), rounds.lab.elapsed())
+            else {
+                continue;
+            };
+            let place = (round, position as u32, shares);
             let name = rounds.timed_visit(&mut schedule, i, &entries[i], place);
             made += 1;
             (rounds.progress)(made, planned, &name);

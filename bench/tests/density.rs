@@ -20,7 +20,7 @@ use tare::measures::density::Density;
 use tare::record::{Record, Visit};
 use tare::site::{Site, Start};
 use tare::spawner::protocol::Launch;
-use tare_reports::document::{Accel, Document, Failure, Mode, Series};
+use tare_reports::document::{Accel, Document, Failure, Mode, Series, Status};
 
 /// The largest number that was found, with its series.
 fn found<'a>(document: &'a Document, contender: &str, state: &str) -> &'a Series {
@@ -123,6 +123,35 @@ fn the_profiles_time_ends_a_search_with_what_was_reached() {
         assert_eq!((binding.resource.as_str(), binding.failed_at), ("time budget", None));
         assert_eq!(rung(&document, state, "canary", value as u32).unwrap().samples.len(), 2000, "confirmed");
     }
+}
+
+#[test]
+fn where_the_time_is_too_short_for_all_some_are_searched_and_the_others_listed() {
+    let out = tempfile::tempdir().unwrap();
+    let box_ = json!({"Took": {"ready": 100_000_000, "teardown": 1, "cpu": 1, "memory": 1, "answers": 1}});
+    let play = ["fake-a", "fake-b", "fake-c"].map(|name| json!({"name": name, "visits": [box_]}));
+    let script = out.path().join("script.json");
+    std::fs::write(&script, json!({"contenders": play}).to_string()).unwrap();
+    let only = ["density", "--only", "fake-a,fake-b,fake-c", "--profile", "quick"];
+    let output = finish(tare(out.path(), &only).env("TARE_FAKE", &script));
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let document = document(out.path());
+    let searched: Vec<&Series> =
+        document.series.iter().filter(|it| it.parameters.instances.is_none()).collect();
+    // Two minutes are two times what finds something out, and nine searches are asked for.
+    assert_eq!(searched.len(), 2, "{searched:?}");
+    for it in searched {
+        assert!(it.samples[0].value.is_some_and(|boxes| boxes >= 32), "{it:?}");
+        assert_eq!(it.binding.as_ref().unwrap().resource, "time budget");
+    }
+    let without = |name: &str| !document.series.iter().any(|it| it.contender == name);
+    let none = document.contenders.iter().filter(|row| without(&row.name));
+    for row in none.clone() {
+        assert_eq!(row.status, Status::Skipped, "{row:?}");
+        assert!(row.reason.as_ref().unwrap().contains("0 visits for density"), "{row:?}");
+        assert!(document.run.left_out.iter().any(|it| it.contains(&row.name)), "{:?}", document.run.left_out);
+    }
+    assert!(none.count() > 0);
 }
 
 /// The search of one contender, idle, in this process: on a site whose cgroups lie below `parent`.

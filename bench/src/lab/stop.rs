@@ -182,7 +182,7 @@ impl Lab {
     fn undo_by(&mut self, argv: Vec<String>, env: Vec<(String, String)>) -> Result<(), Failed> {
         let name = argv.join(" ");
         let tag = self.ask_to_run(argv, env)?;
-        self.has_run(&name, tag)
+        self.has_run(&name, tag, STEP)
     }
 
     /// Has the spawner start a tool's own command; the answer comes with this tag.
@@ -203,9 +203,9 @@ impl Lab {
     }
 
     /// Waits for the end of a command that was asked for so.
-    pub(super) fn has_run(&mut self, name: &str, tag: u64) -> Result<(), Failed> {
+    pub(super) fn has_run(&mut self, name: &str, tag: u64, within: Duration) -> Result<(), Failed> {
         let leak = |detail: String| Failed::new(Failure::Leak, detail);
-        let deadline = Deadline::after(STEP);
+        let deadline = Deadline::after(within);
         let Event::Started { pid, .. } = self.answer(tag, deadline)? else {
             return Err(leak(format!("{name}: the spawner did not start it")));
         };

@@ -157,6 +157,11 @@ impl Pass for Density {
         true
     }
 
+    fn least(&self) -> Duration {
+        // To hold one number to the end, some shortly before, and to bring the boxes about.
+        self.hold * 3 / 2
+    }
+
     fn plan(&self, run: Plan) -> Plan {
         // One search fills the host and empties it again.
         Plan { rounds: run.rounds.div_ceil(1000), budget: run.budget }

@@ -54,6 +54,13 @@ impl Schedule {
         now < end && now + cost <= end
     }
 
+    /// Into how many shares the time that is left is divided, so many at most, where none may be smaller than `least`;
+    /// nothing where even one would be.
+    pub(super) fn shares(&self, most: u32, least: Duration, now: Duration) -> Option<u32> {
+        let Some(end) = self.end.filter(|_| !least.is_zero()) else { return Some(most) };
+        Some(most.min(times(end.saturating_sub(now), least))).filter(|it| *it > 0)
+    }
+
     /// When a visit that begins now is cut. Nobody knows how long a first one will take: it may use its share of what
     /// is left, one of `shares`. With two, which is half, something stays for the others however many of them hang.
     pub(super) fn cut_at(&self, place: usize, now: Duration, shares: u32) -> Option<Duration> {
@@ -163,6 +170,17 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn no_share_is_smaller_than_what_finds_something_out() {
+        let schedule = Schedule::new(9, Some(SECOND * 150));
+        assert_eq!(schedule.shares(9, SECOND * 60, Duration::ZERO), Some(2));
+        assert_eq!(schedule.shares(8, SECOND * 60, SECOND * 90), Some(1));
+        assert_eq!(schedule.shares(7, SECOND * 60, SECOND * 91), None, "what is left is too short for one");
+        assert_eq!(schedule.shares(2, SECOND * 10, Duration::ZERO), Some(2), "no more than there are");
+        assert_eq!(schedule.shares(9, Duration::ZERO, SECOND * 200), Some(9));
+        assert_eq!(Schedule::new(9, None).shares(9, SECOND * 60, SECOND * 999), Some(9));
+    }
 
     /// A whole pass on a clock of its own, where each place takes so long, ms. Returns the visits made to each,
     /// and when the pass was over.

@@ -69,12 +69,17 @@ impl Pace {
             return Ok(());
         }
         let each = self.next() + self.removal.unwrap_or(self.start);
-        let more = left.saturating_sub(self.needed(held, held, holding)).as_secs_f64() / each.as_secs_f64();
+        let more = left.saturating_sub(self.needed(held, held, holding)).as_secs_f64()
+            / each.as_secs_f64().max(1e-9);
+        let rate = match self.next() {
+            // Before the first nobody knows.
+            Duration::ZERO => String::new(),
+            start => format!(" ({:.1} starts a second)", 1.0 / start.as_secs_f64()),
+        };
         let why = format!(
-            "{boxes} boxes would take {:.0} s more ({:.1} starts a second), and the profile leaves {:.0} s; \
-             `--profile full` has more, `--rounds 1` sets no limit",
+            "{boxes} boxes would take {:.0} s more{rate}, and the profile leaves {:.0} s; `--profile full` has more, \
+             `--rounds 1` sets no limit",
             needed.as_secs_f64(),
-            1.0 / self.next().as_secs_f64(),
             left.as_secs_f64()
         );
         Err((why, held + more as u32))
@@ -134,6 +139,9 @@ mod tests {
         pace.removed(seconds(0.1));
         assert_eq!(pace.allows(100, 50, HOLDING, seconds(70.0)), Ok(()));
         assert_eq!(pace.allows(100, 50, HOLDING, seconds(5.0)).unwrap_err().1, 50, "none more");
+        let (why, room) = Pace::default().allows(8, 0, HOLDING, seconds(5.0)).unwrap_err();
+        assert!(why.starts_with("8 boxes would take 10 s more, and the profile leaves 5 s"), "{why}");
+        assert_eq!(room, 0, "not even to hold them");
     }
 
     #[test]

@@ -345,7 +345,8 @@ impl Ground for Standing<'_, '_> {
             patience: self.latency * PATIENCE,
         };
         let heard = self.lab.canary(&mut self.multitude, &beat)?;
-        self.idle = Some(Witness::read(self.site).idle_since(&before));
+        let idle = Witness::read(self.site).idle_since(&before);
+        self.idle = Some(idle).filter(|_| !self.contender.is_scripted());
         self.record(boxes, |visit| {
             for ping in &heard.pings {
                 visit.outcome("canary", Unit::Ns, ping.clone());
