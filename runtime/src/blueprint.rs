@@ -183,6 +183,18 @@ impl Blueprint {
         spec.check()?;
         let rootless = !nix::unistd::geteuid().is_root();
         let user = if rootless { CloneFlags::CLONE_NEWUSER } else { CloneFlags::empty() };
+        let namespaces = Namespaces {
+            fresh: match spec.network {
+                None => crate::namespaces::ALL.union(user),
+                Some(_) => crate::namespaces::ALL.union(user).difference(CloneFlags::CLONE_NEWNET),
+            },
+            joined: spec.network.iter().map(|it| (CloneFlags::CLONE_NEWNET, it.clone())).collect(),
+            id_maps: None,
+        };
+        let mut mounts: Vec<Mount> =
+            confinement::MOUNTS.iter().map(|mount| Mount::of(mount, rootless)).collect();
+        let volumes = spec.volumes.iter().map(|volume| volume.mount()).collect::<Result<Vec<_>>>()?;
+        mounts.extend(crate::oci::mounts(&volumes, &namespaces)?);
         Ok(Self {
             id: spec.id.clone(),
             bundle: spec.rootfs.clone(),
@@ -193,14 +205,7 @@ impl Blueprint {
                 kind: RootKind::Layered,
                 propagation: MsFlags::MS_REC.union(MsFlags::MS_PRIVATE),
             },
-            namespaces: Namespaces {
-                fresh: match spec.network {
-                    None => crate::namespaces::ALL.union(user),
-                    Some(_) => crate::namespaces::ALL.union(user).difference(CloneFlags::CLONE_NEWNET),
-                },
-                joined: spec.network.iter().map(|it| (CloneFlags::CLONE_NEWNET, it.clone())).collect(),
-                id_maps: None,
-            },
+            namespaces,
             cgroup: Cgroup {
                 path: format!("{}/{}", spec.cgroup_parent, spec.id),
                 limits: spec.limits.clone(),
@@ -209,14 +214,14 @@ impl Blueprint {
             },
             hostname: Some(spec.hostname.clone()),
             domainname: None,
-            mounts: confinement::MOUNTS.iter().map(|mount| Mount::of(mount, rootless)).collect(),
+            mounts,
             devices: confinement::DEVICES.iter().map(Node::from).collect(),
             masked: confinement::MASKED_PATHS
                 .iter()
                 .map(|(path, cover)| Mask { path: Cow::Borrowed(path), cover: Some(*cover) })
                 .collect(),
             read_only: confinement::READONLY_PATHS.iter().map(|path| Cow::Borrowed(*path)).collect(),
-            ours_alone: true,
+            ours_alone: spec.volumes.is_empty(),
             sysctls: Vec::new(),
             process: Process {
                 args: spec.args.clone(),

@@ -43,6 +43,19 @@ pub(crate) const BOX: &[Opt] = &[
         ..with("env", Some('e'), "NAME=VALUE", "Environment variable; only PATH is set by default")
     },
     with("cwd", None, "DIR", "Working directory inside [default: /]"),
+    Opt {
+        many: true,
+        ..with(
+            "volume",
+            Some('v'),
+            "SOURCE:TARGET[:OPTIONS]",
+            "Mount a file or directory (with a / in SOURCE) or a named volume; options of mount(8), such as ro",
+        )
+    },
+    Opt {
+        many: true,
+        ..with("tmpfs", None, "TARGET[:OPTIONS]", "Mount memory there, such as /tmp:size=64m")
+    },
     with("network-namespace", None, "FILE", "Join this network namespace [default: an empty one of its own]"),
     with("until", None, "STEP", "Climb the ladder of mechanisms no further than this; to measure and teach"),
     with("marks", None, "FILE", "Write when each step ended, JSON, nanoseconds of CLOCK_MONOTONIC"),
@@ -166,6 +179,8 @@ pub(crate) static PROGRAM: Program = Program {
         verb("import", "Bring an image into the store", &[IMPORT], IMPORTED),
         verb("images", "List the images in the store", &[IMAGES], &[]),
         verb("rm", "Remove an image from the store, and what only it needs", &[], IMAGE),
+        verb("volumes", "List the named volumes", &[], &[]),
+        verb("rm-volume", "Remove a named volume and what is in it", &[], &[("NAME", "The volume")]),
         verb("spec", "Write the default profile as a bundle's config.json", &[SPEC], &[]),
     ],
 };

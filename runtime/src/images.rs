@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use tare_runtime::image::{Listed, Standing, Store, default_store};
-use tare_runtime::{DEFAULT_PATH, Spec};
+use tare_runtime::{DEFAULT_PATH, Spec, Volumes};
 
 use crate::options::FromImage;
 use crate::{Failure, print};
@@ -13,6 +13,11 @@ use crate::{Failure, print};
 /// Beside the containers' directories where a root was said: no container's name begins with a dot.
 pub(crate) fn store(root: Option<&Path>) -> Store {
     Store::new(root.map_or_else(default_store, |root| root.join(".images")))
+}
+
+/// The same for named volumes.
+pub(crate) fn volumes(root: Option<&Path>) -> Volumes {
+    Volumes::new(root.map_or_else(|| default_store().join("volumes"), |root| root.join(".volumes")))
 }
 
 /// Completes a box by what its image says; what is returned keeps the image until the box has its directory.

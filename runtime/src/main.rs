@@ -22,8 +22,8 @@ use options::{Asked, Command, ExecOptions, Options, Outside, RunOptions};
 use tare_runtime::cgroup::events::Events;
 use tare_runtime::image::Store;
 use tare_runtime::{
-    Container, Directory, Error, Exit, Id, Mark, Runtime, State, Status, connect_console, default_root, now,
-    oci, sys,
+    Container, Directory, Error, Exit, Id, Mark, Runtime, State, Status, Volumes, connect_console,
+    default_root, now, oci, sys,
 };
 use words::Stop;
 
@@ -74,9 +74,10 @@ fn wrong(why: &str, status: u8) -> u8 {
 
 fn run(options: Options, begun: u64) -> Result<u8, Failure> {
     let store = images::store(options.root.as_deref());
+    let volumes = images::volumes(options.root.as_deref());
     let runtime = Runtime::new(options.root.unwrap_or_else(default_root));
     match options.command {
-        Command::Run(run) => start(&runtime, &store, *run, begun),
+        Command::Run(run) => start(&runtime, &store, &volumes, *run, begun),
         Command::Create { request, outside } => create(&runtime, &request, &outside),
         Command::Start { id } => runtime.start(&id).map(|()| 0).map_err(Into::into),
         Command::Exec(exec) => self::exec(&runtime, &exec),
@@ -101,11 +102,23 @@ fn run(options: Options, begun: u64) -> Result<u8, Failure> {
             print(&format!("{} {}\n", image.name, image.digest))
         }
         Command::Images { json, quiet } => images::list(&store.images()?, json, quiet),
+        Command::Volumes => {
+            print(&volumes.list()?.iter().map(|name| format!("{name}\n")).collect::<String>())
+        }
+        Command::RemoveVolume { name } => {
+            volumes.remove(&name, &runtime.list()?).map(|()| 0).map_err(Into::into)
+        }
         Command::Remove { name } => store.remove(&name).map(|()| 0).map_err(Into::into),
     }
 }
 
-fn start(runtime: &Runtime, store: &Store, options: RunOptions, begun: u64) -> Result<u8, Failure> {
+fn start(
+    runtime: &Runtime,
+    store: &Store,
+    volumes: &Volumes,
+    options: RunOptions,
+    begun: u64,
+) -> Result<u8, Failure> {
     let RunOptions { detach, mut asked, image, marks, outside, id } = options;
     if matches!(asked, Asked::Bundle(_)) {
         seal::ensure()?;
@@ -118,6 +131,9 @@ fn start(runtime: &Runtime, store: &Store, options: RunOptions, begun: u64) -> R
         }
         _ => None,
     };
+    if let Asked::Options(spec) = &mut asked {
+        volumes.open(&mut spec.volumes)?;
+    }
     let terminal = match &asked {
         Asked::Options(spec) => spec.terminal,
         Asked::Bundle(request) => oci::wants_terminal(request)?,

@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use tare_runtime::image::Budget;
 use tare_runtime::oci::Request;
 use tare_runtime::{
-    DEFAULT_CGROUP_PARENT, DEFAULT_PIDS, ExecSpec, Id, Limits, MilliCpus, MissingLimits, Spec, User,
+    DEFAULT_CGROUP_PARENT, DEFAULT_PIDS, ExecSpec, Id, Limits, MilliCpus, MissingLimits, Spec, User, Volume,
 };
 
 use crate::commands::{BOX, FROM_IMAGE, PROGRAM};
@@ -49,6 +49,8 @@ pub(crate) enum Command {
     Import { path: PathBuf, name: String, budget: Budget },
     Images { json: bool, quiet: bool },
     Remove { name: String },
+    Volumes,
+    RemoveVolume { name: Id },
 }
 
 /// Where a process's terminal and id go.
@@ -140,6 +142,8 @@ fn command(verb: &Verb, said: Said) -> Result<Command, String> {
         }
         "images" => Command::Images { json: said.has("json"), quiet: said.has("quiet") },
         "rm" => Command::Remove { name: name(0)? },
+        "volumes" => Command::Volumes,
+        "rm-volume" => Command::RemoveVolume { name: id()? },
         _ => Command::Spec {
             bundle: said.path("bundle").unwrap_or_else(|| ".".into()),
             rootless: said.has("rootless"),
@@ -237,6 +241,13 @@ fn spec(id: Id, rootfs: &Path, cgroup_parent: String, said: &Said) -> Result<Spe
         pids: Some(said.value("pids", str::parse)?.unwrap_or(DEFAULT_PIDS)),
         cpus: said.value("cpus", cpus)?,
     };
+    let words = |error: tare_runtime::Error| error.to_string();
+    for text in said.values("volume")? {
+        spec.volumes.push(Volume::parse(&text).map_err(words)?);
+    }
+    for text in said.values("tmpfs")? {
+        spec.volumes.push(Volume::parse_tmpfs(&text).map_err(words)?);
+    }
     spec.cgroup_parent = cgroup_parent;
     spec.missing_limits = missing_limits(said);
     spec.terminal = said.has("terminal");

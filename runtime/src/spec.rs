@@ -14,6 +14,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::volumes::Volume;
 
 /// A container's name: 1 to 64 of `A-Z a-z 0-9 _ . -`, not beginning with `.` or `-`.
 ///
@@ -147,6 +148,9 @@ pub struct Spec {
     /// Who the command runs as.
     #[serde(default)]
     pub user: User,
+    /// What is mounted from outside. Named volumes have to be found first, see [`Volumes`](crate::Volumes).
+    #[serde(default)]
+    pub volumes: Vec<Volume>,
     /// The command and its arguments; the command is searched in the container's own `PATH`.
     pub args: Vec<String>,
     /// The environment, `NAME=value`, exactly; nothing of the caller's is added.
@@ -189,6 +193,7 @@ impl Spec {
             rootfs: rootfs.into(),
             layers: Vec::new(),
             user: User::default(),
+            volumes: Vec::new(),
             args,
             env: vec![format!("PATH={DEFAULT_PATH}")],
             cwd: "/".into(),

@@ -26,6 +26,7 @@ use crate::error::{Error, Result};
 use crate::spec::{Id, MissingLimits};
 use crate::sys::{FilterInstruction, MsFlags};
 
+pub(crate) use mounts::mounts;
 pub use print::default_config;
 pub(crate) use process::process;
 

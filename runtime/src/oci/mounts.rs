@@ -59,7 +59,7 @@ const PROPAGATION: &[(&str, MsFlags)] = &[
 const ATIME: u64 = 0x70;
 
 /// All of them, in order.
-pub(super) fn mounts(mounts: &[oci::Mount], namespaces: &Namespaces) -> Result<Vec<Mount>> {
+pub(crate) fn mounts(mounts: &[oci::Mount], namespaces: &Namespaces) -> Result<Vec<Mount>> {
     let all: Vec<Mount> = mounts
         .iter()
         .enumerate()
