@@ -190,6 +190,18 @@ impl Lab {
         })
     }
 
+    /// Has what is started for a box born in these cgroups (their directories) from now on.
+    ///
+    /// # Errors
+    /// When one of them lets nobody in; it is then as before.
+    pub fn born_in(&mut self, cgroups: Vec<PathBuf>) -> Result<(), Failed> {
+        let tag = self.next_tag();
+        self.request(Request::BornIn { tag, cgroups: cgroups.clone() }, &[])?;
+        self.done(tag)?;
+        self.birthplaces = cgroups;
+        Ok(())
+    }
+
     /// The signal that asked the run to end, if one has come.
     pub fn interrupted(&mut self) -> Option<nix::sys::signal::Signal> {
         self.interrupt.check()

@@ -194,6 +194,8 @@ impl Name<'_> {
             && series.contender == self.contender
             && series.mode == self.mode
             && series.parameters == *self.parameters
+            // What is found does not go to what was predicted of it.
+            && !series.predicted
     }
 }
 

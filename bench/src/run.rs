@@ -9,9 +9,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use nix::sys::signal::Signal;
+use tare_reports::density::MEASURE as DENSITY;
 use tare_reports::document::{
     Accel, CensusPair, Contender as Row, Document, Failure, Host, Run, SCHEMA, Status, Unit,
 };
+use tare_reports::memory::MEASURE as MEMORY;
 
 use crate::contenders::{Contender, Found, Missing, Surroundings};
 use crate::host::{census, empty_cgroup, facts};
@@ -232,6 +234,7 @@ fn measure(
         Some(rounds) => Plan { rounds, budget: None },
         None => options.profile.plan(),
     };
+    let parent = options.parent_cgroup.as_ref().map(ParentCgroup::path);
     let whole = options.profile.whole().filter(|_| options.rounds.is_none());
     let passes_of = |measure: &dyn Measure| {
         measure.passes().into_iter().filter(|it| permitted(*it, options).is_ok()).count() as u32
@@ -269,6 +272,10 @@ fn measure(
             }
         }
         bar.finish_and_clear();
+        // While nobody has seen how many there are: what the search then finds is held against it.
+        if complete && measure.name() == MEMORY && measures.iter().any(|it| it.name() == DENSITY) {
+            predict::add(&mut record.document, contenders, (site, parent));
+        }
     }
     for contender in contenders.iter_mut() {
         // Nothing that was measured is lost by it; the census tells what stayed.
@@ -285,8 +292,7 @@ fn measure(
     record.document.run.complete = complete;
     if options.profile == Profile::Quick {
         // After the census: of this run nothing is left that would count as in use.
-        let parent = options.parent_cgroup.as_ref().map(ParentCgroup::path);
-        predict::add(&mut record.document, contenders, parent);
+        predict::add(&mut record.document, contenders, (site, parent));
     }
     Ok(lab.interrupted())
 }
@@ -449,8 +455,9 @@ fn rows(
 
 /// What a run below a cgroup of somebody's has inside its clock besides.
 fn born_elsewhere(site: &Site) -> Option<String> {
-    (!site.birthplaces().is_empty())
-        .then(|| format!("entry of what the spawner runs into the cgroups below {}", site.cgroup_parent()))
+    (!site.birthplaces().is_empty()).then(|| {
+        format!("entry of what is started for a box into the cgroups below {}", site.cgroup_parent())
+    })
 }
 
 fn progress_bar(wanted: bool) -> indicatif::ProgressBar {

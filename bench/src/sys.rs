@@ -4,6 +4,7 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -45,10 +46,10 @@ pub(crate) fn seclude(command: &mut Command, cgroups: Vec<std::fs::File>) {
     unsafe { command.pre_exec(set) };
 }
 
-/// Has the command born in these cgroups: their `tasks` or `cgroup.procs`, open for as long as this process lives.
-pub(crate) fn enter(command: &mut Command, cgroups: &'static [std::fs::File]) {
+/// Has the command born in these cgroups: their `tasks` or `cgroup.procs`, open.
+pub(crate) fn enter(command: &mut Command, cgroups: Vec<Arc<std::fs::File>>) {
     let set = move || {
-        for file in cgroups {
+        for file in &cgroups {
             nix::unistd::write(file, b"0")?;
         }
         Ok(())

@@ -4,13 +4,15 @@ mod common;
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use common::{document, finish, left_of, root, row, skip, tare, values};
 use tare::contenders::{self, Contender, Surroundings};
 use tare::host::cgroups;
 use tare::lab::Lab;
 use tare::site::{ParentCgroup, Site};
-use tare_reports::document::{Failure, Status};
+use tare_reports::document::{Failure, Series, Status};
 
 /// A cgroup of the memory controller, as a user would make it; removed with this value.
 struct Limited {
@@ -138,6 +140,52 @@ fn sixty_four_mebibytes_bound_a_bare_process() {
 #[test]
 fn sixty_four_mebibytes_bound_a_machine() {
     bounded("qemu");
+}
+
+#[test]
+fn how_many_boxes_a_limit_holds_is_predicted_from_a_quarter_of_them_within_a_tenth() {
+    if !root() {
+        return;
+    }
+    let limited = Limited::make("predicted");
+    limited.limit(32 << 20);
+    let out = tempfile::tempdir().unwrap();
+    let args = ["memory", "density", "--only", "tare", "--rounds", "20", "--parent-cgroup", &limited.path];
+    let mut command = tare(out.path(), &args);
+    command.env("TARE_HOLD", "1500").stdout(Stdio::null()).stderr(Stdio::null());
+    let mut run = common::Guard(command.spawn().unwrap());
+    // Boxes that serve are not asked about here: the run ends once the idle ones are counted.
+    let samples = out.path().join("latest/samples.jsonl");
+    let found = |text: &str| text.contains(r#""measure":"density","quantity":"idle""#);
+    let (mut asked, began) = (false, Instant::now());
+    while run.0.try_wait().unwrap().is_none() {
+        // Each start into a full cgroup waits until memory has been taken back from others.
+        assert!(began.elapsed() < Duration::from_secs(240), "the search did not end");
+        if !asked && fs::read_to_string(&samples).is_ok_and(|text| found(&text)) {
+            let pid = nix::unistd::Pid::from_raw(run.0.id() as i32);
+            asked = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).is_ok();
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let document = document(out.path());
+    let idle: Vec<_> = document.series.iter().filter(|it| it.quantity == "idle").collect();
+    let [predicted, found] = idle[..] else { panic!("one prediction and one search: {idle:?}") };
+    assert!(predicted.predicted && !found.predicted, "the prediction came first: {idle:?}");
+    let value = |it: &Series| it.samples[0].value.unwrap_or_else(|| panic!("{it:?}"));
+    let (predicted_boxes, boxes) = (value(predicted), value(found));
+    let off = predicted_boxes as f64 / boxes as f64 - 1.0;
+    assert!(off.abs() <= 0.1, "{predicted_boxes} predicted, {boxes} found: {predicted:?}, {found:?}");
+    let parts = &predicted.samples[0].parts;
+    assert!(parts["low"] < parts["high"], "{parts:?}");
+    for it in [predicted, found] {
+        assert_eq!(it.binding.as_ref().unwrap().resource, "memory", "{it:?}");
+    }
+    // What it was fitted to.
+    let kept = document.series.iter().filter(|it| it.quantity == "kept");
+    let most = kept.filter_map(|it| it.parameters.instances).max().unwrap();
+    assert!(u64::from(most) * 4 <= boxes * 5 / 4, "{most} held to predict, {boxes} found");
+    assert_eq!(left_of(&document.run.id), Vec::<PathBuf>::new());
+    assert_eq!(directories(&limited.path), std::slice::from_ref(&limited.dir));
 }
 
 #[test]

@@ -117,6 +117,15 @@ fn a_killed_run_loses_no_sample_and_clean_takes_the_rest_away() {
         std::process::Command::new(env!("CARGO_BIN_EXE_tare")).args(["clean", "--dry-run"]).output().unwrap();
     assert!(String::from_utf8_lossy(&dry.stdout).contains(&format!("would remove run {run}")));
     assert!(!left_of(run).is_empty(), "a dry run removes nothing");
+    let elsewhere = tempfile::tempdir().unwrap();
+    let next = finish(&mut tare(elsewhere.path(), &["startup", "--only", "process", "--rounds", "1"]));
+    let said = String::from_utf8_lossy(&next.stderr);
+    let about: Vec<&str> = said.lines().filter(|line| line.contains("`tare clean` removes")).collect();
+    assert!(
+        about.len() == 1 && about[0].contains("was killed") || about[0].contains("were killed"),
+        "{said}"
+    );
+    assert!(!left_of(run).is_empty(), "and it touches nothing of it");
     let clean = std::process::Command::new(env!("CARGO_BIN_EXE_tare")).arg("clean").output().unwrap();
     assert!(clean.status.success(), "{}", String::from_utf8_lossy(&clean.stderr));
     assert_eq!(left_of(run), Vec::<std::path::PathBuf>::new());

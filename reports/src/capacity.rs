@@ -99,6 +99,32 @@ pub enum Answer {
     },
 }
 
+impl Answer {
+    /// How many fit where they have to fit by another answer too: into a host, and into a cgroup on it.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let least = |it: &Self| match it {
+            Self::Refused { .. } => 0,
+            Self::Point { boxes, .. } => *boxes,
+            // A figure is within the reach, what has a band lies beyond it.
+            Self::Band { high, .. } => *high,
+        };
+        let ends = |it: &Self| match it {
+            Self::Refused { .. } => (0, 0),
+            Self::Point { low, high, .. } | Self::Band { low, high, .. } => (*low, *high),
+        };
+        let (first, second) = if least(&self) <= least(&other) { (self, other) } else { (other, self) };
+        let (below, above) = ends(&second);
+        match first {
+            Self::Point { boxes, low, high, binding } => {
+                Self::Point { boxes, low: low.min(below), high: high.min(above).max(boxes), binding }
+            }
+            Self::Band { low, high, binding } => Self::Band { low: low.min(below), high, binding },
+            refused @ Self::Refused { .. } => refused,
+        }
+    }
+}
+
 /// What many boxes of one contender cost, as a line.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Model {
@@ -235,6 +261,20 @@ pub fn models(document: &Document) -> Vec<Fitted> {
         }
     }
     found
+}
+
+/// The model of what a cgroup's limit has to have room for, box by box: of what idle boxes are charged that which
+/// cannot be taken back ([`memory::KEPT`]).
+///
+/// # Errors
+/// As [`Model::of`].
+pub fn kept(document: &Document, contender: &str, mode: Mode) -> Result<Model, String> {
+    Model::of(&stats::points(memory::levels(
+        document,
+        memory::MEASURE,
+        memory::KEPT,
+        (contender, mode, "idle"),
+    )))
 }
 
 /// The share of a CPU that one serving box needs: all CPUs over the boxes at which they were found to end. None where

@@ -25,7 +25,7 @@ impl Along {
         match (measure, quantity) {
             ("concurrency", _) => Some(Self::AtOnce),
             ("running", _) => Some(Self::Running),
-            (memory::MEASURE, "host" | "cgroup" | "pss" | "ksm")
+            (memory::MEASURE, "host" | "cgroup" | "pss" | "ksm" | memory::KEPT)
             | (density::MEASURE, "canary" | "start" | "host" | "climb" | "clear") => Some(Self::Instances),
             _ => None,
         }

@@ -16,6 +16,10 @@ use crate::stats::{self, Interval, Point, Slope};
 /// Name of the measure.
 pub const MEASURE: &str = "memory";
 
+/// The quantity of what boxes are charged that the kernel cannot take back: what a limit of their parent has room for.
+/// No method of its own: it is looked at below such a limit only, and to say how many it holds.
+pub const KEPT: &str = "kept";
+
 /// A ledger that leaves more than this share of the host's use unexplained is said to be incomplete.
 pub const UNEXPLAINED: f64 = 0.15;
 
@@ -73,9 +77,9 @@ impl Method {
                 "宿主机多用的一切：`/proc/meminfo` 的 MemTotal - MemFree - Buffers - Cached + Shmem，包含内核为盒子所用的内存",
             ),
             Self::Cgroup => lang.pick(
-                "what the box's memory cgroup is charged for: its pages, some of the kernel's memory, and page cache \
-                 that it was the first to touch",
-                "计入盒子内存 cgroup 的部分：其页面、部分内核内存，以及由它首先触碰的页缓存",
+                "what the box's memory cgroup is charged for (bare processes and machines are born in one made for this): \
+                 its pages, some of the kernel's memory, and page cache that it was the first to touch",
+                "计入盒子内存 cgroup 的部分（裸进程与虚拟机诞生于为此而建的 cgroup）：其页面、部分内核内存，以及由它首先触碰的页缓存",
             ),
             Self::Pss => lang.pick(
                 "the mapped pages of the box's processes and helpers, shared ones divided among those who map them \

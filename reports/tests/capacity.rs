@@ -30,6 +30,20 @@ fn noise(seed: u64, size: f64) -> impl FnMut() -> f64 {
 }
 
 #[test]
+fn who_must_fit_into_a_host_and_into_a_cgroup_fits_into_the_smaller() {
+    let point = |boxes, low, high, binding: &str| Answer::Point { boxes, low, high, binding: binding.into() };
+    let band = |low, high| Answer::Band { low, high, binding: MEMORY.into() };
+    let refused = || Answer::Refused { why: "full".into() };
+    let (host, cgroup) = (point(900, 850, 950, "pids"), point(1000, 800, 1100, MEMORY));
+    let both = point(900, 800, 950, "pids");
+    assert_eq!(host.clone().and(cgroup.clone()), both);
+    assert_eq!(cgroup.clone().and(host), both, "in either order");
+    assert_eq!(cgroup.clone().and(band(4000, 9000)), cgroup, "one of them is within its reach");
+    assert_eq!(band(4000, 9000).and(band(3000, 9500)), band(3000, 9000));
+    assert_eq!(refused().and(cgroup), refused());
+}
+
+#[test]
 fn fitted_to_a_quarter_it_finds_the_limit_within_a_tenth() {
     // 1 GiB and boxes of 560 KiB that grow a little: the truth lies near 1,800.
     let (once, each, more) = (3e6, 560.0 * KIB, 20.0);

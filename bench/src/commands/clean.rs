@@ -58,6 +58,21 @@ pub fn clean(dry_run: bool) -> Result<i32> {
     print_bytes(out.as_bytes())
 }
 
+/// The line that says that killed runs have left something, and what takes it away; none where nothing was left.
+pub fn leftovers() -> Option<String> {
+    // Whose sites cannot be read is told when this run makes its own.
+    let dead = dead_sites(&site::base()).unwrap_or_default();
+    let runs: Vec<&str> = dead.iter().map(|(_, owner)| owner.run.as_str()).collect();
+    let which = match runs[..] {
+        [] => return None,
+        [run] => format!("run {run} was killed and has"),
+        [first, ..] => format!("run {first} and {} more were killed and have", runs.len() - 1),
+    };
+    Some(format!(
+        "{which} left things on this host, where they may disturb others: `tare clean` removes them"
+    ))
+}
+
 /// Sites below `base` whose lab is gone.
 fn dead_sites(base: &Path) -> Result<Vec<(PathBuf, Owner)>> {
     let entries = match fs::read_dir(base) {

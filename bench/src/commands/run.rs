@@ -2,12 +2,13 @@
 
 use anyhow::{Context, Result};
 
+use super::clean::leftovers;
 use super::{print_bytes, print_json};
 use crate::cli::RunArgs;
 use crate::clock;
 use crate::run::{Options, Selection, run as run_suite};
 
-/// Measures, prints the summary and the path of the page.
+/// Measures, prints the summary and the path of the page, and says whether a killed run has left anything.
 ///
 /// # Errors
 /// As [`crate::run::run`].
@@ -30,6 +31,10 @@ pub fn run(args: RunArgs) -> Result<i32> {
         let table = tare_reports::text::table(&outcome.document);
         let page = std::path::absolute(&outcome.page)?;
         print_bytes(format!("{table}\n{}\n", page.display()).as_bytes())?;
+    }
+    // Last, where it is read.
+    if let Some(line) = leftovers() {
+        eprintln!("tare: {line}");
     }
     Ok(outcome.exit_status())
 }

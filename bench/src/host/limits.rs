@@ -14,6 +14,7 @@ use tare_reports::document::Class;
 
 use crate::contenders::Needs;
 
+pub use cgroup::memory_below;
 pub use memory::MemoryNeed;
 
 /// One limit, and what a box needs of it.
@@ -40,7 +41,17 @@ pub struct Limit {
 impl Limit {
     /// The largest number of boxes that it allows beside what is there; none where it bounds nothing.
     pub fn largest(&self) -> Option<u64> {
-        self.limit.map(|limit| limit.saturating_sub(self.in_use))?.checked_div(self.per_box)
+        self.left()?.checked_div(self.per_box)
+    }
+
+    /// How much of it is left; none where the kernel sets no bound.
+    pub fn left(&self) -> Option<u64> {
+        self.limit.map(|limit| limit.saturating_sub(self.in_use))
+    }
+
+    /// Whether it is the limit of a cgroup's memory, which counts what is charged and not what the host uses.
+    pub fn is_of_a_cgroups_memory(&self) -> bool {
+        self.resource == "memory" && !self.is_of_the_hosts_memory()
     }
 
     /// Whether it is that of the host's own memory, which a model of what boxes cost follows by itself.

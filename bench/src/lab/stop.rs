@@ -193,7 +193,7 @@ impl Lab {
     ) -> Result<u64, Failed> {
         let null = std::fs::File::options().read(true).write(true).open("/dev/null");
         let null = null.map_err(|e| Failed::new(Failure::Leak, format!("open /dev/null: {e}")))?;
-        let launch = Launch::Command { argv, env, overlay: None, dies_with_parent: false };
+        let launch = Launch::Removal { argv, env };
         let tag = self.next_tag();
         self.request(
             Request::Start { tag, launch },

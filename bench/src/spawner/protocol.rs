@@ -49,6 +49,13 @@ pub enum Request {
         /// Names the request.
         tag: u64,
     },
+    /// Have commands born in these cgroups (their directories) from now on, and in none where there are none.
+    BornIn {
+        /// Names the request.
+        tag: u64,
+        /// The directories.
+        cgroups: Vec<PathBuf>,
+    },
     /// List the processes below the spawner.
     Children {
         /// Names the request.
@@ -87,6 +94,14 @@ pub enum Launch {
         overlay: Option<Overlay>,
         /// Have the kernel kill it when the spawner dies: for what would not notice the end of its input.
         dies_with_parent: bool,
+    },
+    /// Run a command that takes something away. It is not born where boxes are: a limit there that is full must not
+    /// keep what fills it.
+    Removal {
+        /// Program and arguments.
+        argv: Vec<String>,
+        /// The whole environment.
+        env: Vec<(String, String)>,
     },
     /// Call the runtime's library.
     Library {

@@ -6,7 +6,7 @@ use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -45,8 +45,7 @@ fn serve() -> std::io::Result<()> {
     let socket = std::io::stdin().as_fd().try_clone_to_owned()?;
     // The first argument is the one that made us a spawner.
     let birthplaces: Vec<PathBuf> = std::env::args_os().skip(2).map(PathBuf::from).collect();
-    let opened: std::io::Result<Vec<File>> = birthplaces.iter().map(|dir| open_cgroup(dir)).collect();
-    let _ = BIRTHPLACES.set(opened?);
+    born_in(&birthplaces)?;
     let own_mounts = private_mounts();
     send(socket.as_fd(), &Event::Hello { pid: getpid().as_raw() as u32, own_mounts }, &[])?;
 
@@ -80,7 +79,14 @@ fn serve() -> std::io::Result<()> {
 }
 
 /// The cgroups in which the commands are born that this spawner runs, open to be entered.
-static BIRTHPLACES: OnceLock<Vec<File>> = OnceLock::new();
+static BIRTHPLACES: Mutex<Vec<Arc<File>>> = Mutex::new(Vec::new());
+
+fn born_in(cgroups: &[PathBuf]) -> std::io::Result<()> {
+    let opened: std::io::Result<Vec<Arc<File>>> =
+        cgroups.iter().map(|dir| open_cgroup(dir).map(Arc::new)).collect();
+    *lock(&BIRTHPLACES) = opened?;
+    Ok(())
+}
 
 /// Opens the way into a cgroup: `tasks` on v1, where moving a single thread waits for nobody (see `ground.rs`).
 fn open_cgroup(dir: &Path) -> std::io::Result<File> {
@@ -92,8 +98,9 @@ fn open_cgroup(dir: &Path) -> std::io::Result<File> {
 
 /// Has the command born in those cgroups.
 fn place(command: &mut Command) {
-    if let Some(cgroups) = BIRTHPLACES.get().filter(|it| !it.is_empty()) {
-        sys::enter(command, cgroups);
+    let cgroups = lock(&BIRTHPLACES);
+    if !cgroups.is_empty() {
+        sys::enter(command, cgroups.clone());
     }
 }
 
@@ -157,6 +164,7 @@ fn answer(request: Request, fds: Vec<OwnedFd>) -> Option<Event> {
             let namespace = fds.into_iter().next().ok_or_else(|| "no namespace came".to_owned());
             Some(done(tag, namespace.and_then(wire::use_bridge)))
         }
+        Request::BornIn { tag, cgroups } => Some(done(tag, born_in(&cgroups).map_err(|e| e.to_string()))),
         Request::Children { tag } => Some(Event::Children { tag, pids: children() }),
     }
 }
@@ -234,6 +242,13 @@ fn start(tag: u64, launch: Launch, fds: Vec<OwnedFd>, tap: Option<OwnedFd>) -> R
                         // Free in the child: here it is a descriptor of the spawner's own, which no box keeps.
                         sys::inherit(&mut command, tap, Link::TAP);
                     }
+                    let child = command.spawn().map_err(|e| format!("start {}: {e}", argv[0]))?;
+                    Ok(started(child.id(), Vec::new()))
+                }
+                Launch::Removal { argv, env } => {
+                    let mut command = Command::new(&argv[0]);
+                    command.args(&argv[1..]).env_clear().envs(env);
+                    command.stdin(input).stdout(output).stderr(error);
                     let child = command.spawn().map_err(|e| format!("start {}: {e}", argv[0]))?;
                     Ok(started(child.id(), Vec::new()))
                 }

@@ -6,13 +6,14 @@ use crate::memory::{self, Cost, GUEST_RAM, MEASURE, Method, UNEXPLAINED};
 use crate::units::{bytes, percent};
 
 /// The quantities that measure memory, and the kernel's field that each reads.
-const FIELDS: [(&str, &str); 6] = [
+const FIELDS: [(&str, &str); 7] = [
     ("pss", "Pss of smaps_rollup"),
     ("cgroup", "the memory controller's usage"),
     ("host", "MemTotal - MemFree - Buffers - Cached + Shmem of meminfo"),
     ("peak", "the memory controller's high-water mark"),
     ("smallest", "the guest RAM on the command line"),
     ("ksm", "as host, of machines whose RAM may be merged"),
+    (memory::KEPT, "the memory controller's usage once all that can be taken back was"),
 ];
 
 /// Those whose ledger must add up.

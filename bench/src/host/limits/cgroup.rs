@@ -31,21 +31,10 @@ pub(super) fn limits(asked: &Asked) -> Vec<Limit> {
         }));
     }
     if let Some((root, dir)) = place("memory") {
-        let memory = nearest(&root, &dir, asked.memory.bytes, |at| {
-            let files =
-                [("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")];
-            files.iter().find_map(|(limit, usage)| {
-                let most = number(at.join(limit)).filter(|it| *it < NONE)?;
-                Some((most, number(at.join(usage))?, at.join(limit)))
-            })
-        });
-        limits.extend(memory.map(|it| Limit {
-            resource: "memory",
-            what: "memory of the cgroup above".into(),
-            bytes: true,
-            source: format!("as of the host: {}", asked.memory.source),
-            ..it
-        }));
+        limits.extend(
+            memory(&root, &dir, asked.memory.bytes)
+                .map(|it| Limit { source: format!("as of the host: {}", asked.memory.source), ..it }),
+        );
         let descendants = nearest(&root, &dir, u64::from(asked.needs.memory_cgroups), |at| {
             let stat = fs::read_to_string(at.join("cgroup.stat")).ok()?;
             let file = at.join("cgroup.max.descendants");
@@ -58,6 +47,24 @@ pub(super) fn limits(asked: &Asked) -> Vec<Limit> {
         }));
     }
     limits
+}
+
+/// The limit of memory that leaves least to a cgroup of this path within its hierarchy, whether or not that is there
+/// yet; none where no cgroup from it upwards has one.
+pub fn memory_below(path: &str) -> Option<Limit> {
+    let root = cgroups::root_of("memory")?;
+    memory(&root, &root.join(path.trim_start_matches('/')), 0)
+}
+
+fn memory(root: &Path, dir: &Path, per_box: u64) -> Option<Limit> {
+    let found = nearest(root, dir, per_box, |at| {
+        let files = [("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")];
+        files.iter().find_map(|(limit, usage)| {
+            let most = number(at.join(limit)).filter(|it| *it < NONE)?;
+            Some((most, number(at.join(usage))?, at.join(limit)))
+        })
+    });
+    found.map(|it| Limit { resource: "memory", what: "memory of the cgroup above".into(), bytes: true, ..it })
 }
 
 /// Of the cgroups from `dir` up to `root` the one whose limit leaves the least, if one has a limit.

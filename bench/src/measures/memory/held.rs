@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tare_reports::document::{Class, Failure, Parameters, Unit};
+use tare_reports::memory::KEPT;
 
-use super::METHODS;
-use super::reading::{Reading, is_payload, not_measured, processes, uncharged};
-use crate::contenders::{Contender, MEMORY};
+use super::birthplace::Birthplace;
+use super::kept::{self, Each};
+use super::reading::{Reading, is_payload, not_measured, processes};
+use super::{METHODS, TOUCHED_KIB};
+use crate::contenders::Contender;
 use crate::host::{charges, memory};
 use crate::lab::{Failed, Instance, Lab};
 use crate::measures::levels;
@@ -18,23 +21,28 @@ use crate::record::Visit;
 use crate::rounds::Plan;
 use crate::site::Site;
 
-/// A quarter of what a box may have: much against what it has anyway, and 16 boxes of it fit on a small host. KiB.
-const TOUCHED_KIB: u64 = MEMORY / 4 / 1024;
-
 /// Looks at each climb: a slope needs several, and a bend is seen from four.
 pub(super) const RUNGS: u32 = 4;
 
-/// The part of a pass's time that the starts of one climb may take. A round is two climbs of each of some eight
-/// contenders, each is taken down again, and there are to be two rounds.
-const CLIMBS: u32 = 40;
+/// The parts of a pass's time: the starts of one climb of each contender may take one of so many. A round is two climbs
+/// of each, each is taken down again, and there are to be two rounds.
+const CLIMBS: u32 = 5;
+
+/// So many parts there are at least: where few are compared, a climb must leave the time to go there again.
+const FEWEST: u32 = 12;
+
+/// As many parts for the climb that is thrown away, when it is not known yet who takes part.
+const FIRST: u32 = 40;
 
 /// See the file's head.
 #[derive(Debug, Default)]
 pub(super) struct Held {
-    /// How long the starts of one climb may take; nothing where the rounds are counted.
-    longest: Cell<Option<Duration>>,
+    /// The time of the pass; nothing where the rounds are counted.
+    budget: Cell<Option<Duration>>,
     /// How long a start of each contender took when it was tried.
     took: RefCell<BTreeMap<String, Duration>>,
+    /// What a box of each was seen to take below a limit.
+    each: RefCell<BTreeMap<String, Each>>,
 }
 
 /// The most boxes of one climb. The effect is then fifty times what the use of a quiet host wanders by itself, some
@@ -68,34 +76,71 @@ fn is_touched(parameters: &Parameters) -> bool {
 }
 
 impl Held {
-    /// How many boxes a climb of this contender ends with: fewer where its starts take long.
-    fn boxes(&self, contender: &dyn Contender, touched: bool) -> u32 {
-        let most = held(contender, most(contender.description().class, touched)).unwrap_or(RUNGS);
-        let took = self.took.borrow().get(contender.name()).copied();
-        let (Some(longest), Some(took)) = (self.longest.get(), took) else { return most };
-        let fit = longest.as_nanos() / took.as_nanos().max(1);
-        let fit = u32::try_from(fit).unwrap_or(u32::MAX);
-        (fit - fit % RUNGS).clamp(RUNGS, most)
+    /// How long the starts of one climb may take. Who takes part is known once each has been tried.
+    fn longest(&self) -> Option<Duration> {
+        let contenders = self.took.borrow().len() as u32;
+        self.budget.get().map(|it| it / (CLIMBS * contenders).max(FEWEST))
     }
 
-    /// Climbs, looks at each rung, and takes all boxes down.
+    /// How many boxes a climb of this contender ends with: fewer where its starts take long, and below a limit of their
+    /// parent's memory as many as that allows.
+    ///
+    /// # Errors
+    /// When it allows too few; in words.
+    fn boxes(&self, site: &Site, contender: &dyn Contender, touched: bool) -> Result<u32, String> {
+        let most = most(contender.description().class, touched);
+        let most = match kept::limit(site).filter(|_| !contender.is_scripted()) {
+            None => most,
+            Some(limit) => {
+                let each = self.each.borrow().get(contender.name()).copied();
+                let most = if touched { most } else { u32::MAX };
+                kept::boxes(contender, &limit, each, (touched, RUNGS, most))?
+            }
+        };
+        let most = held(contender, most).unwrap_or(RUNGS);
+        let took = self.took.borrow().get(contender.name()).copied();
+        let fit = match (self.longest(), took) {
+            (Some(longest), Some(took)) => longest.as_nanos() / took.as_nanos().max(1),
+            _ => u128::MAX,
+        };
+        let fit = u32::try_from(fit).unwrap_or(u32::MAX).min(most);
+        Ok((fit - fit % RUNGS).max(RUNGS))
+    }
+
+    /// Climbs, looks at each rung, and takes all boxes down, with the cgroup that they were born in.
     fn climb(
         &self,
         lab: &mut Lab,
         site: &Site,
         contender: &mut dyn Contender,
-        touched: bool,
+        up_to: (u32, bool),
+    ) -> Result<Climb, Failed> {
+        memory::wait_until_still();
+        let born = Birthplace::make(lab, site, contender);
+        let climbed = self.climb_from(lab, site, contender, up_to, born.as_ref());
+        match born {
+            Some(Ok(born)) => born.remove(lab).and(climbed),
+            _ => climbed,
+        }
+    }
+
+    fn climb_from(
+        &self,
+        lab: &mut Lab,
+        site: &Site,
+        contender: &mut dyn Contender,
+        (boxes, touched): (u32, bool),
+        born: Option<&Result<Birthplace, Failed>>,
     ) -> Result<Climb, Failed> {
         let mut herd = Vec::new();
-        memory::wait_until_still();
-        let before = Reading::take(lab, site, contender, &herd)?;
+        let before = Reading::take(lab, site, contender, &herd, born)?;
         let mut reached = more(lab, site, contender, &mut herd, 1, touched);
-        let peak = reached.clone().and_then(|()| peak(lab, site, contender, &herd));
+        let peak = reached.clone().and_then(|()| peak(lab, site, contender, &herd, born));
         let mut rungs: Vec<(u32, Result<Reading, Failed>)> = Vec::new();
-        for boxes in self.rungs(contender, touched) {
+        for boxes in rungs_to(boxes) {
             // Those beyond one that was not reached are not tried: theirs is the same reason.
             reached = reached.and_then(|()| more(lab, site, contender, &mut herd, boxes, touched));
-            let looked = reached.clone().and_then(|()| Reading::take(lab, site, contender, &herd));
+            let looked = reached.clone().and_then(|()| Reading::take(lab, site, contender, &herd, born));
             reached = looked.as_ref().map(|_| ()).map_err(Clone::clone);
             rungs.push((boxes, looked));
         }
@@ -110,11 +155,11 @@ impl Held {
         }
         Ok(Climb { before, rungs, peak })
     }
+}
 
-    fn rungs(&self, contender: &dyn Contender, touched: bool) -> Vec<u32> {
-        let each = self.boxes(contender, touched) / RUNGS;
-        (1..=RUNGS).map(|rung| rung * each).collect()
-    }
+/// A quarter of so many boxes, a half, three quarters, and all.
+fn rungs_to(boxes: u32) -> Vec<u32> {
+    (1..=RUNGS).map(|rung| rung * (boxes / RUNGS)).collect()
 }
 
 /// What one climb brought.
@@ -146,9 +191,20 @@ pub(super) fn more(
 }
 
 /// The high-water mark of the only box's cgroup.
-fn peak(lab: &Lab, site: &Site, contender: &dyn Contender, herd: &[Instance]) -> Result<u64, Failed> {
-    if let Some(reason) = uncharged(contender.description().class) {
-        return Err(Failed::new(Failure::NotMeasured, reason));
+fn peak(
+    lab: &Lab,
+    site: &Site,
+    contender: &dyn Contender,
+    herd: &[Instance],
+    born: Option<&Result<Birthplace, Failed>>,
+) -> Result<u64, Failed> {
+    if let Some(born) = born {
+        let dir = charges::directory(born.as_ref().map_err(Clone::clone)?.path());
+        return dir.and_then(|dir| charges::peak(&dir)).map_err(|error| not_measured(&error));
+    }
+    if matches!(contender.description().class, Class::Process | Class::Vm) {
+        let why = "below a parent such boxes share a cgroup, whose mark is not one box's";
+        return Err(Failed::new(Failure::NotMeasured, why));
     }
     let own = herd.first().map(|it| format!("{}/{}", site.cgroup_parent(), it.start.id));
     let dir = match contender.served_in(site).transpose().map_err(|error| not_measured(&error))? {
@@ -186,7 +242,7 @@ impl Pass for Held {
     }
 
     fn plan(&self, run: Plan) -> Plan {
-        self.longest.set(run.budget.map(|it| it / CLIMBS));
+        self.budget.set(run.budget);
         // A climb costs as much as hundreds of starts.
         Plan { rounds: run.rounds.div_ceil(20), budget: run.budget }
     }
@@ -194,18 +250,27 @@ impl Pass for Held {
     /// One climb is thrown away: the kernel's slabs grow once and are used again. Of machines one is enough, beside
     /// whose RAM slabs are nothing. It tells how long a start takes, too.
     fn warm_up(&self, lab: &mut Lab, site: &Site, contender: &mut dyn Contender) {
-        let class = contender.description().class;
-        let most = if class == Class::Vm { 1 } else { self.boxes(contender, false) };
+        let name = contender.name().to_owned();
         let (began, mut herd) = (lab.elapsed(), Vec::new());
-        let over = |lab: &Lab| self.longest.get().is_some_and(|longest| lab.elapsed() - began > longest);
-        while (herd.len() as u32) < most && !over(lab) {
+        if kept::limit(site).is_some() && !contender.is_scripted() {
             // What goes wrong here goes wrong again where it is recorded.
+            let Ok(each) = kept::first(lab, site, contender, &mut herd) else {
+                lab.drop_herd(contender, site, herd);
+                return;
+            };
+            self.each.borrow_mut().insert(name.clone(), each);
+        }
+        let class = contender.description().class;
+        let most = if class == Class::Vm { 1 } else { self.boxes(site, contender, false).unwrap_or(RUNGS) };
+        let longest = self.budget.get().map(|it| it / FIRST);
+        let over = |lab: &Lab| longest.is_some_and(|longest| lab.elapsed() - began > longest);
+        while (herd.len() as u32) < most && !over(lab) {
             if lab.hold(contender, site, &mut herd, 1).is_err() {
                 return;
             }
         }
         let each = (lab.elapsed() - began) / (herd.len() as u32).max(1);
-        self.took.borrow_mut().insert(contender.name().to_owned(), each);
+        self.took.borrow_mut().insert(name, each);
         let _ = lab.release(contender, site, herd);
     }
 
@@ -213,16 +278,23 @@ impl Pass for Held {
         let touched = is_touched(visit.parameters);
         let state = visit.parameters.clone();
         let at = |boxes: u32| Parameters { instances: Some(boxes), ..state.clone() };
+        let boxes = match self.boxes(site, contender, touched) {
+            Ok(boxes) => boxes,
+            Err(why) => {
+                let failed = Failed::new(Failure::NotMeasured, why);
+                return visit.at(&at(RUNGS)).nothing(&METHODS, &failed);
+            }
+        };
         if contender.is_scripted() {
-            for boxes in self.rungs(contender, touched) {
+            for boxes in rungs_to(boxes) {
                 visit.at(&at(boxes)).outcome("host", Unit::Bytes, rehearse(lab, site, contender, boxes));
             }
             return;
         }
-        let climb = match self.climb(lab, site, contender, touched) {
+        let climb = match self.climb(lab, site, contender, (boxes, touched)) {
             Ok(climb) => climb,
             Err(failed) => {
-                for boxes in self.rungs(contender, touched) {
+                for boxes in rungs_to(boxes) {
                     visit.at(&at(boxes)).nothing(&METHODS, &failed);
                 }
                 return;
@@ -243,6 +315,11 @@ impl Pass for Held {
         if !touched {
             let one = Parameters { state: None, ..at(1) };
             visit.at(&one).outcome("peak", Unit::Bytes, climb.peak);
+        }
+        if !touched && kept::limit(site).is_some() {
+            for (boxes, kept) in kept::climb(lab, site, contender, &rungs_to(boxes)) {
+                visit.at(&at(boxes)).outcome(KEPT, Unit::Bytes, kept);
+            }
         }
     }
 }

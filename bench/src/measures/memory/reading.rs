@@ -2,8 +2,8 @@
 //!
 //! The methods cover different things. PSS sees what the boxes' processes have mapped, helpers and VMM included, and
 //! nothing of the kernel. The cgroup sees what the boxes are charged for, kernel memory included, and the page cache
-//! that they were the first to touch; a machine is charged nothing, for its VMM is in no cgroup of its own. The host
-//! sees all that cannot be taken back, whoever uses it, and so no page cache.
+//! that they were the first to touch; a machine's VMM and a bare process are born in one for this (`birthplace.rs`). The
+//! host sees all that cannot be taken back, whoever uses it, and so no page cache.
 //!
 //! The ledger splits the host's figure, and no page is in two of its lines: the anonymous memory of the processes by
 //! what they are, the guests' RAM by its name, the kernel's own lines (see [`memory`]), and of the host's shared
@@ -16,6 +16,7 @@ use anyhow::Result;
 use procfs::process::{Process, Stat};
 use tare_reports::document::{Class, Failure};
 
+use super::birthplace::Birthplace;
 use crate::contenders::Contender;
 use crate::host::{cgroups, charges, mapped, memory, process};
 use crate::lab::{Failed, Instance, Lab};
@@ -56,6 +57,7 @@ impl Reading {
         site: &Site,
         contender: &dyn Contender,
         herd: &[Instance],
+        born: Option<&Result<Birthplace, Failed>>,
     ) -> Result<Self, Failed> {
         let host = memory::settled().map_err(|error| not_measured(&error))?;
         let all = contender.served_in(site).transpose().map_err(|error| not_measured(&error))?;
@@ -67,7 +69,7 @@ impl Reading {
         lines.extend(host.shared.map(|it| ("page cache and tmpfs", it.saturating_sub(mapped.shared))));
         Ok(Self {
             host: host.bytes,
-            cgroup: charged(site, contender, all.as_deref(), herd),
+            cgroup: charged(site, all.as_deref(), herd, born),
             pss: mapped.pss,
             lines,
         })
@@ -104,6 +106,22 @@ fn since(what: &str, now: u64, before: u64) -> Result<u64, Failed> {
         let why = format!("{what} {less} bytes less than before the first box: others let go of memory");
         Failed::new(Failure::NotMeasured, why)
     })
+}
+
+/// Counts the boxes that there are.
+///
+/// # Errors
+/// When they are not as many as the lab holds.
+pub(super) fn standing(
+    lab: &Lab,
+    site: &Site,
+    contender: &dyn Contender,
+    herd: &[Instance],
+) -> Result<(), Failed> {
+    let all = contender.served_in(site).transpose().map_err(|error| not_measured(&error))?;
+    let mapped = Mapped::read(lab.spawner_pid(), all.as_deref(), contender.description().class)
+        .map_err(|error| not_measured(&error))?;
+    counted(mapped.boxes, herd.len())
 }
 
 /// The number started is the number that the figures are over.
@@ -175,17 +193,24 @@ impl Mapped {
     }
 }
 
-/// What is charged to the cgroups of all boxes: the one that they share with their helpers, or each one's own.
+/// What is charged to the cgroups of all boxes: the one that they share with their helpers or were born in, or each one's
+/// own. Below a
+/// parent that the run was given it is all that is charged to the run there, what its cgroups themselves take included:
+/// that is what the parent's limits count, and a machine and a bare process are in it too.
 fn charged(
     site: &Site,
-    contender: &dyn Contender,
     served_in: Option<&str>,
     herd: &[Instance],
+    born: Option<&Result<Birthplace, Failed>>,
 ) -> Result<u64, Failed> {
-    if let Some(reason) = uncharged(contender.description().class) {
-        return Err(Failed::new(Failure::NotMeasured, reason));
-    }
     let of = |path: &str| charges::directory(path).and_then(|dir| charges::charged(&dir));
+    let memory = cgroups::root_of("memory");
+    if site.birthplaces().iter().any(|dir| memory.as_ref().is_some_and(|root| dir.starts_with(root))) {
+        return of(site.cgroup_parent()).map_err(|error| not_measured(&error));
+    }
+    if let Some(born) = born {
+        return of(born.as_ref().map_err(Clone::clone)?.path()).map_err(|error| not_measured(&error));
+    }
     let sum = match served_in {
         // An engine may make it with its first box.
         Some(path) if herd.is_empty() && charges::directory(path).is_err() => Ok(0),
@@ -193,15 +218,6 @@ fn charged(
         None => herd.iter().map(|it| of(&format!("{}/{}", site.cgroup_parent(), it.start.id))).sum(),
     };
     sum.map_err(|error| not_measured(&error))
-}
-
-/// Why nothing is charged for boxes of a class.
-pub(super) fn uncharged(class: Class) -> Option<&'static str> {
-    match class {
-        Class::Process => Some("a bare process is in no cgroup of its own"),
-        Class::Vm => Some("a machine is in no cgroup of its own: its limit is its RAM"),
-        Class::Container | Class::Sandbox | Class::Engine => None,
-    }
 }
 
 pub(super) fn not_measured(error: &anyhow::Error) -> Failed {
