@@ -59,8 +59,10 @@ impl Birthplace {
     /// # Errors
     /// When it stays.
     pub(super) fn remove(self, lab: &mut Lab) -> Result<(), Failed> {
-        lab.born_in(Vec::new())?;
-        cgroups::remove_tree(&self.path).map_err(|error| Failed::new(Failure::Leak, format!("{error:#}")))
+        // An interrupt must not leave it.
+        let elsewhere = lab.born_in(Vec::new());
+        let gone = cgroups::remove_tree(&self.path);
+        elsewhere.and(gone.map_err(|error| Failed::new(Failure::Leak, format!("{error:#}"))))
     }
 }
 
