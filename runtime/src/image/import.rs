@@ -122,11 +122,14 @@ impl Store {
         let object = format!("layer {digest}");
         let _unpacking = self.lock_layer(chain)?;
         let (blob, place) = (self.blob(digest), self.layer(chain));
-        if blob.exists() && place.exists() {
+        // That there is such a layer and such a content does not mean that one is the other: it was seen, or it is looked
+        // at now.
+        let seen = place.join("from").join(digest.hex());
+        if blob.exists() && seen.exists() {
             return Ok((digest.clone(), layer.part.length));
         }
         let new = incoming.path().join("layer");
-        for name in ["", "own", "work", "merged"] {
+        for name in ["", "own", "work", "merged", "from"] {
             DirBuilder::new().mode(0o700).create(new.join(name)).map_err(store::fault(&new))?;
         }
         // The image's root, should no layer say otherwise.
@@ -158,6 +161,11 @@ impl Store {
         }
         self.publish(&copy, &blob)?;
         self.publish(&new, &place)?;
+        File::create(&seen).map_err(store::fault(&seen))?;
+        if new.exists() {
+            // The same content was there, from another archive.
+            fs::remove_dir_all(&new).map_err(store::fault(&new))?;
+        }
         Ok((digest.clone(), layer.part.length))
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! blobs/DIGEST        manifests, configurations and layers, as they came: to be sent on, with the same digest
-//! layers/CHAIN/       layers unpacked, each on top of certain others ("chain"): what overlayfs stacks
+//! layers/CHAIN/       layers unpacked, each on top of certain others ("chain"): what overlayfs stacks; and the digests
+//!                     of the archives that were seen to hold it
 //! names/DIGEST.json   what a name means
 //! used/DIGEST.json    which container stands on which image
 //! incoming/N/         what is being made, renamed when it is complete

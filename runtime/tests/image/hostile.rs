@@ -355,3 +355,26 @@ fn what_is_promised_and_not_kept_is_refused() {
         assert!(error.contains(words), "{what}: {error}");
     }
 }
+
+/// A known layer and a known content are not yet the same thing.
+#[test]
+fn a_layer_that_is_known_is_not_taken_for_another_known_content() {
+    if !crate::common::is_root() {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("tempdir");
+    let store = Store::new(dir.path().join("store"));
+    let [one, two] = ["one", "two"].map(|name| Layer::new().file(name, name).bytes());
+    let import = |place: &str, stored: &[u8], content: &[u8]| {
+        layout::write(&dir.path().join(place), &[(stored.to_vec(), content.to_vec())]);
+        store.import(&dir.path().join(place), &format!("{place}:1"), Budget::default())
+    };
+    import("one", &one, &one).expect("import");
+    import("two", &two, &two).expect("import");
+    let error = import("mixed", &one, &two).expect_err("one is not two").to_string();
+    assert!(error.contains("the digest of its content is"), "{error}");
+    // The same content from another archive is one layer.
+    let packed = import("packed", &gzip(&one), &one).expect("import");
+    assert_eq!(packed.layers, store.image("one:1").expect("image").layers);
+    assert_eq!(crate::common::entries(&dir.path().join("store/layers")).len(), 2);
+}
