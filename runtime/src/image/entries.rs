@@ -9,8 +9,9 @@
 
 use std::io::{self, Read};
 
-use tar::{EntryType, Header, PaxExtensions};
+use tar::{EntryType, Header};
 
+use super::pax::{Pax, time};
 use super::sparse::{self, Piece};
 
 const BLOCK: usize = 512;
@@ -66,19 +67,7 @@ pub(crate) struct Entries<R> {
 struct Said {
     path: Option<Vec<u8>>,
     link: Option<Vec<u8>>,
-    pax: Vec<(Vec<u8>, Vec<u8>)>,
-}
-
-impl Said {
-    fn of(&self, key: &str) -> Option<&[u8]> {
-        self.pax.iter().rev().find(|(name, _)| name == key.as_bytes()).map(|(_, value)| value.as_slice())
-    }
-
-    fn number(&self, key: &str) -> Result<Option<u64>, String> {
-        let Some(value) = self.of(key) else { return Ok(None) };
-        let number = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
-        number.map(Some).ok_or_else(|| format!("{key} is {:?}, no number", String::from_utf8_lossy(value)))
-    }
+    pax: Pax,
 }
 
 impl<R: Read> Entries<R> {
@@ -96,14 +85,15 @@ impl<R: Read> Entries<R> {
             self.skip()?;
             let Some(header) = self.header()? else { return Ok(None) };
             let kind = header.entry_type();
-            let size = header.entry_size().map_err(|error| self.refuse(format!("its size: {error}")))?;
+            let size = size(&header).map_err(|error| self.refuse(format!("its size: {error}")))?;
             self.begin(size)?;
             match kind {
                 EntryType::GNULongName => said.path = Some(self.text()?),
                 EntryType::GNULongLink => said.link = Some(self.text()?),
+                // Of two the later one counts, alone: so nobody fills our memory with them.
                 EntryType::XHeader => {
-                    let pax = self.whole()?;
-                    self.pax(&pax, &mut said)?;
+                    let parsed = Pax::parse(&self.whole()?);
+                    said.pax = parsed.map_err(|why| self.refuse(format!("its description: {why}")))?;
                 }
                 // It speaks of all files that follow; layers say nothing there but a comment.
                 EntryType::XGlobalHeader => {
@@ -149,8 +139,16 @@ impl<R: Read> Entries<R> {
 
     fn header(&mut self) -> Result<Option<Header>, Refused> {
         let mut header = Header::new_old();
-        if !self.block(header.as_mut_bytes())? || header.as_bytes().iter().all(|byte| *byte == 0) {
+        if !self.block(header.as_mut_bytes())? {
             return Ok(None);
+        }
+        let is_empty = |header: &Header| header.as_bytes().iter().all(|byte| *byte == 0);
+        if is_empty(&header) {
+            // Two of them are the end. Some readers would go on after one, and see other files than we.
+            return match self.block(header.as_mut_bytes())? && !is_empty(&header) {
+                true => Err(self.refuse("after it comes an empty block and then more")),
+                false => Ok(None),
+            };
         }
         let sum: u32 = header.as_bytes().iter().map(|byte| u32::from(*byte)).sum();
         let own: u32 = header.as_old().cksum.iter().map(|byte| u32::from(*byte)).sum();
@@ -214,16 +212,15 @@ impl<R: Read> Entries<R> {
         Ok(text)
     }
 
-    fn pax(&self, bytes: &[u8], said: &mut Said) -> Result<(), Refused> {
-        for record in PaxExtensions::new(bytes) {
-            let record = record.map_err(|error| self.refuse(format!("its description: {error}")))?;
-            said.pax.push((record.key_bytes().to_vec(), record.value_bytes().to_vec()));
-        }
-        Ok(())
-    }
-
     fn file(&mut self, header: &Header, kind: EntryType, said: &Said) -> Result<Entry, Refused> {
-        let path = said.of("path").map(<[u8]>::to_vec).or_else(|| said.path.clone());
+        let kind = match kind {
+            // In the oldest format the name alone says so.
+            EntryType::Regular if header.as_old().linkflag[0] == 0 && header.path_bytes().ends_with(b"/") => {
+                EntryType::Directory
+            }
+            kind => kind,
+        };
+        let path = said.path.clone().or_else(|| said.pax.of("path").map(<[u8]>::to_vec));
         self.name = path.unwrap_or_else(|| header.path_bytes().into_owned());
         let name = self.name.clone();
         let refuse = |why: String| Refused::new(&name, why);
@@ -231,15 +228,23 @@ impl<R: Read> Entries<R> {
             let refuse = &refuse;
             move |error: io::Error| refuse(format!("its {what}: {error}"))
         };
-        let number = |key| said.number(key).map_err(refuse);
+        let number = |key| said.pax.number(key).map_err(refuse);
         if let Some(size) = number("size")? {
             self.begin(size)?;
         }
-        let link = said.of("linkpath").map(<[u8]>::to_vec).or_else(|| said.link.clone());
-        let attributes = said
-            .pax
-            .iter()
-            .filter_map(|(key, value)| Some((key.strip_prefix(b"SCHILY.xattr.")?.to_vec(), value.clone())));
+        // Their size is that of something else, and no bytes follow.
+        if matches!(
+            kind,
+            EntryType::Link
+                | EntryType::Symlink
+                | EntryType::Char
+                | EntryType::Block
+                | EntryType::Directory
+                | EntryType::Fifo
+        ) {
+            self.begin(0)?;
+        }
+        let link = said.link.clone().or_else(|| said.pax.of("linkpath").map(<[u8]>::to_vec));
         let device = if matches!(kind, EntryType::Char | EntryType::Block) {
             let part = |number: io::Result<Option<u32>>| {
                 number.map_err(field("device")).map(Option::unwrap_or_default)
@@ -249,18 +254,23 @@ impl<R: Read> Entries<R> {
             // What stands there else is anything.
             (0, 0)
         };
+        let old = header.as_old();
         let mut entry = Entry {
             link: link.unwrap_or_else(|| header.link_name_bytes().unwrap_or_default().into_owned()),
             kind,
-            mode: header.mode().map_err(field("mode"))? & 0o7777,
-            uid: number("uid")?.map_or_else(|| header.uid(), Ok).map_err(field("owner"))?,
-            gid: number("gid")?.map_or_else(|| header.gid(), Ok).map_err(field("group"))?,
-            modified: match said.of("mtime") {
+            mode: or_blank(&old.mode, header.mode()).map_err(field("mode"))? & 0o7777,
+            uid: number("uid")?
+                .map_or_else(|| or_blank(&old.uid, header.uid()), Ok)
+                .map_err(field("owner"))?,
+            gid: number("gid")?
+                .map_or_else(|| or_blank(&old.gid, header.gid()), Ok)
+                .map_err(field("group"))?,
+            modified: match said.pax.of("mtime") {
                 Some(text) => time(text).ok_or_else(|| refuse("its time is no number".into()))?,
-                None => (header.mtime().map_err(field("time"))? as i64, 0),
+                None => (or_blank(&old.mtime, header.mtime()).map_err(field("time"))? as i64, 0),
             },
             device,
-            attributes: attributes.collect(),
+            attributes: said.pax.attributes(),
             size: self.left,
             pieces: None,
             path: self.name.clone(),
@@ -309,10 +319,16 @@ impl<R: Read> Entries<R> {
     }
 }
 
-/// "1700000000.25".
-fn time(text: &[u8]) -> Option<(i64, i64)> {
-    let text = std::str::from_utf8(text).ok()?;
-    let (seconds, part) = text.split_once('.').unwrap_or((text, ""));
-    let digits: String = part.chars().chain("000000000".chars()).take(9).collect();
-    Some((seconds.parse().ok()?, digits.parse().ok()?))
+/// How many bytes follow a header. Beyond 64 bits the crate would look at the last ones only.
+fn size(header: &Header) -> io::Result<u64> {
+    let field = &header.as_old().size;
+    if field[0] & 0x80 != 0 && (field[0] != 0x80 || field[1..4] != [0; 3]) {
+        return Err(io::Error::other("below zero, or more than any file can have"));
+    }
+    or_blank(field, header.entry_size())
+}
+
+/// A number that is left out is 0.
+fn or_blank<T: Default>(field: &[u8], number: io::Result<T>) -> io::Result<T> {
+    if field.iter().all(|byte| matches!(byte, 0 | b' ')) { Ok(T::default()) } else { number }
 }

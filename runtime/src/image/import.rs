@@ -208,14 +208,22 @@ enum Decoder<R: Read> {
     Zstd(zstd::Decoder<'static, BufReader<R>>),
 }
 
+/// How files are packed that no layer is, by their first bytes.
+const OTHER_PACKINGS: &[(&[u8], &str)] =
+    &[(b"\xfd7zXZ\0", "xz"), (b"BZh", "bzip2"), (b"\x04\x22\x4d\x18", "lz4"), (b"PK\x03\x04", "zip")];
+
 fn decoder<R: Read>(mut stream: BufReader<R>) -> io::Result<Decoder<R>> {
-    let magic = io::BufRead::fill_buf(&mut stream)?;
-    Ok(if magic.starts_with(&[0x1f, 0x8b]) {
+    let begins = io::BufRead::fill_buf(&mut stream)?;
+    Ok(if begins.starts_with(&[0x1f, 0x8b]) {
         Decoder::Gzip(MultiGzDecoder::new(stream))
-    } else if magic.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+    } else if begins.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
         let mut decoder = zstd::Decoder::with_buffer(stream)?;
         decoder.window_log_max(ZSTD_WINDOW)?;
         Decoder::Zstd(decoder)
+    } else if let Some((_, other)) = OTHER_PACKINGS.iter().find(|(magic, _)| begins.starts_with(magic)) {
+        return Err(io::Error::other(format!(
+            "packed with {other}, as no layer is (unpack it, or use gzip or zstd)"
+        )));
     } else {
         Decoder::Plain(stream)
     })

@@ -12,12 +12,14 @@
 //!
 //! Man page: layer.md of the OCI image specification. Look at it: `docker save IMAGE | tar -x; tar -tvf */layer.tar`
 
-use std::ffi::{CStr, CString};
+use std::collections::BTreeMap;
+use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
@@ -42,13 +44,16 @@ const LONGEST_NAME: usize = 255;
 /// The longest path that the kernel takes, with its end.
 const LONGEST_PATH: usize = 4096;
 
+/// The names of all directories of a layer, so long together: a million usual ones. Each is kept to the layer's end.
+const MOST_REMEMBERED: usize = 64 << 20;
+
 /// Reads the archive to its end and applies it; returns the stream, of which there may be more.
 ///
 /// # Errors
 /// [`Refused`]; what was applied before stays, for whoever made the tree to remove.
 pub(crate) fn apply<R: Read>(tree: &Tree, archive: R, left: &Left) -> Result<R, Refused> {
     let mut entries = Entries::new(archive);
-    let mut applying = Applying { tree, left, parent: None, directories: Vec::new() };
+    let mut applying = Applying { tree, left, parent: None, directories: Directories::default() };
     while let Some(entry) = entries.next()? {
         applying.entry(&entry, &mut entries).map_err(|why| Refused::new(&entry.path, why))?;
     }
@@ -62,8 +67,31 @@ struct Applying<'a> {
     left: &'a Left,
     /// The directory of the entry before, by the path with which it was named: the next one mostly lies there too.
     parent: Option<(CString, OwnedFd)>,
-    /// Directories and their times, which change as long as something is made in them.
-    directories: Vec<(CString, TimeSpec)>,
+    directories: Directories,
+}
+
+/// Directories and their times, which change as long as something is made in them.
+#[derive(Default)]
+struct Directories {
+    times: BTreeMap<CString, TimeSpec>,
+    /// Of their names, together.
+    length: usize,
+}
+
+impl Directories {
+    /// Of two times the later one counts.
+    fn remember(&mut self, path: CString, time: TimeSpec) -> Result<(), Why> {
+        let length = path.count_bytes();
+        if self.times.insert(path, time).is_none() {
+            self.length += length;
+        }
+        match self.length <= MOST_REMEMBERED {
+            true => Ok(()),
+            false => {
+                Err(format!("the names of directories are longer than {MOST_REMEMBERED} bytes together"))
+            }
+        }
+    }
 }
 
 /// Why an entry is refused, in words.
@@ -122,7 +150,9 @@ impl Applying<'_> {
         let is_directory = entry.kind == EntryType::Directory;
         match fstatat(here, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
             // A directory is not replaced by itself: what is in it stays.
-            Ok(stat) if is_directory && kind(stat.st_mode) == SFlag::S_IFDIR => {}
+            Ok(stat) if is_directory && kind(stat.st_mode) == SFlag::S_IFDIR => {
+                self.only_these_attributes(entry, name)?;
+            }
             Ok(_) if entry.kind == EntryType::Link && self.is_itself(entry, name)? => return Ok(()),
             Ok(_) => {
                 self.tree.remove(here, name).map_err(kernel("remove what is in its place"))?;
@@ -142,12 +172,8 @@ impl Applying<'_> {
             }
             EntryType::Directory => {
                 let (path, _) = self.parent.as_ref().ok_or("it lies nowhere")?;
-                let own = if path.is_empty() {
-                    name.to_bytes().to_vec()
-                } else {
-                    [path.to_bytes(), b"/", name.to_bytes()].concat()
-                };
-                self.directories.push((c_string(&own)?, time(entry)));
+                let own = [path.to_bytes(), b"/", name.to_bytes()].concat();
+                self.directories.remember(c_string(&own)?, time(entry))?;
             }
             EntryType::Symlink => {
                 let target = c_string(&entry.link)?;
@@ -254,10 +280,7 @@ impl Applying<'_> {
             fchmodat(here, name, mode, FchmodatFlags::FollowSymlink).map_err(kernel("set its mode"))?;
         }
         for (key, value) in entry.attributes.iter().filter(|(key, _)| !is_overlays(key)) {
-            // By way of its directory's descriptor, so that no link is followed and no path too long.
-            let path = format!("/proc/self/fd/{}", here.as_raw_fd());
-            let path = std::path::Path::new(&path).join(std::ffi::OsStr::from_bytes(name.to_bytes()));
-            match xattr::set(path, std::ffi::OsStr::from_bytes(key), value) {
+            match xattr::set(by_descriptor(here, name), OsStr::from_bytes(key), value) {
                 // A file system that has none; Docker and Podman pass over it too.
                 Err(error) if error.raw_os_error() == Some(Errno::EOPNOTSUPP as i32) => {}
                 Err(error) => {
@@ -270,37 +293,79 @@ impl Applying<'_> {
         utimensat(here, name, &time, &time, UtimensatFlags::NoFollowSymlink).map_err(kernel("set its time"))
     }
 
-    fn metadata_of_root(&mut self, entry: &Entry) -> Result<(), Why> {
-        self.enter(&[])?;
-        self.metadata(entry, c".")?;
-        self.directories.push((c".".to_owned(), time(entry)));
-        Ok(())
-    }
-
-    /// What the layers below have at this name is gone; what this layer has stays.
-    fn hide(&mut self, above: &[&[u8]], name: &[u8]) -> Result<(), Why> {
-        let Ok(directory) = self.tree.existing(&joined(above)?) else { return Ok(()) };
-        self.tree.hide(&directory, &c_string(name)?).map_err(kernel("hide it"))
-    }
-
-    fn opaque(&mut self, above: &[&[u8]]) -> Result<(), Why> {
-        let Ok(directory) = self.tree.existing(&joined(above)?) else { return Ok(()) };
-        self.tree.hide_all(&directory).map_err(kernel("hide what is in its directory"))
-    }
-
-    /// The times of directories, once nothing more is made in them.
-    fn finish(&mut self) -> Result<(), Refused> {
-        for (path, time) in self.directories.iter().rev() {
-            // Removed or replaced later on: then there is no time to be set.
-            let Ok(directory) = self.tree.existing(path) else { continue };
-            let set = utimensat(&directory, c".", time, time, UtimensatFlags::NoFollowSymlink);
-            match set {
-                Ok(()) | Err(Errno::ENOTDIR) => {}
-                Err(errno) => return Err(Refused::new(path.to_bytes(), kernel("set its time")(errno))),
+    /// Takes the attributes away that a directory had, but for those that it gets: what is said of a directory of a
+    /// layer below is all that is true of it.
+    fn only_these_attributes(&self, entry: &Entry, name: &CStr) -> Result<(), Why> {
+        let path = by_descriptor(self.here()?, name);
+        let failed = |error: std::io::Error| format!("take its old attributes away: {error}");
+        let names = match xattr::list(&path) {
+            Err(error) if error.raw_os_error() == Some(Errno::EOPNOTSUPP as i32) => return Ok(()),
+            other => other.map_err(failed)?,
+        };
+        for old in names {
+            let key = old.as_bytes();
+            if !is_overlays(key) && !entry.attributes.iter().any(|(new, _)| new == key) {
+                xattr::remove(&path, &old).map_err(failed)?;
             }
         }
         Ok(())
     }
+
+    fn metadata_of_root(&mut self, entry: &Entry) -> Result<(), Why> {
+        self.enter(&[])?;
+        self.only_these_attributes(entry, c".")?;
+        self.metadata(entry, c".")?;
+        self.directories.remember(c"/.".to_owned(), time(entry))
+    }
+
+    /// What the layers below have at this name is gone; what this layer has stays.
+    fn hide(&mut self, above: &[&[u8]], name: &[u8]) -> Result<(), Why> {
+        let Some(directory) = self.marked(above)? else { return Ok(()) };
+        self.tree.hide(&directory, &c_string(name)?).map_err(kernel("hide it"))
+    }
+
+    fn opaque(&mut self, above: &[&[u8]]) -> Result<(), Why> {
+        let Some(directory) = self.marked(above)? else { return Ok(()) };
+        self.tree.hide_all(&directory).map_err(kernel("hide what is in its directory"))
+    }
+
+    /// The directory in which a mark stands, if there is one. What it hides may be on the way to the directory of the
+    /// entry before, so that is to be looked up anew.
+    fn marked(&mut self, above: &[&[u8]]) -> Result<Option<OwnedFd>, Why> {
+        self.parent = None;
+        match self.tree.existing(&joined(above)?) {
+            Ok(directory) => Ok(Some(directory)),
+            Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => Ok(None),
+            Err(errno) => Err(kernel("find its directory")(errno)),
+        }
+    }
+
+    /// The times of directories, once nothing more is made in them.
+    fn finish(&mut self) -> Result<(), Refused> {
+        for (path, time) in &self.directories.times {
+            let refused = |errno| Refused::new(path.to_bytes(), kernel("set its time")(errno));
+            let bytes = path.to_bytes();
+            let (above, name) = bytes.split_at(bytes.iter().rposition(|byte| *byte == b'/').unwrap_or(0));
+            let (above, name) = (c_string(above), c_string(&name[1..]));
+            let (Ok(above), Ok(name)) = (above, name) else { continue };
+            // Removed or replaced later on: then there is no time to be set, and none where a link in its place leads.
+            let Ok(directory) = self.tree.existing(&above) else { continue };
+            match fstatat(&directory, name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
+                Ok(stat) if kind(stat.st_mode) == SFlag::S_IFDIR => {
+                    let flag = UtimensatFlags::NoFollowSymlink;
+                    utimensat(&directory, name.as_c_str(), time, time, flag).map_err(refused)?;
+                }
+                Ok(_) | Err(Errno::ENOENT | Errno::ENOTDIR) => {}
+                Err(errno) => return Err(refused(errno)),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A path by way of a directory's descriptor: no link is followed on it, and it is never too long.
+fn by_descriptor(directory: &OwnedFd, name: &CStr) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd())).join(OsStr::from_bytes(name.to_bytes()))
 }
 
 /// overlayfs keeps its notes in attributes; a layer that brought its own could show what it must not.
@@ -350,5 +415,24 @@ impl<'a> Path<'a> {
             return Err("it holds a zero byte".into());
         }
         Ok(Self { names })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_so_many_names_are_remembered() {
+        let mut directories = Directories::default();
+        let mut remember = |number: usize| {
+            let name = CString::new(format!("{}{number}", "d/".repeat(2000))).expect("no zero byte");
+            directories.remember(name, TimeSpec::new(0, 0))
+        };
+        for _ in 0..20_000 {
+            assert_eq!(remember(1), Ok(()), "the same one");
+        }
+        let refused = (0..20_000).find_map(|number| remember(number).err()).expect("too many");
+        assert!(refused.contains("longer than 67108864 bytes together"), "{refused}");
     }
 }

@@ -16,6 +16,7 @@ mod entries;
 mod import;
 mod layer;
 mod pack;
+mod pax;
 mod source;
 mod sparse;
 mod store;

@@ -8,6 +8,8 @@
 
 use tar::{EntryType, GnuExtSparseHeader, GnuSparseHeader, Header};
 
+use super::pax::Pax;
+
 /// The most pieces of one file: more is no file but an attack.
 const MOST: usize = 1 << 16;
 
@@ -38,8 +40,7 @@ pub(crate) enum Kind {
 ///
 /// # Errors
 /// What is wrong, or not supported.
-pub(crate) fn kind(header: &Header, pax: &[(Vec<u8>, Vec<u8>)]) -> Result<Kind, String> {
-    let of = |key: &str| pax.iter().rev().find(|(name, _)| name == key.as_bytes()).map(|(_, value)| value);
+pub(crate) fn kind(header: &Header, pax: &Pax) -> Result<Kind, String> {
     if header.entry_type() == EntryType::GNUSparse {
         let gnu = header.as_gnu().ok_or("a sparse file without a list")?;
         let mut pieces = Vec::new();
@@ -47,17 +48,17 @@ pub(crate) fn kind(header: &Header, pax: &[(Vec<u8>, Vec<u8>)]) -> Result<Kind, 
         let size = gnu.real_size().map_err(|error| format!("its size: {error}"))?;
         return Ok(Kind::Old { size, pieces, more: gnu.is_extended() });
     }
-    match of("GNU.sparse.major").map(Vec::as_slice) {
-        Some(b"1") => {
-            let size =
-                of("GNU.sparse.realsize").and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
+    match (pax.of("GNU.sparse.major"), pax.of("GNU.sparse.minor")) {
+        (Some(b"1"), Some(b"0")) => {
+            let size = pax.number("GNU.sparse.realsize")?;
             let size = size.ok_or("a sparse file that does not say how large it is")?;
-            Ok(Kind::New { name: of("GNU.sparse.name").cloned(), size })
+            Ok(Kind::New { name: pax.of("GNU.sparse.name").map(<[u8]>::to_vec), size })
         }
-        None if !pax.iter().any(|(name, _)| name.starts_with(b"GNU.sparse.")) => Ok(Kind::Whole),
-        _ => {
+        (None, _) if !pax.speaks_of("GNU.sparse.") => Ok(Kind::Whole),
+        (None | Some(b"0"), _) => {
             Err("a sparse file of version 0, which is not read (write it with GNU tar 1.26 or later)".into())
         }
+        _ => Err("a sparse file of a version that nobody knew when this was written".into()),
     }
 }
 

@@ -15,7 +15,7 @@ use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat};
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstatat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstatat, umask};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::resolve::{self, Missing};
@@ -42,6 +42,8 @@ pub(crate) fn apart<T: Send>(act: impl FnOnce() -> T + Send) -> Result<T, Errno>
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
             unshare(CloneFlags::CLONE_NEWNS)?;
+            // It came with the namespace, and is this thread's alone: what an image does not say must not be the caller's.
+            umask(Mode::S_IWGRP | Mode::S_IWOTH);
             sys::mount(none, c"/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
             Ok(act())
         });

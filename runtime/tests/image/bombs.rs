@@ -44,6 +44,20 @@ fn a_bomb_stops_within_the_limit_and_in_little_memory() {
 }
 
 #[test]
+fn what_describes_no_file_is_not_collected() {
+    let Some(lab) = Lab::new() else { return };
+    // Forty descriptions of a megabyte each, then a file.
+    let value = vec![b'x'; (1 << 20) - 40];
+    let layer = (0..40).fold(Layer::new(), |layer, _| layer.pax(&[("comment", &value)])).file("f", "");
+    let place = lab.path().join("described");
+    let content = layer.bytes();
+    layout::write(&place, &[(layout::gzip(&content), content)]);
+    let import = lab.command(&["import", place.to_str().expect("utf-8"), "described:1"]);
+    let output = with_memory(&import, 40 << 20).output().expect("it starts");
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
 fn too_many_entries_are_refused() {
     if !crate::common::is_root() {
         return;

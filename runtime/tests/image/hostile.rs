@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use tar::EntryType;
 use tare_runtime::image::{Budget, Store};
 
-use crate::layout::{self, Layer, gzip, plain};
+use crate::layout::{self, Layer, Stored, gzip, plain};
 
 /// What becomes of a layer.
-enum End {
+pub(crate) enum End {
     /// Refused, with these words in the error.
     Refused(&'static str),
     /// Taken, and then this holds of the tree.
@@ -21,7 +21,7 @@ enum End {
 
 use End::{Refused, Taken};
 
-fn exists(tree: &Path, path: &str) -> bool {
+pub(crate) fn exists(tree: &Path, path: &str) -> bool {
     tree.join(path).symlink_metadata().is_ok()
 }
 
@@ -265,6 +265,16 @@ fn left_in(store: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn a_hostile_layer_is_contained_or_refused_by_name() {
+    check(|outside| {
+        let cases = cases(outside);
+        assert!(cases.len() >= 30, "{}", cases.len());
+        let stored = |layers: Vec<Layer>| layers.into_iter().map(plain).collect();
+        cases.into_iter().map(|(name, layers, end)| (name, stored(layers), end)).collect()
+    });
+}
+
+/// Imports each image, and looks whether it ends as it should and nothing outside has changed.
+pub(crate) fn check(cases: impl FnOnce(&str) -> Vec<(&'static str, Vec<Stored>, End)>) {
     if !crate::common::is_root() {
         return;
     }
@@ -273,11 +283,9 @@ fn a_hostile_layer_is_contained_or_refused_by_name() {
     fs::create_dir(&outside).expect("mkdir");
     fs::write(outside.join("canary"), "alive").expect("canary");
     let before = (look(&outside), look(dir.path()).len());
-    let cases = cases(outside.to_str().expect("utf-8"));
-    assert!(cases.len() >= 30, "{}", cases.len());
-    for (name, layers, end) in cases {
+    for (name, layers, end) in cases(outside.to_str().expect("utf-8")) {
         let place = dir.path().join("case");
-        layout::write(&place.join("layout"), &layers.into_iter().map(plain).collect::<Vec<_>>());
+        layout::write(&place.join("layout"), &layers);
         let store = Store::new(place.join("store"));
         let began = Instant::now();
         let imported = store.import(&place.join("layout"), "hostile:1", Budget::default());

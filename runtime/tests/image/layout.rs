@@ -95,20 +95,27 @@ pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().expect("gzip")
 }
 
+pub(crate) fn zstd(bytes: &[u8]) -> Vec<u8> {
+    zstd::encode_all(bytes, 3).expect("zstd")
+}
+
+/// A layer as it is stored, and as it is unpacked.
+pub(crate) type Stored = (Vec<u8>, Vec<u8>);
+
 fn blob(root: &Path, bytes: &[u8]) -> serde_json::Value {
     fs::write(root.join("blobs/sha256").join(&digest(bytes)[7..]), bytes).expect("blob");
     json!({ "digest": digest(bytes), "size": bytes.len() })
 }
 
 /// Writes an OCI layout of these layers, each as it is stored and as it is unpacked.
-pub(crate) fn write(root: &Path, layers: &[(Vec<u8>, Vec<u8>)]) {
+pub(crate) fn write(root: &Path, layers: &[Stored]) {
     write_with(root, layers, json!({}), |_| {});
 }
 
 /// The same with a configuration, and a change of the manifest.
 pub(crate) fn write_with(
     root: &Path,
-    layers: &[(Vec<u8>, Vec<u8>)],
+    layers: &[Stored],
     config: serde_json::Value,
     change: impl Fn(&mut serde_json::Value),
 ) {
@@ -135,7 +142,7 @@ pub(crate) fn write_with(
 }
 
 /// The same bytes stored and unpacked.
-pub(crate) fn plain(layer: Layer) -> (Vec<u8>, Vec<u8>) {
+pub(crate) fn plain(layer: Layer) -> Stored {
     let bytes = layer.bytes();
     (bytes.clone(), bytes)
 }

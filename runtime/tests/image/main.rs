@@ -8,6 +8,7 @@ mod docker;
 mod hostile;
 mod layout;
 mod store;
+mod stream;
 
 use std::ffi::CString;
 use std::path::{Path, PathBuf};

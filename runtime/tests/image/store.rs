@@ -1,6 +1,7 @@
 //! The store: what two imports do to one another, what a killed one leaves, and who keeps what.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Stdio;
@@ -136,6 +137,23 @@ fn a_box_of_an_image_runs_what_the_image_says() {
     let own =
         run(&["-e", "GREETING=bye", "-u", "7:8", "--cwd", "/", "web:1", "--", "id; pwd; echo $GREETING"]);
     assert_eq!(own, "uid=7 gid=8\n/\nbye\n");
+}
+
+#[test]
+fn what_an_image_does_not_say_is_not_the_callers() {
+    let Some(lab) = Lab::new() else { return };
+    let place = lab.path().join("layout");
+    layout::write(
+        &place,
+        &[plain(Layer::new().file("base", "")), plain(Layer::new().file("made/on/the/way", ""))],
+    );
+    let import = lab.command(&["import", place.to_str().expect("utf-8"), "it:1"]);
+    let mut closed = std::process::Command::new("sh");
+    closed.args(["-c", "umask 077; exec \"$@\"", "sh"]).arg(import.get_program()).args(import.get_args());
+    assert!(closed.status().expect("it starts").success());
+    let image = Store::new(lab.root().join(".images")).image("it:1").expect("image");
+    let mode = |path: &str| image.layers[0].join(path).metadata().expect("stat").mode() & 0o7777;
+    assert_eq!([mode("."), mode("made"), mode("made/on/the")], [0o755; 3]);
 }
 
 #[test]
