@@ -150,7 +150,7 @@ fn what_an_image_does_not_say_is_not_the_callers() {
     let import = lab.command(&["import", place.to_str().expect("utf-8"), "it:1"]);
     let mut closed = std::process::Command::new("sh");
     closed.args(["-c", "umask 077; exec \"$@\"", "sh"]).arg(import.get_program()).args(import.get_args());
-    assert!(closed.status().expect("it starts").success());
+    assert!(closed.output().expect("it starts").status.success());
     let image = Store::new(lab.root().join(".images")).image("it:1").expect("image");
     let mode = |path: &str| image.layers[0].join(path).metadata().expect("stat").mode() & 0o7777;
     assert_eq!([mode("."), mode("made"), mode("made/on/the")], [0o755; 3]);
