@@ -2,6 +2,7 @@
 //!
 //! To add one: a file with a type that implements [`Contender`], and a line in [`all`]. Nothing else.
 
+pub mod altered;
 pub(crate) mod assisted;
 pub mod bwrap;
 pub mod cloud_hypervisor;

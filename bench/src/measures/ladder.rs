@@ -4,9 +4,9 @@
 //! one mechanism more, the last one the whole box, confinement included. Every rung is a visit of its own in
 //! the round, so what a mechanism adds is the difference of two neighbours within one round.
 
-mod climber;
 mod memory;
 mod ready;
+mod until;
 
 use tare_reports::document::{Parameters, Unit};
 use tare_runtime::ladder::RUNGS;

@@ -3,9 +3,10 @@
 use tare_reports::document::{Parameters, Unit};
 use tare_runtime::ladder::RUNGS;
 
-use super::climber::Climber;
 use super::rungs;
+use super::until::Until;
 use crate::contenders::Contender;
+use crate::contenders::altered::Altered;
 use crate::lab::Lab;
 use crate::measures::climb::climb;
 use crate::measures::{Order, Pass};
@@ -49,12 +50,12 @@ impl Pass for Memory {
     fn warm_up(&self, lab: &mut Lab, site: &Site, contender: &mut dyn Contender) {
         let Some(rung) = RUNGS.last() else { return };
         // What goes wrong here goes wrong again where it is recorded.
-        let _ = climb(lab, site, &mut Climber { contender, rung }, BOXES);
+        let _ = climb(lab, site, &mut Altered { contender, change: Until(rung) }, BOXES);
     }
 
     fn visit(&self, lab: &mut Lab, site: &Site, contender: &mut dyn Contender, visit: &mut Visit<'_>) {
         let Some(rung) = visit.parameters.rung.as_deref() else { return };
-        let memory = climb(lab, site, &mut Climber { contender, rung }, BOXES);
+        let memory = climb(lab, site, &mut Altered { contender, change: Until(rung) }, BOXES);
         visit.outcome("memory", Unit::Bytes, memory);
     }
 }

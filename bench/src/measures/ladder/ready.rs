@@ -2,9 +2,10 @@
 
 use tare_reports::document::{Failure, Parameters, Unit};
 
-use super::climber::Climber;
 use super::rungs;
+use super::until::Until;
 use crate::contenders::Contender;
+use crate::contenders::altered::Altered;
 use crate::lab::Lab;
 use crate::measures::Pass;
 use crate::record::Visit;
@@ -29,7 +30,7 @@ impl Pass for Ready {
 
     fn visit(&self, lab: &mut Lab, site: &Site, contender: &mut dyn Contender, visit: &mut Visit<'_>) {
         let Some(rung) = visit.parameters.rung.as_deref() else { return };
-        let mut climber = Climber { contender, rung };
+        let mut climber = Altered { contender, change: Until(rung) };
         let started = lab.start(&mut climber, site);
         let ready = started.and_then(|instance| {
             let ready = instance.ready_ns;

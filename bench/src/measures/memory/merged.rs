@@ -11,6 +11,7 @@ use super::held::{RUNGS, held, more};
 use super::otherwise::Otherwise;
 use super::reading::not_measured;
 use crate::contenders::Contender;
+use crate::contenders::altered::Altered;
 use crate::host::ksm::{self, Changed, Ksm};
 use crate::host::memory;
 use crate::lab::{Failed, Lab};
@@ -99,7 +100,7 @@ fn climb(
 ) -> Vec<(u32, Result<u64, Failed>)> {
     let deadline = contender.deadline();
     let launch = &|it: &mut dyn Contender, site: &Site, start: &_| it.launch_mergeable(site, start);
-    let machines = &mut Otherwise { contender, launch, deadline };
+    let machines = &mut Altered { contender, change: Otherwise { launch, deadline } };
     let used = || memory::settled().map(|it| it.bytes).map_err(|error| not_measured(&error));
     memory::wait_until_still();
     let (before, mut herd) = (used(), Vec::new());

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tare_reports::document::{Failure, Parameters, Unit};
 
 use super::otherwise::Otherwise;
+use crate::contenders::altered::Altered;
 use crate::contenders::{Contender, MEMORY};
 use crate::lab::{Failed, Lab};
 use crate::measures::Pass;
@@ -100,7 +101,7 @@ fn boot(
     deadline: Duration,
 ) -> Result<Duration, Failed> {
     let launch = &|it: &mut dyn Contender, site: &Site, start: &_| it.launch_sized(site, start, mib);
-    let sized = &mut Otherwise { contender, launch, deadline };
+    let sized = &mut Altered { contender, change: Otherwise { launch, deadline } };
     let instance = lab.start_alive(sized, site, None)?;
     let ready = Duration::from_nanos(instance.ready_ns);
     lab.stop(sized, site, instance).teardown_ns?;

@@ -1,24 +1,25 @@
 //! A contender whose starts are watched.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::Result;
-use tare_reports::document::{Class, Failure};
+use tare_reports::document::Class;
 
-use crate::contenders::{Contender, Description, Found, Missing, Resumption, Surroundings, Undo};
+use crate::contenders::altered::{Altered, Change};
+use crate::contenders::{Contender, Undo};
 use crate::lab::Instance;
 use crate::site::{Site, Start};
 use crate::spans::machine::Listener;
 use crate::spans::path::{self, Root};
 use crate::spans::tracefs::Tracer;
 use crate::spans::{Spans, files, marks, parse};
-use crate::spawner::protocol::Launch;
+use crate::spawner::protocol::{Launch, Mark};
 
-/// The contender within, with all probes that fit it switched on just before the clock.
+/// All probes that fit the contender, switched on just before the clock.
 #[derive(Debug)]
-pub(super) struct Watched<'a> {
-    contender: &'a mut dyn Contender,
+pub(super) struct Watch<'a> {
+    scripted: bool,
+    machine: bool,
     tracer: Option<&'a Tracer>,
     root: Root,
     listener: Option<Listener>,
@@ -26,25 +27,40 @@ pub(super) struct Watched<'a> {
     notes: Vec<String>,
 }
 
+/// A contender under watch.
+pub(super) type Watched<'a> = Altered<'a, Watch<'a>>;
+
 impl<'a> Watched<'a> {
     pub(super) fn new(contender: &'a mut dyn Contender, tracer: Option<&'a Tracer>, spawner: u32) -> Self {
-        Self { contender, tracer, root: Root { spawner, client: false }, listener: None, notes: Vec::new() }
+        let change = Watch {
+            scripted: contender.is_scripted(),
+            machine: contender.description().class == Class::Vm,
+            tracer,
+            root: Root { spawner, client: false },
+            listener: None,
+            notes: Vec::new(),
+        };
+        Self { contender, change }
     }
 
-    fn is_machine(&self) -> bool {
-        self.contender.description().class == Class::Vm
+    /// Switches the probes off and says what they saw of this start, and what hindered them.
+    pub(super) fn seen(&mut self, site: &Site, instance: &Instance) -> (Spans, Vec<String>) {
+        let marks = self.contender.marks(site, &instance.start);
+        self.change.seen(marks, instance)
     }
+}
 
+impl Watch<'_> {
     fn note(&mut self, what: &str, error: impl std::fmt::Display) {
         self.notes.push(format!("spans: {what}: {error}"));
     }
 
     /// Switches the probes on.
     fn begin(&mut self, site: &Site, start: &Start) {
-        if self.contender.is_scripted() {
+        if self.scripted {
             return;
         }
-        if self.is_machine() {
+        if self.machine {
             match Listener::open(site, start) {
                 Ok(listener) => self.listener = Some(listener),
                 Err(e) => self.note("the pipes of the machine's probes", e),
@@ -56,17 +72,17 @@ impl<'a> Watched<'a> {
         }
     }
 
-    /// Switches them off and says what they saw of this start, and what hindered them.
-    pub(super) fn seen(&mut self, site: &Site, instance: &Instance) -> (Spans, Vec<String>) {
+    /// Switches them off; `told` is what the contender's runtime noted.
+    fn seen(&mut self, told: Vec<Mark>, instance: &Instance) -> (Spans, Vec<String>) {
         let moments = &instance.moments;
         let mut marks = moments.marks.clone();
-        marks.extend(self.contender.marks(site, &instance.start));
-        let spans = if self.contender.is_scripted() {
+        marks.extend(told);
+        let spans = if self.scripted {
             moments.scripted.clone()
         } else if !instance.spans.is_empty() {
             // A box that was resumed: the lab itself saw all there is.
             instance.spans.clone()
-        } else if self.is_machine() {
+        } else if self.machine {
             self.listener.take().map(|it| it.spans(moments)).unwrap_or_default()
         } else {
             let traced = self.traced(moments.began, moments.ready);
@@ -88,110 +104,33 @@ impl<'a> Watched<'a> {
         }
         Some(path::spans(&events, self.root, began, ready))
     }
-
-    /// What watching left in the site.
-    fn files(&self, site: &Site, start: &Start) -> impl Iterator<Item = Undo> {
-        files(site, start).into_iter().filter(|file| file.exists()).map(Undo::Remove)
-    }
 }
 
-impl Drop for Watched<'_> {
+impl Drop for Watch<'_> {
     fn drop(&mut self) {
         // A start that failed leaves them on.
-        if let Some(tracer) = self.tracer.filter(|_| !self.is_machine() && !self.contender.is_scripted()) {
+        if let Some(tracer) = self.tracer.filter(|_| !self.machine && !self.scripted) {
             let _ = tracer.stop();
         }
     }
 }
 
-impl Contender for Watched<'_> {
-    /// Before the clock.
-    fn stock(&mut self, site: &Site, start: &Start) -> Result<Option<Launch>> {
+impl Change for Watch<'_> {
+    fn before(&mut self, site: &Site, start: &Start) {
         self.begin(site, start);
-        self.contender.stock(site, start)
     }
 
-    fn launch(&mut self, site: &Site, start: &Start) -> Result<Launch> {
-        let launch = self.contender.launch_watched(site, start);
+    fn launch(&mut self, contender: &mut dyn Contender, site: &Site, start: &Start) -> Result<Launch> {
+        let launch = contender.launch_watched(site, start);
         self.root.client = matches!(launch, Ok(Launch::Command { .. }));
         launch
     }
 
-    fn teardown(&self, site: &Site, start: &Start) -> Vec<Undo> {
-        self.contender.teardown(site, start).into_iter().chain(self.files(site, start)).collect()
-    }
-
-    fn rescue(&self, site: &Site, start: &Start) -> Vec<Undo> {
-        self.contender.rescue(site, start).into_iter().chain(self.files(site, start)).collect()
+    fn undo(&self, site: &Site, start: &Start) -> Vec<Undo> {
+        files(site, start).into_iter().filter(|file| file.exists()).map(Undo::Remove).collect()
     }
 
     fn leaves(&self, site: &Site, start: &Start) -> Vec<PathBuf> {
-        self.contender.leaves(site, start).into_iter().chain(files(site, start)).collect()
-    }
-
-    // All else is the contender's own.
-
-    fn description(&self) -> Description<'_> {
-        self.contender.description()
-    }
-
-    fn is_scripted(&self) -> bool {
-        self.contender.is_scripted()
-    }
-
-    fn probe(&mut self, surroundings: &Surroundings) -> Result<Found, Missing> {
-        self.contender.probe(surroundings)
-    }
-
-    fn prepare(&mut self, site: &Site) -> Result<()> {
-        self.contender.prepare(site)
-    }
-
-    fn command(&mut self, site: &Site) -> Vec<String> {
-        self.contender.command(site)
-    }
-
-    fn resumption(&mut self) -> Option<Resumption> {
-        self.contender.resumption()
-    }
-
-    fn pid_file(&self, site: &Site, start: &Start) -> Option<PathBuf> {
-        self.contender.pid_file(site, start)
-    }
-
-    fn diagnose(&self, site: &Site, start: &Start) -> Option<(Failure, String)> {
-        self.contender.diagnose(site, start)
-    }
-
-    fn deadline(&self) -> Duration {
-        self.contender.deadline()
-    }
-
-    fn fifos(&self, site: &Site, start: &Start) -> Option<PathBuf> {
-        self.contender.fifos(site, start)
-    }
-
-    fn wants_a_terminal(&self) -> bool {
-        self.contender.wants_a_terminal()
-    }
-
-    fn is_served(&self) -> bool {
-        self.contender.is_served()
-    }
-
-    fn served_process(&self, site: &Site, start: &Start) -> Result<u32> {
-        self.contender.served_process(site, start)
-    }
-
-    fn helpers_cpu(&self, site: &Site) -> Option<Result<u64>> {
-        self.contender.helpers_cpu(site)
-    }
-
-    fn served_in(&self, site: &Site) -> Option<Result<String>> {
-        self.contender.served_in(site)
-    }
-
-    fn finish(&mut self, site: &Site) -> Result<()> {
-        self.contender.finish(site)
+        files(site, start).into()
     }
 }
