@@ -1,6 +1,7 @@
 //! One run from beginning to end: who can run here, the rounds, the document, the page.
 
 mod predict;
+mod rows;
 mod selection;
 
 use std::path::{Path, PathBuf};
@@ -10,21 +11,20 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use nix::sys::signal::Signal;
 use tare_reports::density::MEASURE as DENSITY;
-use tare_reports::document::{
-    Accel, CensusPair, Contender as Row, Document, Failure, Host, Run, SCHEMA, Status, Unit,
-};
+use tare_reports::document::{CensusPair, Contender as Row, Document, Host, Run, SCHEMA, Status, Unit};
 use tare_reports::memory::MEASURE as MEMORY;
 
-use crate::contenders::{Contender, Found, Missing, Surroundings};
+use crate::contenders::{Contender, Surroundings};
 use crate::host::{census, empty_cgroup, facts};
+use crate::interrupt;
 use crate::lab::Lab;
 use crate::measures::{Measure, Pass};
-use crate::record::{Record, Unfit};
+use crate::record::Record;
 use crate::rounds::{self, Plan, Rounds};
 use crate::site::{ParentCgroup, Site};
 use crate::vm::kvm::{self, Kvm};
-use crate::{interrupt, payload};
 
+use rows::{row, rows, settle_statuses};
 pub use selection::{Selection, UnknownName};
 
 /// How long namespaces may take to die after the last process in them has ended.
@@ -321,35 +321,6 @@ pub fn write_page(document: &Document, dir: &Path, lang: tare_reports::Lang) -> 
     Ok(page)
 }
 
-/// A contender of which no sample succeeded has failed, with the first failure as the reason; or was skipped,
-/// where there was no time for it.
-fn settle_statuses(document: &mut Document, unfit: &[Unfit]) {
-    for row in &mut document.contenders {
-        if row.status != Status::Measured {
-            continue;
-        }
-        let mut samples =
-            document.series.iter().filter(|s| s.contender == row.name).flat_map(|s| &s.samples).peekable();
-        let unfit = unfit.iter().find(|it| it.contender == row.name);
-        if let Some(unfit) = unfit
-            && samples.clone().all(|s| s.failure == Some(Failure::NotMeasured))
-        {
-            row.status = Status::Skipped;
-            row.reason = Some(unfit.reason());
-            row.fix = Some(unfit.fix());
-        } else if samples.peek().is_none() {
-            row.status = Status::Failed;
-            row.reason = Some("the run ended before its first visit".into());
-        } else if let Some(first) = samples.clone().find(|s| s.failure.is_some())
-            && samples.all(|s| s.value.is_none())
-        {
-            row.status = Status::Failed;
-            row.reason =
-                Some(format!("no sample succeeded; the first: {}", first.detail.as_deref().unwrap_or("?")));
-        }
-    }
-}
-
 /// Asks whether KVM works, where a virtual machine was asked for; the answer can take two seconds.
 fn surroundings(contenders: &[Box<dyn Contender>]) -> Surroundings {
     use tare_reports::document::Class;
@@ -387,77 +358,6 @@ pub fn able(selection: &Selection) -> Result<Vec<Box<dyn Contender>>> {
     let surroundings = Surroundings { root, kvm: Kvm::Unknown("it makes no difference here".into()) };
     contenders.retain_mut(|it| it.probe(&surroundings).is_ok());
     Ok(contenders)
-}
-
-fn row(contender: &mut dyn Contender, surroundings: &Surroundings) -> (Row, bool) {
-    let probed = contender.probe(surroundings);
-    let able = probed.is_ok();
-    let (found, missing) = match probed {
-        Ok(found) => (found, None),
-        Err(missing) => {
-            let none = Found { version: "unknown".into(), accel: Accel::Native, not_expressed: Vec::new() };
-            (none, Some(missing))
-        }
-    };
-    let (reason, fix) = match missing {
-        Some(Missing { reason, fix }) => (Some(reason), fix),
-        None => (None, None),
-    };
-    let described = contender.description();
-    let row = Row {
-        name: described.name.into(),
-        class: described.class,
-        accel: found.accel,
-        version: found.version,
-        command: Vec::new(),
-        channel: described.channel.into(),
-        status: if able { Status::Measured } else { Status::Skipped },
-        reason,
-        fix,
-        about: described.about.into(),
-        inside_clock: described.inside_clock.iter().map(|s| (*s).to_owned()).collect(),
-        not_expressed: found.not_expressed,
-        payload_sha256: able.then(payload::sha256),
-    };
-    (row, able)
-}
-
-fn rows(
-    contenders: &mut [Box<dyn Contender>],
-    measures: &[Box<dyn Measure>],
-    surroundings: &Surroundings,
-    site: &Site,
-) -> Vec<Row> {
-    contenders
-        .iter_mut()
-        .map(|contender| {
-            let (mut row, able) = row(contender.as_mut(), surroundings);
-            if !selection::is_asked(measures, contender.as_ref()) {
-                let names: Vec<&str> = measures.iter().map(|it| it.name()).collect();
-                row.status = Status::Skipped;
-                row.reason = Some(format!("has no answer to {}", names.join(" and ")));
-            } else if able {
-                match contender.prepare(site) {
-                    Ok(()) => {
-                        row.command = contender.command(site);
-                        row.inside_clock.extend(born_elsewhere(site));
-                    }
-                    Err(error) => {
-                        row.status = Status::Failed;
-                        row.reason = Some(format!("preparation: {error:#}"));
-                    }
-                }
-            }
-            row
-        })
-        .collect()
-}
-
-/// What a run below a cgroup of somebody's has inside its clock besides.
-fn born_elsewhere(site: &Site) -> Option<String> {
-    (!site.birthplaces().is_empty()).then(|| {
-        format!("entry of what is started for a box into the cgroups below {}", site.cgroup_parent())
-    })
 }
 
 fn progress_bar(wanted: bool) -> indicatif::ProgressBar {
