@@ -75,6 +75,15 @@ pub(crate) const FROM_IMAGE: &[Opt] = &[
 const IMPORT: &[Opt] =
     &[with("max-size", None, "BYTES", "Refuse an image that is larger when it is unpacked [default: 32GiB]")];
 
+const REGISTRY: &[Opt] = &[
+    flag(
+        "plain-http",
+        None,
+        "Without TLS, though it is not this host; anybody between can then read and change it",
+    ),
+    with("timeout", None, "SECONDS", "Give up once the registry sends nothing for so long [default: 30]"),
+];
+
 const IMAGES: &[Opt] =
     &[flag("json", None, "As JSON, sizes in bytes"), flag("quiet", Some('q'), "Only the names")];
 
@@ -112,6 +121,10 @@ const IMPORTED: &[(&str, &str)] = &[
     ("PATH", "An OCI layout, an archive of `docker save`, or a root file system; directory or archive"),
     ("NAME:TAG", "What the image is to be called"),
 ];
+const PULLED: &[(&str, &str)] =
+    &[("NAME", "HOST[:PORT]/NAME[:TAG|@DIGEST] of a registry; without HOST what it means to Docker")];
+const PUSHED: &[(&str, &str)] =
+    &[("LOCAL", "The image in the store"), ("REMOTE", "What it is to be called, HOST[:PORT]/NAME[:TAG]")];
 const IMAGE: &[(&str, &str)] = &[("NAME:TAG", "The image")];
 const EXISTING: &[(&str, &str)] = &[("ID", "The container")];
 const SIGNALLED: &[(&str, &str)] =
@@ -177,6 +190,8 @@ pub(crate) static PROGRAM: Program = Program {
         verb("state", "Show the state of a container, as OCI has it", &[], EXISTING),
         verb("list", "List containers", &[LIST], &[]),
         verb("import", "Bring an image into the store", &[IMPORT], IMPORTED),
+        verb("pull", "Bring an image into the store from a registry", &[IMPORT, REGISTRY], PULLED),
+        verb("push", "Send an image of the store to a registry", &[REGISTRY], PUSHED),
         verb("images", "List the images in the store", &[IMAGES], &[]),
         verb("rm", "Remove an image from the store, and what only it needs", &[], IMAGE),
         verb("volumes", "List the named volumes", &[], &[]),

@@ -2,12 +2,17 @@
 //!
 //! Man page: docker-run(1), whose customs are kept. Look at it: `tare-runtime run busybox:1 -- id`
 
+use std::io;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::Command;
 
 use tare_runtime::image::{Listed, Standing, Store, default_store};
 use tare_runtime::{DEFAULT_PATH, Spec, Volumes};
 
-use crate::options::FromImage;
+use crate::log::Log;
+use crate::options::{self, FromImage};
+use crate::transfer::{PROGRAM, Transfer};
 use crate::{Failure, print};
 
 /// Beside the containers' directories where a root was said: no container's name begins with a dot.
@@ -52,6 +57,25 @@ pub(crate) fn complete(
     spec.rootfs = image.layers.first().cloned().ok_or("the image has no layers")?;
     spec.layers = image.layers;
     Ok(standing)
+}
+
+/// Becomes the program that talks to registries, which lies beside this one.
+pub(crate) fn transfer(store: &Store, it: options::Transfer, log: Option<Log>) -> Result<u8, Failure> {
+    let options::Transfer { what, plain_http, timeout } = it;
+    let transfer = Transfer { store: store.root().to_owned(), what, plain_http, timeout, log };
+    let own = std::fs::read_link("/proc/self/exe").map_err(|error| format!("/proc/self/exe: {error}"))?;
+    let program = own.with_file_name(PROGRAM);
+    // Comes back only if it failed.
+    let error = Command::new(&program).arg(serde_json::to_string(&transfer)?).exec();
+    Err(match error.kind() {
+        io::ErrorKind::NotFound => format!(
+            "{} is missing, which talks to registries (build it too: cargo build --package tare-runtime --features \
+             registry)",
+            program.display()
+        ),
+        _ => format!("{}: {error}", program.display()),
+    }
+    .into())
 }
 
 pub(crate) fn list(images: &[Listed], json: bool, quiet: bool) -> Result<u8, Failure> {

@@ -7,21 +7,46 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::PathBuf;
 
-use crate::options::LogFormat;
+use serde::{Deserialize, Serialize};
 
-/// Appends one error.
-///
-/// # Errors
-/// What the file system reports.
-pub(crate) fn append(path: &Path, format: LogFormat, message: &str) -> io::Result<()> {
-    let time = jiff::Timestamp::now();
-    let line = match format {
-        LogFormat::Text => format!("time=\"{time}\" level=error msg={message:?}\n"),
-        LogFormat::Json => {
-            format!("{}\n", serde_json::json!({"level": "error", "msg": message, "time": time.to_string()}))
+/// Where errors are written, and how.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Log {
+    pub(crate) path: PathBuf,
+    pub(crate) format: LogFormat,
+}
+
+/// How the log file is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum LogFormat {
+    /// Lines of words.
+    #[default]
+    Text,
+    /// A JSON object a line, with level, msg and time, as engines read it.
+    Json,
+}
+
+impl Log {
+    /// Appends one error; says on standard error where it cannot.
+    pub(crate) fn tell(&self, message: &str) {
+        if let Err(error) = self.append(message) {
+            eprintln!("tare-runtime: log {}: {error}", self.path.display());
         }
-    };
-    OpenOptions::new().append(true).create(true).open(path)?.write_all(line.as_bytes())
+    }
+
+    fn append(&self, message: &str) -> io::Result<()> {
+        let time = jiff::Timestamp::now();
+        let line = match self.format {
+            LogFormat::Text => format!("time=\"{time}\" level=error msg={message:?}\n"),
+            LogFormat::Json => {
+                format!(
+                    "{}\n",
+                    serde_json::json!({"level": "error", "msg": message, "time": time.to_string()})
+                )
+            }
+        };
+        OpenOptions::new().append(true).create(true).open(&self.path)?.write_all(line.as_bytes())
+    }
 }

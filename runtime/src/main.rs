@@ -10,6 +10,7 @@ mod images;
 mod log;
 mod options;
 mod seal;
+mod transfer;
 mod words;
 
 use std::io::Write;
@@ -55,12 +56,10 @@ fn carry_out(begun: u64) -> u8 {
         }
         Err(Stop::Wrong(why)) => return wrong(&format!("{why} (see --help)"), 2),
     };
-    let log = (options.log.clone(), options.log_format);
+    let log = options.log.clone();
     run(options, begun).unwrap_or_else(|failure| {
-        if let (Some(path), format) = log
-            && let Err(error) = log::append(&path, format, &failure.to_string())
-        {
-            eprintln!("tare-runtime: log {}: {error}", path.display());
+        if let Some(log) = log {
+            log.tell(&failure.to_string());
         }
         wrong(&failure.to_string(), 1)
     })
@@ -101,6 +100,7 @@ fn run(options: Options, begun: u64) -> Result<u8, Failure> {
             let image = store.import(&path, &name, budget)?;
             print(&format!("{} {}\n", image.name, image.digest))
         }
+        Command::Transfer(it) => images::transfer(&store, it, options.log),
         Command::Images { json, quiet } => images::list(&store.images()?, json, quiet),
         Command::Volumes => {
             print(&volumes.list()?.iter().map(|name| format!("{name}\n")).collect::<String>())

@@ -6,7 +6,7 @@
 //! Man page: gzip(1), "-l". Look at it: `head -c 256M /dev/zero | gzip -9 | wc -c`
 
 use std::io::{self, Read};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// The most that one import may unpack.
@@ -28,6 +28,14 @@ impl Default for Budget {
     fn default() -> Self {
         Self { bytes: 32 << 30, entries: 2_000_000, depth: 200, time: Duration::from_secs(3600) }
     }
+}
+
+static STOPPED: AtomicBool = AtomicBool::new(false);
+
+/// Ends all imports of this process at their next entry, for good: somebody wants it to end. They fail, and remove what
+/// they have begun.
+pub fn stop() {
+    STOPPED.store(true, Ordering::Relaxed);
 }
 
 /// What is left of it.
@@ -70,7 +78,14 @@ impl Left {
         self.time()
     }
 
-    fn time(&self) -> Result<(), String> {
+    /// Whether there is time, and nobody wants us to end.
+    ///
+    /// # Errors
+    /// As [`Left::bytes`].
+    pub(crate) fn time(&self) -> Result<(), String> {
+        if STOPPED.load(Ordering::Relaxed) {
+            return Err("interrupted".into());
+        }
         let seconds = self.budget.time.as_secs();
         if Instant::now() < self.until { Ok(()) } else { Err(format!("it takes longer than {seconds} s")) }
     }

@@ -5,7 +5,7 @@
 //!
 //! Man page: sha256sum(1). Look at it: `sha256sum STORE/blobs/*`
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::str::FromStr;
 
 use oci_spec::image::Sha256Digest;
@@ -55,18 +55,26 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A stream that is counted and digested while it is read.
+/// A stream that is counted and digested while it is read or written.
+#[derive(Debug)]
 pub(crate) struct Digested<R> {
     stream: R,
     sum: Sha256,
     count: u64,
 }
 
-impl<R: Read> Digested<R> {
+impl<R> Digested<R> {
     pub(crate) fn new(stream: R) -> Self {
         Self { stream, sum: Sha256::new(), count: 0 }
     }
 
+    /// Of what has passed so far.
+    pub(crate) fn sum(self) -> (Digest, u64) {
+        (Digest(hex(&self.sum.finalize())), self.count)
+    }
+}
+
+impl<R: Read> Digested<R> {
     /// Reads the rest.
     ///
     /// # Errors
@@ -83,6 +91,19 @@ impl<R: Read> Read for Digested<R> {
         self.sum.update(&buffer[..count]);
         self.count += count as u64;
         Ok(count)
+    }
+}
+
+impl<W: Write> Write for Digested<W> {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        let count = self.stream.write(buffer)?;
+        self.sum.update(&buffer[..count]);
+        self.count += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
     }
 }
 

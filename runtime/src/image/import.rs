@@ -36,9 +36,7 @@ impl Store {
     /// [`Error::Image`] for what is refused, which names it; nothing is left of it then.
     pub fn import(&self, path: &Path, name: &str, budget: Budget) -> Result<Image> {
         let name = full_name(name)?;
-        if !nix::unistd::geteuid().is_root() {
-            return Err(refuse(name, "importing takes root: the files of an image belong to many users"));
-        }
+        self.check_rights(&name)?;
         let _shared = self.lock(false)?;
         let incoming = self.incoming()?;
         let left = Left::new(budget);
@@ -68,6 +66,14 @@ impl Store {
         };
         self.bring(&incoming, source, &name, &left)?;
         self.image(&name)
+    }
+
+    /// Whether we may bring an image in.
+    pub(crate) fn check_rights(&self, name: &str) -> Result<()> {
+        if nix::unistd::geteuid().is_root() {
+            return Ok(());
+        }
+        Err(refuse(name, "importing takes root: the files of an image belong to many users"))
     }
 
     /// Keeps an image: its layers first, its name last.
@@ -104,6 +110,7 @@ impl Store {
                 serde_json::to_vec(&manifest).map_err(|error| refuse(name, error.to_string()))?
             }
         };
+        left.time().map_err(|why| refuse(name, why))?;
         let manifest = self.keep(incoming, &manifest)?.to_string();
         self.set_name(incoming, &Named { name: name.to_owned(), manifest })
     }
@@ -137,14 +144,14 @@ impl Store {
             .map_err(store::fault(&new))?;
         // The highest first.
         let lower: Vec<_> = below.iter().rev().map(|chain| self.layer(chain).join("own")).collect();
-        let copy = incoming.path().join("blob");
+        let copy = layer.own.is_none().then(|| incoming.path().join("blob"));
         let unpacked = tree::apart(|| {
             let lower = tree::open_all(&lower).map_err(|(path, errno)| store::fault(&path)(errno.into()))?;
             let tree = Tree::mount(&lower, &new.join("own"), &new.join("work"), &new.join("merged"))
                 .map_err(|errno| {
                     refuse(object.as_str(), format!("overlay: {}", crate::error::describe(errno)))
                 })?;
-            unpack(&tree, layer.part.clone(), &copy, left, &object)
+            unpack(&tree, layer.part.clone(), copy.as_deref(), left, &object)
         });
         let (came, is) =
             unpacked.map_err(|errno| Error::at("clone", "a mount namespace for the import", errno))??;
@@ -159,7 +166,14 @@ impl Store {
         for name in ["work", "merged"] {
             fs::remove_dir_all(new.join(name)).map_err(store::fault(&new))?;
         }
-        self.publish(&copy, &blob)?;
+        match (&copy, &layer.own) {
+            (Some(copy), _) => self.publish(copy, &blob)?,
+            (None, Some(own)) => match fs::hard_link(own, &blob) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                other => other.map_err(store::fault(&blob))?,
+            },
+            (None, None) => {}
+        }
         self.publish(&new, &place)?;
         File::create(&seen).map_err(store::fault(&seen))?;
         if new.exists() {
@@ -171,10 +185,16 @@ impl Store {
 }
 
 /// Unpacks a layer into the tree, and keeps a copy as it came; returns the digests of both.
-fn unpack(tree: &Tree, part: Part, copy: &Path, left: &Left, object: &str) -> Result<(Digest, Digest)> {
+fn unpack(
+    tree: &Tree,
+    part: Part,
+    copy: Option<&Path>,
+    left: &Left,
+    object: &str,
+) -> Result<(Digest, Digest)> {
     let words = |error: io::Error| refuse(object, error.to_string());
-    let file = File::create(copy).map_err(store::fault(copy))?;
-    let kept = Copied { stream: part, copy: io::BufWriter::new(file) };
+    let create = |copy: &Path| File::create(copy).map_err(store::fault(copy));
+    let kept = Copied { stream: part, copy: copy.map(create).transpose()?.map(io::BufWriter::new) };
     let opened = decoder(BufReader::with_capacity(128 << 10, Digested::new(kept))).map_err(words)?;
     let content = Digested::new(Paid { stream: opened, left });
     let content = layer::apply(tree, content, left).map_err(|Refused { entry, why }| {
@@ -183,20 +203,24 @@ fn unpack(tree: &Tree, part: Part, copy: &Path, left: &Left, object: &str) -> Re
     // Whatever follows the end of the archive belongs to the layer's digest.
     let (is, _, paid) = content.finish().map_err(words)?;
     let (came, _, kept) = paid.stream.into_inner().finish().map_err(words)?;
-    kept.copy.into_inner().map_err(|error| words(error.into_error()))?;
+    if let Some(copy) = kept.copy {
+        copy.into_inner().map_err(|error| words(error.into_error()))?;
+    }
     Ok((came, is))
 }
 
-/// A stream of which a copy is kept.
+/// A stream of which a copy is kept, where it is wanted.
 struct Copied<R, W> {
     stream: R,
-    copy: W,
+    copy: Option<W>,
 }
 
 impl<R: Read, W: Write> Read for Copied<R, W> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.stream.read(buffer)?;
-        self.copy.write_all(&buffer[..count])?;
+        if let Some(copy) = &mut self.copy {
+            copy.write_all(&buffer[..count])?;
+        }
         Ok(count)
     }
 }
@@ -260,7 +284,7 @@ fn bare(archive: &Path) -> Result<Source> {
     let config = ImageConfigurationBuilder::default().architecture(Arch::Amd64).os(Os::Linux).rootfs(root);
     let config = serde_json::to_vec(&config.build().map_err(wrong)?)
         .map_err(|error| refuse("configuration", error.to_string()))?;
-    Ok(Source { manifest: None, config, layers: vec![Layer { part, digest: Some(digest) }] })
+    Ok(Source { manifest: None, config, layers: vec![Layer { part, digest: Some(digest), own: None }] })
 }
 
 fn sha256(digest: &Digest) -> Result<Sha256Digest> {

@@ -10,6 +10,7 @@
 //!
 //! Man page: the OCI image specification. Look at it: `tare-runtime import DIR name:tag; tare-runtime images`
 
+mod arrival;
 mod budget;
 mod digest;
 mod entries;
@@ -29,7 +30,8 @@ use oci_spec::distribution::Reference;
 use oci_spec::image::{ImageConfiguration, ImageManifest};
 use serde::Serialize;
 
-pub use budget::Budget;
+pub use arrival::{Arrival, Missing, Receiving};
+pub use budget::{Budget, stop};
 use digest::Digest;
 pub use store::Store;
 

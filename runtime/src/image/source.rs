@@ -20,11 +20,11 @@ use super::digest::Digest;
 use super::entries::Entries;
 
 /// No sensible manifest, index or configuration is longer.
-const LONGEST: u64 = 4 << 20;
+pub(crate) const LONGEST: u64 = 4 << 20;
 /// So many files at most in an archive of an image: four for each layer, and a few.
 const MOST: usize = 10_000;
 /// An index may lead to another, but not for ever.
-const DEEPEST: u32 = 4;
+pub(crate) const DEEPEST: u32 = 4;
 
 /// Some bytes in a file.
 #[derive(Clone, Debug)]
@@ -61,6 +61,8 @@ pub(crate) struct Layer {
     pub(crate) part: Part,
     /// Its digest as it is stored, maybe compressed; unknown in an archive of `docker save`.
     pub(crate) digest: Option<Digest>,
+    /// A file that is nobody else's: it becomes the store's, without a copy.
+    pub(crate) own: Option<PathBuf>,
 }
 
 /// See the file's head.
@@ -225,7 +227,7 @@ fn layout(files: &Files) -> Result<Source, String> {
         let config = files.small_blob(manifest.config())?;
         let layers = manifest.layers().iter().map(|descriptor| {
             let (digest, part) = files.blob(descriptor)?;
-            Ok(Layer { part, digest: Some(digest) })
+            Ok(Layer { part, digest: Some(digest), own: None })
         });
         let layers = layers.collect::<Result<_, String>>()?;
         return Ok(Source { manifest: Some(bytes), config, layers });
@@ -233,8 +235,69 @@ fn layout(files: &Files) -> Result<Source, String> {
     Err(format!("more than {DEEPEST} indexes, one in another"))
 }
 
+/// What a registry's answer is.
+pub(crate) enum Told {
+    Index(Box<ImageIndex>),
+    Image(Box<ImageManifest>),
+}
+
+/// What a manifest turns out to be.
+///
+/// # Errors
+/// It is neither an image nor an index of images, and what it is instead.
+pub(crate) fn told(bytes: &[u8]) -> Result<Told, String> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Kind {
+        schema_version: u32,
+        #[serde(default)]
+        media_type: Option<MediaType>,
+        #[serde(default)]
+        config: Option<Config>,
+        #[serde(default)]
+        manifests: Option<serde::de::IgnoredAny>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Config {
+        media_type: MediaType,
+    }
+    let kind: Kind = parse("its manifest", bytes)?;
+    let named = kind.media_type.as_ref();
+    let other =
+        |what: String| Err(format!("its manifest is no image's: {what} (is it a chart or a signature?)"));
+    if kind.schema_version != 2 {
+        return other(format!("it has the schema {}, and only 2 is known", kind.schema_version));
+    }
+    match kind.config {
+        None if kind.manifests.is_some()
+            && named.is_none_or(|it| matches!(it, MediaType::ImageIndex) || is_list(it)) =>
+        {
+            parse("its index", bytes).map(Box::new).map(Told::Index)
+        }
+        Some(Config { media_type: MediaType::ImageConfig }) => {
+            parse("its manifest", bytes).map(Box::new).map(Told::Image)
+        }
+        Some(Config { media_type }) if is_docker(&media_type, "container.image.v1") => {
+            parse("its manifest", bytes).map(Box::new).map(Told::Image)
+        }
+        Some(Config { media_type }) => other(format!("its configuration is of type {media_type}")),
+        None => {
+            other(named.map_or_else(
+                || "it names neither layers nor images".into(),
+                |it| format!("its type is {it}"),
+            ))
+        }
+    }
+}
+
+/// Docker's own words for the same things.
+fn is_docker(kind: &MediaType, what: &str) -> bool {
+    matches!(kind, MediaType::Other(name) if *name == format!("application/vnd.docker.{what}+json"))
+}
+
 fn is_list(kind: &MediaType) -> bool {
-    matches!(kind, MediaType::Other(name) if name == "application/vnd.docker.distribution.manifest.list.v2+json")
+    is_docker(kind, "distribution.manifest.list.v2")
 }
 
 /// The image for this machine, or the only one.
@@ -283,7 +346,7 @@ fn saved(files: &Files) -> Result<Source, String> {
             list.len()
         ));
     };
-    let layers = one.layers.iter().map(|name| Ok(Layer { part: files.part(name)?, digest: None }));
+    let layers = one.layers.iter().map(|name| Ok(Layer { part: files.part(name)?, digest: None, own: None }));
     Ok(Source {
         manifest: None,
         config: files.small(&one.config)?,

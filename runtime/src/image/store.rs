@@ -82,6 +82,11 @@ impl Store {
         Self { root }
     }
 
+    /// The directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     fn make(&self) -> Result<()> {
         for name in ["", "blobs", "layers", "names", "used", "incoming"] {
             let path = self.root.join(name);

@@ -4,10 +4,11 @@
 
 use std::path::PathBuf;
 
-use tare_runtime::image::Budget;
+use tare_runtime::image::{Budget, full_name};
 use tare_runtime::{Id, User, Volume};
 
 use super::values::{bytes, user};
+use crate::transfer::What;
 use crate::words::Said;
 
 /// The image of a box: what the line does not say, the image does.
@@ -30,6 +31,35 @@ pub(super) fn budget(said: &Said) -> Result<Budget, String> {
     let mut budget = Budget::default();
     budget.bytes = said.value("max-size", bytes)?.unwrap_or(budget.bytes);
     Ok(budget)
+}
+
+/// What is to be moved between the store and a registry.
+#[derive(Debug)]
+pub(crate) struct Transfer {
+    pub(crate) what: What,
+    pub(crate) plain_http: bool,
+    pub(crate) timeout: u64,
+}
+
+impl Transfer {
+    /// `name` gives the words of the line.
+    pub(super) fn parse(
+        verb: &str,
+        name: impl Fn(usize) -> Result<String, String>,
+        said: &Said,
+    ) -> Result<Self, String> {
+        let full = |index| full_name(&name(index)?).map_err(|error| error.to_string());
+        let what = match verb {
+            "pull" => What::Pull { name: full(0)?, most: budget(said)?.bytes },
+            _ => What::Push { local: full(0)?, remote: full(1)? },
+        };
+        let seconds = |text: &str| match text.parse() {
+            Ok(seconds @ 1..=86_400) => Ok(seconds),
+            _ => Err("it is a number of seconds, 1 to 86400"),
+        };
+        let timeout = said.value("timeout", seconds)?.unwrap_or(30);
+        Ok(Self { what, plain_http: said.has("plain-http"), timeout })
+    }
 }
 
 /// What is mounted from outside.

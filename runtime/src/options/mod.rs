@@ -10,7 +10,7 @@ mod values;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-pub(crate) use images::FromImage;
+pub(crate) use images::{FromImage, Transfer};
 pub(crate) use inside::ExecOptions;
 use nix::sys::signal::Signal;
 pub(crate) use run::{Asked, RunOptions};
@@ -20,25 +20,15 @@ use tare_runtime::{DEFAULT_CGROUP_PARENT, Id};
 use values::{one_of, signal};
 
 use crate::commands::PROGRAM;
+use crate::log::{Log, LogFormat};
 use crate::words::{Said, Stop, Verb};
 
 /// What the line asks for.
 #[derive(Debug)]
 pub(crate) struct Options {
     pub(crate) root: Option<PathBuf>,
-    pub(crate) log: Option<PathBuf>,
-    pub(crate) log_format: LogFormat,
+    pub(crate) log: Option<Log>,
     pub(crate) command: Command,
-}
-
-/// How the log file is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum LogFormat {
-    /// Lines of words.
-    #[default]
-    Text,
-    /// A JSON object a line, with level, msg and time, as engines read it.
-    Json,
 }
 
 #[derive(Debug)]
@@ -53,6 +43,7 @@ pub(crate) enum Command {
     List { json: bool, quiet: bool },
     Spec { bundle: PathBuf, rootless: bool },
     Import { path: PathBuf, name: String, budget: Budget },
+    Transfer(Transfer),
     Images { json: bool, quiet: bool },
     Remove { name: String },
     Volumes,
@@ -80,10 +71,10 @@ impl Options {
     pub(crate) fn parse(line: impl IntoIterator<Item = OsString>) -> Result<Self, Stop> {
         let (verb, said) = PROGRAM.sort(line)?;
         let form = |text: &str| one_of(text, &[("text", LogFormat::Text), ("json", LogFormat::Json)]);
+        let format = said.value("log-format", form)?.unwrap_or_default();
         Ok(Self {
             root: said.path("root"),
-            log: said.path("log"),
-            log_format: said.value("log-format", form)?.unwrap_or_default(),
+            log: said.path("log").map(|path| Log { path, format }),
             command: command(verb, said)?,
         })
     }
@@ -113,6 +104,7 @@ fn command(verb: &Verb, said: Said) -> Result<Command, String> {
             Command::List { json: said.has("json") || format == Some(true), quiet: said.has("quiet") }
         }
         "import" => Command::Import { path: name(0)?.into(), name: name(1)?, budget: images::budget(&said)? },
+        "pull" | "push" => Command::Transfer(Transfer::parse(verb.name, name, &said)?),
         "images" => Command::Images { json: said.has("json"), quiet: said.has("quiet") },
         "rm" => Command::Remove { name: name(0)? },
         "volumes" => Command::Volumes,
@@ -143,7 +135,7 @@ mod tests {
     fn options_may_follow_the_name() {
         let options = parse(&["create", "box", "--bundle", "/b", "--log=/l", "--log-format", "json"]);
         let options = options.expect("parsed");
-        assert_eq!((options.log, options.log_format), (Some("/l".into()), LogFormat::Json));
+        assert_eq!(options.log, Some(Log { path: "/l".into(), format: LogFormat::Json }));
         let Command::Create { request, .. } = options.command else { panic!("create") };
         assert_eq!((request.id.as_str(), request.bundle), ("box", PathBuf::from("/b")));
     }
@@ -188,6 +180,10 @@ mod tests {
             (&["run", "box", "--name", "b"], "--name has a meaning only with an image"),
             (&["import", "/x"], "NAME:TAG is missing"),
             (&["import", "/x", "y:1", "--max-size", "much"], "--max-size much"),
+            (&["pull", "a b"], "a b"),
+            (&["pull", "x:1", "--timeout", "0"], "--timeout 0"),
+            (&["push", "x:1"], "REMOTE is missing"),
+            (&["push", "x:1", "x:1", "--max-size", "1"], "max-size"),
             (&["state", "box", "--force"], "--force"),
             (&["delete", "box", "--force=yes"], "yes"),
             (&["kill", "box", "-9"], "-9"),

@@ -1,0 +1,157 @@
+//! One repository of a registry, as far as we talk to it: with deadlines, and with errors that say who did what.
+//!
+//! TLS, unless the registry is on this host, where nobody is between, or the caller wants it otherwise. A registry that
+//! says nothing for a while is given up; one that is slow is not.
+//!
+//! Man page: the OCI distribution specification. Look at it: `strace -f -e trace=network tare-runtime pull NAME:TAG`
+
+use std::future::Future;
+use std::net::Ipv4Addr;
+use std::ops::Deref;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use oci_client::client::{ClientConfig, ClientProtocol, LayerDescriptor, SizedStream};
+use oci_client::errors::OciDistributionError;
+use oci_client::manifest::{
+    IMAGE_MANIFEST_LIST_MEDIA_TYPE, IMAGE_MANIFEST_MEDIA_TYPE, OCI_IMAGE_INDEX_MEDIA_TYPE,
+    OCI_IMAGE_MEDIA_TYPE,
+};
+use oci_client::secrets::RegistryAuth;
+use oci_client::{Client, RegistryOperation};
+use oci_spec::distribution::Reference;
+
+use crate::Failure;
+use crate::refusal::Refusal;
+use crate::transfer::Transfer;
+
+/// Time to reach it at all.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// See the file's head.
+pub(crate) struct Remote {
+    client: Client,
+    auth: RegistryAuth,
+    name: Reference,
+    idle: Duration,
+    refusal: Refusal,
+}
+
+impl Remote {
+    /// The repository of `name`. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// What is wrong with the credentials' files.
+    pub(crate) fn new(name: &Reference, transfer: &Transfer) -> Result<Self, Failure> {
+        // An error says that somebody else chose one already: nobody does.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let registry = name.resolve_registry().to_owned();
+        let plain = transfer.plain_http || is_here(&registry);
+        let protocol =
+            if plain { ClientProtocol::HttpsExcept(vec![registry.clone()]) } else { ClientProtocol::Https };
+        let config = ClientConfig {
+            protocol,
+            connect_timeout: Some(CONNECT.min(Duration::from_secs(transfer.timeout))),
+            user_agent: concat!("tare-runtime/", env!("CARGO_PKG_VERSION")),
+            use_monolithic_push: true,
+            ..ClientConfig::default()
+        };
+        let auth = RegistryAuth::Anonymous;
+        let refusal = Refusal { registry, credentials: None };
+        Ok(Self {
+            client: Client::try_from(config).map_err(|error| refusal.words("the client", &error))?,
+            auth,
+            name: name.clone(),
+            idle: Duration::from_secs(transfer.timeout),
+            refusal,
+        })
+    }
+
+    /// Reaches the registry, and shows credentials where it wants any.
+    ///
+    /// # Errors
+    /// Why it cannot be reached, or that it refuses us.
+    pub(crate) async fn greet_to_pull(&self) -> Result<(), Failure> {
+        self.greet(RegistryOperation::Pull).await
+    }
+
+    async fn greet(&self, what: RegistryOperation) -> Result<(), Failure> {
+        self.in_time("a way in", self.client.auth(&self.name, &self.auth, what)).await.map(drop)
+    }
+
+    /// The manifest that this name leads to, as it is.
+    pub(crate) async fn manifest(&self, name: &Reference) -> Result<Vec<u8>, Failure> {
+        let kinds = [
+            OCI_IMAGE_MEDIA_TYPE,
+            IMAGE_MANIFEST_MEDIA_TYPE,
+            OCI_IMAGE_INDEX_MEDIA_TYPE,
+            IMAGE_MANIFEST_LIST_MEDIA_TYPE,
+        ];
+        let what = name.digest().unwrap_or("its manifest");
+        let (bytes, _) = self.in_time(what, self.client.pull_manifest_raw(name, &self.auth, &kinds)).await?;
+        Ok(bytes.to_vec())
+    }
+
+    /// Begins to fetch a blob. Addresses that a manifest names beside the registry are not asked: that is how one is sent
+    /// to places that only this host reaches.
+    pub(crate) async fn blob(&self, digest: &str) -> Result<Blob<'_>, Failure> {
+        let layer = LayerDescriptor { digest, urls: &None };
+        let stream = self.in_time(digest, self.client.pull_blob_stream(&self.name, &layer)).await?;
+        Ok(Blob { stream, remote: self, digest: digest.to_owned() })
+    }
+
+    async fn in_time<T>(
+        &self,
+        what: &str,
+        work: impl Future<Output = Result<T, OciDistributionError>>,
+    ) -> Result<T, Failure> {
+        match tokio::time::timeout(self.idle, work).await {
+            Ok(Ok(done)) => Ok(done),
+            Ok(Err(error)) => Err(self.refusal.words(what, &error)),
+            Err(_) => Err(self.refusal.silence(what, self.idle)),
+        }
+    }
+}
+
+/// A blob on its way.
+pub(crate) struct Blob<'a> {
+    stream: SizedStream,
+    remote: &'a Remote,
+    digest: String,
+}
+
+impl Blob<'_> {
+    /// The next bytes, `None` at the end.
+    pub(crate) async fn next(&mut self) -> Result<Option<impl Deref<Target = [u8]> + use<>>, Failure> {
+        let Remote { idle, refusal, .. } = self.remote;
+        match tokio::time::timeout(*idle, self.stream.stream.next()).await {
+            Ok(None) => Ok(None),
+            Ok(Some(Ok(bytes))) => Ok(Some(bytes)),
+            Ok(Some(Err(error))) => Err(refusal.words(&self.digest, &error.into())),
+            Err(_) => Err(refusal.silence(&self.digest, *idle)),
+        }
+    }
+}
+
+/// Whether it is on this host: a name that always means it, or an address of the loopback interface.
+fn is_here(registry: &str) -> bool {
+    let host = registry.rsplit_once(':').map_or(registry, |(host, _)| host);
+    host == "localhost" || host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_host_is_here() {
+        for here in ["127.0.0.1", "127.9.9.9:5000", "localhost:1", "localhost"] {
+            assert!(is_here(here), "{here}");
+        }
+        for elsewhere in
+            ["10.0.0.1:5000", "localhost.example", "127.0.0.1.example:5000", "127.example", "128.0.0.1"]
+        {
+            assert!(!is_here(elsewhere), "{elsewhere}");
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Debian's registry, really started, at a port that the kernel chose; and an image to put there.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::common::{Lab, skip};
+use crate::layout::{self, Layer, gzip};
+
+/// A registry with everything of its below one directory.
+pub(crate) struct Server {
+    process: Child,
+    log: PathBuf,
+    /// Where it listens.
+    pub(crate) address: String,
+}
+
+impl Server {
+    /// `None`, said aloud, where there is none to start.
+    pub(crate) fn start(place: &Path) -> Option<Self> {
+        Self::start_with(place, "")
+    }
+
+    /// The same with more lines of its configuration.
+    pub(crate) fn start_with(place: &Path, more: &str) -> Option<Self> {
+        let found = |name: &str| {
+            let path = std::env::var_os("PATH").unwrap_or_default();
+            std::env::split_paths(&path).any(|dir| dir.join(name).exists())
+        };
+        if !found("docker-registry") || !found("skopeo") {
+            skip("registry", "there is no docker-registry and skopeo on PATH (scripts/setup --peers)");
+            return None;
+        }
+        fs::create_dir_all(place).expect("mkdir");
+        let (config, log) = (place.join("config.yml"), place.join("log"));
+        let data = place.join("data").display().to_string();
+        let text = format!(
+            "version: 0.1\nlog: {{level: info, formatter: json}}\nstorage: {{filesystem: {{rootdirectory: {data}}}}}\n\
+             http: {{addr: \"127.0.0.1:0\"}}\n{more}\n"
+        );
+        fs::write(&config, text).expect("write");
+        let file = fs::File::create(&log).expect("log");
+        let process = Command::new("docker-registry")
+            .arg("serve")
+            .arg(&config)
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().expect("clone"))
+            .stderr(file)
+            .spawn()
+            .expect("docker-registry starts");
+        let mut server = Self { process, log, address: String::new() };
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while server.address.is_empty() {
+            assert!(Instant::now() < deadline, "the registry does not listen: {}", server.said());
+            std::thread::sleep(Duration::from_millis(20));
+            if let Some((_, rest)) = server.said().split_once("listening on ") {
+                server.address =
+                    rest.chars().take_while(|c| c.is_ascii_digit() || ".:".contains(*c)).collect();
+            }
+        }
+        Some(server)
+    }
+
+    fn said(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// The full name of something in it.
+    pub(crate) fn name(&self, name: &str) -> String {
+        format!("{}/{name}", self.address)
+    }
+
+    /// How often each blob was sent so far, as the registry itself has noted it.
+    pub(crate) fn sent(&self) -> Vec<String> {
+        let said = self.said();
+        let lines =
+            said.lines().filter(|line| line.contains("\"GET /v2/") && line.contains("/blobs/sha256:"));
+        lines.filter_map(|line| Some(line.split_once("/blobs/")?.1.split_once(' ')?.0.to_owned())).collect()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Runs skopeo, which must succeed.
+pub(crate) fn skopeo(arguments: &[&str]) -> String {
+    let output = Command::new("skopeo").arg("--insecure-policy").args(arguments).output().expect("skopeo");
+    assert!(output.status.success(), "skopeo {arguments:?}: {output:?}");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// An image of two layers, gzipped: busybox, and one file with these words, which is what it prints. Returns the layout
+/// and the manifest's digest.
+pub(crate) fn image(lab: &Lab, words: &str) -> (PathBuf, String) {
+    let place = lab.path().join(format!("layout-{words}"));
+    let busybox = fs::read("/bin/busybox").expect("busybox");
+    let mut base = Layer::new();
+    for name in ["bin", "proc", "sys", "dev", "etc"] {
+        base = base.directory(name);
+    }
+    base = base.raw(tar::EntryType::Regular, "bin/busybox", &busybox, |header| header.set_mode(0o755));
+    base = base.symlink("bin/cat", "busybox").symlink("bin/sh", "busybox");
+    let layers =
+        [base.bytes(), Layer::new().file("etc/words", words).bytes()].map(|plain| (gzip(&plain), plain));
+    layout::write_with(&place, &layers, json!({ "Cmd": ["/bin/cat", "/etc/words"] }), |manifest| {
+        for layer in manifest["layers"].as_array_mut().expect("layers") {
+            layer["mediaType"] = json!("application/vnd.oci.image.layer.v1.tar+gzip");
+        }
+    });
+    let index = fs::read(place.join("index.json")).expect("index");
+    let index: serde_json::Value = serde_json::from_slice(&index).expect("json");
+    let digest = index["manifests"][0]["digest"].as_str().expect("digest").to_owned();
+    (place, digest)
+}
+
+/// Puts a layout into a registry, by skopeo.
+pub(crate) fn put(layout: &Path, name: &str) {
+    let from = format!("oci:{}", layout.display());
+    skopeo(&["copy", "--quiet", "--dest-tls-verify=false", &from, &format!("docker://{name}")]);
+}
+
+/// What `tare-runtime` with these words prints, and it must succeed.
+pub(crate) fn must(lab: &Lab, arguments: &[&str]) -> String {
+    let output: Output = lab.command(arguments).output().expect("it starts");
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// The one line of its error, and that it failed.
+pub(crate) fn refused(lab: &Lab, arguments: &[&str]) -> String {
+    let output = lab.command(arguments).output().expect("it starts");
+    let error = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    assert_eq!(output.status.code(), Some(1), "{arguments:?}: {output:?}");
+    assert!(!error.contains('\n') && output.stdout.is_empty(), "{output:?}");
+    error
+}
