@@ -182,8 +182,14 @@ impl Pass for Density {
             {
                 found.binding.evidence = format!("{}; {next}", found.binding.evidence);
             }
-            // What was found counts only where nothing of it stays.
-            standing.clear().and(found)
+            // What was found counts only where nothing of it stays; why nothing was is the cause of what stays then.
+            match (found, standing.clear()) {
+                (Ok(found), cleared) => cleared.map(|()| found),
+                (Err(failed), Ok(())) => Err(failed),
+                (Err(failed), Err(left)) => {
+                    Err(Failed { detail: format!("{}; then {}", failed.detail, left.detail), ..failed })
+                }
+            }
         });
         match found {
             Ok(found) if found.boxes > 0 => {
