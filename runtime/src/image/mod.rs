@@ -12,6 +12,7 @@
 
 mod arrival;
 mod budget;
+mod departure;
 mod digest;
 mod entries;
 mod import;
@@ -32,6 +33,7 @@ use serde::Serialize;
 
 pub use arrival::{Arrival, Missing, Receiving};
 pub use budget::{Budget, stop};
+pub use departure::{Departure, Piece};
 use digest::Digest;
 pub use store::Store;
 

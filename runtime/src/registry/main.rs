@@ -7,11 +7,13 @@
 //!
 //! Man page: the OCI distribution specification. Look at it: `tare-runtime pull --help`
 
+mod credentials;
 #[path = "../log.rs"]
 mod log;
 mod memory;
 mod progress;
 mod pull;
+mod push;
 mod refusal;
 mod remote;
 #[path = "../transfer.rs"]
@@ -85,7 +87,7 @@ async fn carry_out(transfer: Transfer) -> Result<Ended, Failure> {
                 let budget = Budget { bytes: *most, ..Budget::default() };
                 pull::pull(&store, name, budget, &transfer).await
             }
-            What::Push { .. } => Err("not yet".into()),
+            What::Push { local, remote } => push::push(&store, local, remote, &transfer).await,
         }
     };
     let ended = tokio::select! {

@@ -8,7 +8,7 @@ use tare_runtime::image::{Arrival, Budget, Image, Missing, Store};
 
 use crate::Failure;
 use crate::progress::Progress;
-use crate::remote::Remote;
+use crate::remote::{RegistryOperation, Remote};
 use crate::transfer::Transfer;
 
 /// As many layers at once as other tools take: a registry far away sends one slowly.
@@ -25,7 +25,7 @@ pub(crate) async fn pull(
     let name: Reference = arrival.name().parse()?;
     let remote = Remote::new(&name, transfer)?;
     let progress = Progress::new();
-    remote.greet_to_pull().await?;
+    remote.greet(RegistryOperation::Pull).await?;
     let mut next = name.clone();
     while let Some(digest) = arrival.manifest(remote.manifest(&next).await?)? {
         next = name.clone_with_digest(digest);

@@ -5,12 +5,18 @@
 //!
 //! Man page: the OCI distribution specification. Look at it: `strace -f -e trace=network tare-runtime pull NAME:TAG`
 
+use std::fs::File;
 use std::future::Future;
+use std::io::{self, Read};
 use std::net::Ipv4Addr;
 use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use oci_client::Client;
+pub(crate) use oci_client::RegistryOperation;
 use oci_client::client::{ClientConfig, ClientProtocol, LayerDescriptor, SizedStream};
 use oci_client::errors::OciDistributionError;
 use oci_client::manifest::{
@@ -18,15 +24,19 @@ use oci_client::manifest::{
     OCI_IMAGE_MEDIA_TYPE,
 };
 use oci_client::secrets::RegistryAuth;
-use oci_client::{Client, RegistryOperation};
 use oci_spec::distribution::Reference;
+use tare_runtime::image::Piece;
 
 use crate::Failure;
+use crate::credentials::{self, Credentials};
+use crate::progress::Line;
 use crate::refusal::Refusal;
 use crate::transfer::Transfer;
 
 /// Time to reach it at all.
 const CONNECT: Duration = Duration::from_secs(10);
+/// As much of a file is read at once.
+const CHUNK: usize = 256 << 10;
 
 /// See the file's head.
 pub(crate) struct Remote {
@@ -56,8 +66,13 @@ impl Remote {
             use_monolithic_push: true,
             ..ClientConfig::default()
         };
-        let auth = RegistryAuth::Anonymous;
-        let refusal = Refusal { registry, credentials: None };
+        let (auth, from) = match credentials::find(name)? {
+            Some(Credentials { user, password, from }) => {
+                (RegistryAuth::Basic(user, password), Some(from.display().to_string()))
+            }
+            None => (RegistryAuth::Anonymous, None),
+        };
+        let refusal = Refusal { registry, credentials: from };
         Ok(Self {
             client: Client::try_from(config).map_err(|error| refusal.words("the client", &error))?,
             auth,
@@ -67,15 +82,11 @@ impl Remote {
         })
     }
 
-    /// Reaches the registry, and shows credentials where it wants any.
+    /// Reaches the registry, and gets a token where it gives any.
     ///
     /// # Errors
     /// Why it cannot be reached, or that it refuses us.
-    pub(crate) async fn greet_to_pull(&self) -> Result<(), Failure> {
-        self.greet(RegistryOperation::Pull).await
-    }
-
-    async fn greet(&self, what: RegistryOperation) -> Result<(), Failure> {
+    pub(crate) async fn greet(&self, what: RegistryOperation) -> Result<(), Failure> {
         self.in_time("a way in", self.client.auth(&self.name, &self.auth, what)).await.map(drop)
     }
 
@@ -98,6 +109,69 @@ impl Remote {
         let layer = LayerDescriptor { digest, urls: &None };
         let stream = self.in_time(digest, self.client.pull_blob_stream(&self.name, &layer)).await?;
         Ok(Blob { stream, remote: self, digest: digest.to_owned() })
+    }
+
+    /// Whether it has this blob.
+    pub(crate) async fn has(&self, digest: &str) -> Result<bool, Failure> {
+        self.in_time(digest, self.client.blob_exists(&self.name, digest)).await
+    }
+
+    /// Whether it has this blob in another of its repositories, and takes it from there: it need not, and then it is sent.
+    pub(crate) async fn mount(&self, from: &Reference, digest: &str) -> bool {
+        from.registry() == self.name.registry()
+            && from.repository() != self.name.repository()
+            && self.in_time(digest, self.client.mount_blob(&self.name, from, digest)).await.is_ok()
+    }
+
+    /// Sends a blob from its file. It is given up when nothing of it moves for a while.
+    pub(crate) async fn put_blob(&self, piece: &Piece, line: Line) -> Result<(), Failure> {
+        let wrong = |error: io::Error| format!("{}: {error}", piece.path.display());
+        let mut file = File::open(&piece.path).map_err(wrong)?;
+        let moved = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&moved);
+        let mut next = move || {
+            let mut bytes = vec![0; CHUNK];
+            let count = file.read(&mut bytes)?;
+            bytes.truncate(count);
+            counted.fetch_add(count as u64, Ordering::Relaxed);
+            line.more(count);
+            Ok::<_, OciDistributionError>(bytes)
+        };
+        let chunks = std::iter::from_fn(move || match next() {
+            Ok(bytes) if bytes.is_empty() => None,
+            Ok(bytes) => Some(Ok(bytes.into())),
+            Err(error) => Some(Err(error)),
+        });
+        let chunks = futures_util::stream::iter(chunks);
+        let sending = self.client.push_blob_stream(&self.name, chunks, &piece.digest, Some(piece.size));
+        let mut sending = std::pin::pin!(sending);
+        loop {
+            let before = moved.load(Ordering::Relaxed);
+            match tokio::time::timeout(self.idle, &mut sending).await {
+                Ok(sent) => return sent.map(drop).map_err(|error| self.refusal.words(&piece.digest, &error)),
+                Err(_) if moved.load(Ordering::Relaxed) > before => {}
+                Err(_) => return Err(self.refusal.silence(&piece.digest, self.idle)),
+            }
+        }
+    }
+
+    /// Sends a manifest, and sees that the name means it now.
+    pub(crate) async fn put_manifest(
+        &self,
+        bytes: &[u8],
+        media_type: &str,
+        digest: &str,
+    ) -> Result<(), Failure> {
+        let what = "its manifest";
+        let kind = media_type.parse().map_err(|_| format!("its manifest is of type {media_type:?}"))?;
+        self.in_time(what, self.client.push_manifest_raw(&self.name, bytes.to_vec(), kind)).await?;
+        let is = self.in_time(what, self.client.fetch_manifest_digest(&self.name, &self.auth)).await?;
+        if is == digest {
+            return Ok(());
+        }
+        let registry = &self.refusal.registry;
+        Err(format!("the registry {registry} has made another manifest of it, {is}, and {digest} was sent")
+            .into())
     }
 
     async fn in_time<T>(

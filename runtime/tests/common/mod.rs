@@ -3,6 +3,7 @@
 #![allow(dead_code)] // each test program uses its own part
 
 pub(crate) mod bundle;
+pub(crate) mod docker;
 
 use std::fs;
 use std::os::fd::AsFd;
@@ -124,6 +125,12 @@ impl Drop for Lab {
         }
         tare_runtime::remove_parent(&self.parent);
     }
+}
+
+/// Whether there is such a program.
+pub(crate) fn on_path(name: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join(name).exists())
 }
 
 /// Whether strace is here; says so if not.

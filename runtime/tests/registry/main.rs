@@ -6,5 +6,6 @@ mod common;
 #[path = "../image/layout.rs"]
 #[allow(dead_code)] // The images' tests write more kinds of entries.
 mod layout;
+mod login;
 mod real;
 mod server;

@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::common::{Lab, skip};
+use crate::common::{Lab, entries, on_path, skip};
 use crate::layout::{self, Layer, gzip};
 
 /// A registry with everything of its below one directory.
@@ -26,11 +26,7 @@ impl Server {
 
     /// The same with more lines of its configuration.
     pub(crate) fn start_with(place: &Path, more: &str) -> Option<Self> {
-        let found = |name: &str| {
-            let path = std::env::var_os("PATH").unwrap_or_default();
-            std::env::split_paths(&path).any(|dir| dir.join(name).exists())
-        };
-        if !found("docker-registry") || !found("skopeo") {
+        if !on_path("docker-registry") || !on_path("skopeo") {
             skip("registry", "there is no docker-registry and skopeo on PATH (scripts/setup --peers)");
             return None;
         }
@@ -73,12 +69,24 @@ impl Server {
         format!("{}/{name}", self.address)
     }
 
-    /// How often each blob was sent so far, as the registry itself has noted it.
-    pub(crate) fn sent(&self) -> Vec<String> {
+    /// The requests that it has answered, as it has noted them itself.
+    fn answered(&self, method: &str, path: &str) -> usize {
+        let method = format!("\"http.request.method\":\"{method}\"");
         let said = self.said();
-        let lines =
-            said.lines().filter(|line| line.contains("\"GET /v2/") && line.contains("/blobs/sha256:"));
-        lines.filter_map(|line| Some(line.split_once("/blobs/")?.1.split_once(' ')?.0.to_owned())).collect()
+        let done = |line: &&str| {
+            line.contains("response completed") && line.contains(&method) && line.contains(path)
+        };
+        said.lines().filter(done).count()
+    }
+
+    /// How many blobs it has sent so far.
+    pub(crate) fn sent(&self) -> usize {
+        self.answered("GET", "/blobs/sha256:")
+    }
+
+    /// How many blobs it has received so far.
+    pub(crate) fn received(&self) -> usize {
+        self.answered("PUT", "/blobs/uploads/")
     }
 }
 
@@ -126,18 +134,35 @@ pub(crate) fn put(layout: &Path, name: &str) {
     skopeo(&["copy", "--quiet", "--dest-tls-verify=false", &from, &format!("docker://{name}")]);
 }
 
-/// What `tare-runtime` with these words prints, and it must succeed.
+/// `tare-runtime` with these words, for somebody who has never logged in anywhere.
+pub(crate) fn command(lab: &Lab, arguments: &[&str]) -> Command {
+    let mut command = lab.command(arguments);
+    for variable in ["REGISTRY_AUTH_FILE", "DOCKER_CONFIG", "XDG_RUNTIME_DIR", "SSL_CERT_FILE"] {
+        command.env_remove(variable);
+    }
+    command.env("HOME", lab.path().join("home"));
+    command
+}
+
+/// What it prints, and it must succeed.
 pub(crate) fn must(lab: &Lab, arguments: &[&str]) -> String {
-    let output: Output = lab.command(arguments).output().expect("it starts");
+    let output = command(lab, arguments).output().expect("it starts");
     assert!(output.status.success(), "{arguments:?}: {output:?}");
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
 /// The one line of its error, and that it failed.
-pub(crate) fn refused(lab: &Lab, arguments: &[&str]) -> String {
-    let output = lab.command(arguments).output().expect("it starts");
+pub(crate) fn refused(command: &mut Command) -> String {
+    let output = command.output().expect("it starts");
     let error = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    assert_eq!(output.status.code(), Some(1), "{arguments:?}: {output:?}");
+    assert_eq!(output.status.code(), Some(1), "{command:?}: {output:?}");
     assert!(!error.contains('\n') && output.stdout.is_empty(), "{output:?}");
     error
+}
+
+/// What is left of an import or a pull that did not end, and names of images.
+pub(crate) fn left(lab: &Lab) -> Vec<PathBuf> {
+    let images = lab.root().join(".images");
+    let half_made = entries(&images.join("incoming")).into_iter().filter(|path| path.is_dir());
+    half_made.chain(entries(&images.join("names"))).collect()
 }

@@ -1,0 +1,262 @@
+//! Who we are to a registry: what `docker login`, `podman login` or `skopeo login` left in a file.
+//!
+//! The files say, for each registry, a name and a password in base64, which hides nothing; or the name of a helper, a
+//! program that asks a keyring. We read and never write them, and nothing that we print contains a password.
+//!
+//! Man page: containers-auth.json(5), docker-login(1). Look at it: `grep -c auth ~/.docker/config.json`
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fmt;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use oci_spec::distribution::Reference;
+use serde::Deserialize;
+
+/// A name and a password.
+pub(crate) struct Credentials {
+    pub(crate) user: String,
+    pub(crate) password: String,
+    /// Where they are from.
+    pub(crate) from: PathBuf,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Credentials {{ from: {:?} }}", self.from)
+    }
+}
+
+/// As much of such a file as matters.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Login {
+    #[serde(default)]
+    auths: BTreeMap<String, Entry>,
+    #[serde(default)]
+    cred_helpers: BTreeMap<String, String>,
+    #[serde(default)]
+    creds_store: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+struct Entry {
+    #[serde(default)]
+    auth: String,
+    #[serde(default)]
+    identitytoken: String,
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Entry")
+    }
+}
+
+/// What a helper answers.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Answer {
+    username: String,
+    secret: String,
+}
+
+/// The credentials for what this name is in; `None` where nobody has logged in there.
+///
+/// # Errors
+/// Which file cannot be read or understood, or which helper fails.
+pub(crate) fn find(name: &Reference) -> Result<Option<Credentials>, String> {
+    for (path, must) in files(|variable| env::var_os(variable).filter(|value| !value.is_empty())) {
+        let text = match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !must => continue,
+            other => other.map_err(|error| format!("credentials in {}: {error}", path.display()))?,
+        };
+        if let Some(found) = look(&path, &text, name)? {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
+/// The usual files in the order in which they are looked into, and whether each must be there.
+fn files(variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> Vec<(PathBuf, bool)> {
+    if let Some(path) = variable("REGISTRY_AUTH_FILE") {
+        return vec![(path.into(), true)];
+    }
+    let containers = variable("XDG_RUNTIME_DIR").map(|path| Path::new(&path).join("containers/auth.json"));
+    let home = variable("HOME").map(|path| Path::new(&path).join(".docker"));
+    let docker = variable("DOCKER_CONFIG").map(PathBuf::from).or(home).map(|path| path.join("config.json"));
+    containers.into_iter().chain(docker).map(|path| (path, false)).collect()
+}
+
+/// What this file says about it.
+fn look(path: &Path, text: &[u8], name: &Reference) -> Result<Option<Credentials>, String> {
+    let wrong = |why: String| format!("credentials in {}: {why}", path.display());
+    // What is wrong with it is told by its place: the words around it may be a password.
+    let login: Login = serde_json::from_slice(text).map_err(|error| {
+        wrong(format!("not understood, line {} column {} (log in again)", error.line(), error.column()))
+    })?;
+    let helper = |program: &str, key: &str| {
+        ask(program, key)
+            .map(|(user, password)| Credentials { user, password, from: path.to_owned() })
+            .map_err(wrong)
+    };
+    if let Some((key, program)) = best(&login.cred_helpers, name) {
+        return helper(program, key).map(Some);
+    }
+    let Some((key, entry)) = best(&login.auths, name) else { return Ok(None) };
+    if !entry.identitytoken.is_empty() {
+        return Err(wrong(format!(
+            "{key} has an identity token, which is not understood (log in with a password)"
+        )));
+    }
+    if entry.auth.is_empty() {
+        return match &login.creds_store {
+            Some(program) => helper(program, key).map(Some),
+            None => Err(wrong(format!("{key} has neither a password nor a helper (log in again)"))),
+        };
+    }
+    let decoded = STANDARD.decode(entry.auth.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    match decoded.as_deref().and_then(|text| text.split_once(':')) {
+        Some((user, password)) => {
+            let (user, password) = (user.to_owned(), password.trim_end_matches('\0').to_owned());
+            Ok(Some(Credentials { user, password, from: path.to_owned() }))
+        }
+        None => Err(wrong(format!("the entry {key} is not a name and a password in base64 (log in again)"))),
+    }
+}
+
+/// The entry for the longest part of the name: a repository's own counts before the registry's.
+fn best<'a, T>(entries: &'a BTreeMap<String, T>, name: &Reference) -> Option<(&'a str, &'a T)> {
+    let fits = |key: &str| {
+        let registries = [name.registry(), name.resolve_registry()];
+        let place = place(key);
+        let (registry, below) =
+            place.split_once('/').map_or((place, None), |(registry, below)| (registry, Some(below)));
+        let inside = |below: &str| {
+            name.repository().strip_prefix(below).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        registries.contains(&registry) && below.is_none_or(inside)
+    };
+    let fitting = entries.iter().filter(|(key, _)| fits(key));
+    fitting.max_by_key(|(key, _)| place(key).len()).map(|(key, entry)| (key.as_str(), entry))
+}
+
+/// Docker writes some keys as addresses: "https://HOST/v1/".
+fn place(key: &str) -> &str {
+    match key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")) {
+        Some(address) => address.split('/').next().unwrap_or(address),
+        None => key.trim_end_matches('/'),
+    }
+}
+
+/// Asks a helper for the name and the password.
+fn ask(program: &str, key: &str) -> Result<(String, String), String> {
+    // It becomes a program's name.
+    if !program.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')) {
+        return Err(format!("{program:?} is no helper's name"));
+    }
+    let program = format!("docker-credential-{program}");
+    let words = |error: io::Error| format!("{program}, which keeps those of {key}: {error}");
+    let mut child = Command::new(&program)
+        .arg("get")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(words)?;
+    if let Some(mut input) = child.stdin.take() {
+        // One that does not read what is asked has failed already, and says so below.
+        let _ = input.write_all(key.as_bytes());
+    }
+    let output = child.wait_with_output().map_err(words)?;
+    if !output.status.success() {
+        return Err(format!("{program} has none for {key} ({})", output.status));
+    }
+    let answer: Answer = serde_json::from_slice(&output.stdout)
+        .map_err(|_| format!("{program} answers for {key} what is not understood"))?;
+    if answer.username == "<token>" {
+        return Err(format!("{program} has an identity token for {key}, which is not understood"));
+    }
+    Ok((answer.username, answer.secret))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn look_in(text: &str, name: &str) -> Result<Option<(String, String)>, String> {
+        let name = name.parse().expect("a name");
+        look(Path::new("/f"), text.as_bytes(), &name).map(|found| found.map(|it| (it.user, it.password)))
+    }
+
+    fn auth(text: &str) -> String {
+        STANDARD.encode(text)
+    }
+
+    #[test]
+    fn the_entry_of_the_longest_part_of_the_name_counts() {
+        let text = format!(
+            r#"{{"auths": {{"127.0.0.1:5": {{"auth": "{}"}}, "127.0.0.1:5/me": {{"auth": "{}"}},
+                "127.0.0.1:5/me/other": {{"auth": "{}"}}, "https://example.com/v1/": {{"auth": "{}"}}}}}}"#,
+            auth("all:1"),
+            auth("me:2:3"),
+            auth("other:4"),
+            auth("web:5")
+        );
+        let found = |name| {
+            look_in(&text, name).expect("understood").map(|(user, password)| format!("{user} {password}"))
+        };
+        assert_eq!(found("127.0.0.1:5/you/it:1").as_deref(), Some("all 1"));
+        assert_eq!(found("127.0.0.1:5/me/it:1").as_deref(), Some("me 2:3"));
+        assert_eq!(found("127.0.0.1:5/mean/it:1").as_deref(), Some("all 1"));
+        assert_eq!(found("example.com/x/it:1").as_deref(), Some("web 5"));
+        assert_eq!(found("127.0.0.1:55/me/it:1"), None);
+        assert_eq!(found("127.0.0.1/me/it:1"), None);
+    }
+
+    #[test]
+    fn what_is_not_understood_is_an_error_that_names_the_file_and_tells_no_secret() {
+        let secret = auth("name-without-a-password");
+        for (text, why) in [
+            ("{\"auths\": ".to_owned(), "line 1"),
+            (format!(r#"{{"auths": {{"h:1": {{"auth": ["{secret}"]}}}}}}"#), "not understood"),
+            (
+                format!(r#"{{"auths": {{"h:1": {{"auth": "{secret}"}}}}}}"#),
+                "h:1 is not a name and a password",
+            ),
+            (r#"{"auths": {"h:1": {"auth": "!!"}}}"#.into(), "is not a name and a password"),
+            (r#"{"auths": {"h:1": {}}}"#.into(), "neither a password nor a helper"),
+            (format!(r#"{{"auths": {{"h:1": {{"identitytoken": "{secret}"}}}}}}"#), "identity token"),
+            (r#"{"auths": {"h:1": {}}, "credsStore": "no-such"}"#.into(), "docker-credential-no-such"),
+            (r#"{"credHelpers": {"h:1": "../evil"}}"#.into(), "no helper's name"),
+        ] {
+            let error = look_in(&text, "h:1/me/it:1").expect_err("refused");
+            assert!(error.contains("/f: ") && error.contains(why), "{text}: {error}");
+            assert!(!error.contains(&secret) && !error.contains("name-without"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_usual_files_are_looked_into_in_their_order() {
+        let with = |set: &[(&str, &str)]| {
+            let set: BTreeMap<String, String> =
+                set.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            let found = files(|name| set.get(name).map(Into::into));
+            found.into_iter().map(|(path, must)| (path.display().to_string(), must)).collect::<Vec<_>>()
+        };
+        let both = [("XDG_RUNTIME_DIR", "/run"), ("HOME", "/h")];
+        assert_eq!(
+            with(&both),
+            [("/run/containers/auth.json".into(), false), ("/h/.docker/config.json".into(), false)]
+        );
+        assert_eq!(with(&[("DOCKER_CONFIG", "/d"), ("HOME", "/h")]), [("/d/config.json".into(), false)]);
+        assert_eq!(with(&[("REGISTRY_AUTH_FILE", "/f"), ("HOME", "/h")]), [("/f".into(), true)]);
+    }
+}
