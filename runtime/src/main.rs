@@ -124,7 +124,7 @@ fn start(
         seal::ensure()?;
     }
     let understood = now();
-    let _standing = match (&mut asked, image) {
+    let standing = match (&mut asked, image) {
         (Asked::Options(spec), Some(image)) => {
             let directory = Directory::new(runtime.root(), &id);
             Some(images::complete(store, image, spec, directory.path())?)
@@ -148,6 +148,8 @@ fn start(
         },
         Asked::Bundle(request) => runtime.run_bundle(request, sys::STDIO, console.as_ref().map(AsFd::as_fd)),
     }?;
+    // The container's directory says so from here on, and others need not wait until it ends.
+    drop(standing);
     if let Err(error) = write_pid(&outside, &container)
         .and_then(|()| write_marks(marks.as_deref(), [begun, understood], &container))
     {

@@ -44,7 +44,7 @@ pub(crate) struct Plan {
 }
 
 /// So many layers at most: Docker has no more than 127.
-const MOST_LAYERS: usize = 200;
+pub(crate) const MOST_LAYERS: usize = 200;
 
 /// Writes the option string: the read-only image below the directories of `state`. A bundle's root file
 /// system is used directly, as its specification wants.

@@ -270,9 +270,13 @@ pub fn default_root() -> PathBuf {
 
 /// Refuses a state directory that somebody else could have prepared, as anybody can in /tmp.
 pub(crate) fn check_root(root: &Path) -> Result<()> {
-    let fault = |why: &str| {
-        Err(Error::Spec { field: "state directory".into(), why: format!("{}: {why}", root.display()) })
-    };
+    check_own("state directory", root)
+}
+
+/// The same of any directory of ours.
+pub(crate) fn check_own(what: &'static str, root: &Path) -> Result<()> {
+    let fault =
+        |why: &str| Err(Error::Spec { field: what.into(), why: format!("{}: {why}", root.display()) });
     if !root.is_absolute() {
         return fault("not absolute");
     }

@@ -9,6 +9,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
+use nix::errno::Errno;
 use oci_spec::image::{
     Arch, Descriptor, ImageConfiguration, ImageConfigurationBuilder, ImageManifestBuilder, MediaType, Os,
     RootFsBuilder, SCHEMA_VERSION, Sha256Digest,
@@ -22,6 +23,7 @@ use super::store::{self, Incoming, Named};
 use super::tree::{self, Tree};
 use super::{Image, Store, chains, full_name, json, layer, pack, refuse};
 use crate::error::{Error, Result};
+use crate::overlay::MOST_LAYERS;
 
 /// As large as the decoder's memory may become at the word of a stranger: 2^25 bytes. What zstd writes by itself needs
 /// a quarter of that.
@@ -36,6 +38,12 @@ impl Store {
     /// [`Error::Image`] for what is refused, which names it; nothing is left of it then.
     pub fn import(&self, path: &Path, name: &str, budget: Budget) -> Result<Image> {
         let name = full_name(name)?;
+        if name.contains('@') {
+            return Err(refuse(
+                name,
+                "a digest is what an image is, not what it is called (import it as NAME:TAG)",
+            ));
+        }
         self.check_rights(&name)?;
         let _shared = self.lock(false)?;
         let incoming = self.incoming()?;
@@ -86,6 +94,11 @@ impl Store {
         let chains = chains(&config)?;
         if chains.len() != source.layers.len() || chains.is_empty() {
             let why = format!("{} layers, and {} are described", source.layers.len(), chains.len());
+            return Err(refuse(name, why));
+        }
+        if chains.len() > MOST_LAYERS {
+            let why =
+                format!("{} layers, more than the {MOST_LAYERS} of which a box can be made", chains.len());
             return Err(refuse(name, why));
         }
         let mut descriptors = Vec::new();
@@ -148,9 +161,7 @@ impl Store {
         let unpacked = tree::apart(|| {
             let lower = tree::open_all(&lower).map_err(|(path, errno)| store::fault(&path)(errno.into()))?;
             let tree = Tree::mount(&lower, &new.join("own"), &new.join("work"), &new.join("merged"))
-                .map_err(|errno| {
-                    refuse(object.as_str(), format!("overlay: {}", crate::error::describe(errno)))
-                })?;
+                .map_err(|errno| refuse(object.as_str(), no_overlay(errno)))?;
             unpack(&tree, layer.part.clone(), copy.as_deref(), left, &object)
         });
         let (came, is) =
@@ -166,6 +177,8 @@ impl Store {
         for name in ["work", "merged"] {
             fs::remove_dir_all(new.join(name)).map_err(store::fault(&new))?;
         }
+        // Whatever has its place counts as whole, after a power failure too.
+        self.sync()?;
         match (&copy, &layer.own) {
             (Some(copy), _) => self.publish(copy, &blob)?,
             (None, Some(own)) => match fs::hard_link(own, &blob) {
@@ -181,6 +194,17 @@ impl Store {
             fs::remove_dir_all(&new).map_err(store::fault(&new))?;
         }
         Ok((digest.clone(), layer.part.length))
+    }
+}
+
+fn no_overlay(errno: Errno) -> String {
+    let why = crate::error::describe(errno);
+    match errno {
+        Errno::EINVAL | Errno::EOPNOTSUPP => format!(
+            "overlay: {why} (the store's file system may be none that overlayfs writes to, such as another overlay or one \
+             of the network: choose a place on ext4, xfs, btrfs or tmpfs with --root)"
+        ),
+        _ => format!("overlay: {why}"),
     }
 }
 

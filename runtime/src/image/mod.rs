@@ -25,7 +25,8 @@ mod store;
 pub(crate) mod tree;
 mod user;
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use oci_spec::distribution::Reference;
 use oci_spec::image::{ImageConfiguration, ImageManifest};
@@ -38,6 +39,7 @@ use digest::Digest;
 pub use store::Store;
 
 use crate::error::{Error, Result};
+use crate::spec::Id;
 
 /// An image as a container needs it.
 #[derive(Clone, Debug)]
@@ -106,6 +108,7 @@ impl Store {
     /// [`Error::Image`] where there is none, or the store is damaged.
     pub fn image(&self, name: &str) -> Result<Image> {
         let name = full_name(name)?;
+        let _shared = self.lock_if_made()?;
         let Some(named) = self.named(&name)? else {
             return Err(refuse(name, "not in the store (import or pull it; see `images`)"));
         };
@@ -124,6 +127,7 @@ impl Store {
     /// # Errors
     /// [`Error::Image`].
     pub fn images(&self) -> Result<Vec<Listed>> {
+        let _shared = self.lock_if_made()?;
         let listed = |named: store::Named| {
             let (manifest, _) = self.parts(&named.manifest)?;
             let bytes = manifest.layers().iter().map(|layer| layer.size()).sum();
@@ -143,24 +147,27 @@ impl Store {
             return Err(refuse(name, "not in the store (see `images`)"));
         };
         let others: Vec<store::Named> = self.names()?.into_iter().filter(|it| it.name != name).collect();
+        let used = self.used()?;
         if !others.iter().any(|it| it.manifest == named.manifest)
-            && let Some((_, by)) = self.used()?.into_iter().find(|(manifest, _)| *manifest == named.manifest)
+            && let Some((_, by)) = used.iter().find(|(manifest, _)| *manifest == named.manifest)
         {
             return Err(refuse(
                 name,
                 format!("the container in {} stands on it (delete that first)", by.display()),
             ));
         }
-        self.forget(&name)?;
-        let (mut layers, mut blobs) = (Vec::new(), Vec::new());
-        for other in others {
-            let (manifest, config) = self.parts(&other.manifest)?;
+        // Also what no name leads to any more, because it leads to another image now, as long as a container needs it.
+        let (mut layers, mut blobs) = (BTreeSet::new(), BTreeSet::new());
+        let named = others.into_iter().map(|it| it.manifest);
+        for other in named.chain(used.into_iter().map(|(manifest, _)| manifest)).collect::<BTreeSet<_>>() {
+            let (manifest, config) = self.parts(&other)?;
             layers.extend(chains(&config)?);
-            blobs.push(parse(&other.manifest)?);
+            blobs.insert(parse(&other)?);
             for descriptor in manifest.layers().iter().chain([manifest.config()]) {
-                blobs.push(parse(descriptor.digest().as_ref())?);
+                blobs.insert(parse(descriptor.digest().as_ref())?);
             }
         }
+        self.forget(&name)?;
         self.sweep(&layers, &blobs)
     }
 
@@ -168,9 +175,15 @@ impl Store {
     /// directory exists, and by that from then on.
     ///
     /// # Errors
-    /// [`Error::Image`] where the image is gone.
-    pub fn stand_on(&self, image: &Image, directory: &std::path::Path) -> Result<Standing> {
+    /// [`Error::Image`] where the image is gone, [`Error::Exists`] where the directory is another container's.
+    pub fn stand_on(&self, image: &Image, directory: &Path) -> Result<Standing> {
         let shared = self.lock(false)?;
+        if directory.exists() {
+            let id = directory.file_name().and_then(|name| Id::new(name.to_str()?).ok());
+            return Err(
+                id.map_or_else(|| refuse(directory.display().to_string(), "it exists"), Error::Exists)
+            );
+        }
         if self.named(&image.name)?.is_none_or(|named| named.manifest != image.digest) {
             return Err(refuse(image.name.clone(), "somebody has removed it just now"));
         }

@@ -14,6 +14,7 @@
 //!
 //! Man page: rename(2), flock(2). Look at it: `find /var/lib/tare -maxdepth 2`
 
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -88,6 +89,7 @@ impl Store {
     }
 
     fn make(&self) -> Result<()> {
+        crate::state::check_own("store of images", &self.root)?;
         for name in ["", "blobs", "layers", "names", "used", "incoming"] {
             let path = self.root.join(name);
             DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(fault(&path))?;
@@ -114,6 +116,11 @@ impl Store {
         lock(&self.root.join("lock"), how).map_err(fault(&self.root.join("lock")))
     }
 
+    /// The same for whoever reads, so that nothing is removed meanwhile; where there is no store none is made.
+    pub(crate) fn lock_if_made(&self) -> Result<Option<Lock>> {
+        if self.root.exists() { self.lock(false).map(Some) } else { Ok(None) }
+    }
+
     /// One unpacks a layer, and others that want the same wait for it.
     pub(crate) fn lock_layer(&self, chain: &Digest) -> Result<Lock> {
         let path = self.root.join("incoming").join(format!("{}.lock", chain.hex()));
@@ -122,20 +129,26 @@ impl Store {
 
     /// A directory of our own, once what killed imports have left is removed.
     pub(crate) fn incoming(&self) -> Result<Incoming> {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
         let all = self.root.join("incoming");
         // Nobody is between making a directory and locking it as long as we hold this.
         let _making = lock(&all.join("lock"), FlockArg::LockExclusive).map_err(fault(&all))?;
         for entry in fs::read_dir(&all).map_err(fault(&all))? {
             let path = entry.map_err(fault(&all))?.path();
             if path.is_dir() && lock(&path.join("lock"), FlockArg::LockExclusiveNonblock).is_ok() {
-                fs::remove_dir_all(&path).map_err(fault(&path))?;
+                remove(&path)?;
             }
         }
-        let path = all.join(format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)));
+        let path = self.unused();
         DirBuilder::new().mode(0o700).create(&path).map_err(fault(&path))?;
         let own = lock(&path.join("lock"), FlockArg::LockExclusive).map_err(fault(&path))?;
         Ok(Incoming { path, _lock: own })
+    }
+
+    /// A path below `incoming` that nobody else uses.
+    fn unused(&self) -> PathBuf {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        self.root.join("incoming").join(name)
     }
 
     /// Gives what is complete its place; there may be the same already.
@@ -163,7 +176,9 @@ impl Store {
     fn write(&self, incoming: &Incoming, place: &Path, bytes: &[u8]) -> Result<()> {
         let new = incoming.path().join("new");
         let written = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new);
-        written.and_then(|mut file| file.write_all(bytes)).map_err(fault(&new))?;
+        // On the disk before its name is: a power failure must not leave a name that leads to nothing.
+        let whole = written.and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
+        whole.map_err(fault(&new))?;
         self.publish(&new, place)
     }
 
@@ -179,8 +194,8 @@ impl Store {
 
     /// All names, sorted.
     pub(crate) fn names(&self) -> Result<Vec<Named>> {
-        let mut names: Vec<Named> =
-            read_all(&self.root.join("names"))?.into_iter().map(|(_, named)| named).collect();
+        let all = read_all::<Named>(&self.root.join("names"))?;
+        let mut names: Vec<Named> = all.into_iter().filter_map(|(_, named)| named).collect();
         names.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(names)
     }
@@ -190,30 +205,34 @@ impl Store {
         fs::remove_file(&path).map_err(fault(&path))
     }
 
-    /// Notes that the container with this directory stands on an image, before it is made.
+    /// Notes that the container with this directory stands on an image, before it is made. A note for each of both: of
+    /// two starts with one name only one succeeds, and nobody knows yet which.
     pub(crate) fn use_for(&self, directory: &Path, manifest: &str) -> Result<()> {
-        let key = Digest::of(directory.as_os_str().as_encoded_bytes());
-        let path = self.root.join("used").join(format!("{}.json", key.hex()));
+        let both = [directory.as_os_str().as_encoded_bytes(), b"\0", manifest.as_bytes()].concat();
+        let path = self.root.join("used").join(format!("{}.json", Digest::of(&both).hex()));
         let used = Used { by: directory.to_owned(), manifest: manifest.to_owned() };
         let text = serde_json::to_vec(&used).map_err(io::Error::other).map_err(fault(&path))?;
-        fs::write(&path, text).map_err(fault(&path))
+        // Whole or not at all. No container survives a power failure, so nothing has to be on the disk.
+        let new = self.unused();
+        fs::write(&new, text).map_err(fault(&new))?;
+        fs::rename(&new, &path).map_err(fault(&path))
     }
 
     /// Manifests on which containers stand, with their directories. Notes of containers that are gone are removed.
     pub(crate) fn used(&self) -> Result<Vec<(String, PathBuf)>> {
         let mut used = Vec::new();
         for (path, it) in read_all::<Used>(&self.root.join("used"))? {
-            if it.by.exists() {
-                used.push((it.manifest, it.by));
-            } else {
-                fs::remove_file(&path).map_err(fault(&path))?;
+            match it {
+                Some(it) if it.by.exists() => used.push((it.manifest, it.by)),
+                // An empty one is from before a power failure.
+                _ => fs::remove_file(&path).map_err(fault(&path))?,
             }
         }
         Ok(used)
     }
 
-    /// Removes all layers and blobs but these.
-    pub(crate) fn sweep(&self, layers: &[Digest], blobs: &[Digest]) -> Result<()> {
+    /// Removes all layers and blobs but these, and whatever killed imports and removals have left. To be called alone.
+    pub(crate) fn sweep(&self, layers: &BTreeSet<Digest>, blobs: &BTreeSet<Digest>) -> Result<()> {
         for (name, kept) in [("layers", layers), ("blobs", blobs)] {
             let all = self.root.join(name);
             for entry in fs::read_dir(&all).map_err(fault(&all))? {
@@ -221,20 +240,35 @@ impl Store {
                 if kept.iter().any(|digest| entry.file_name() == digest.hex()) {
                     continue;
                 }
-                let path = entry.path();
-                let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
-                removed.map_err(fault(&path))?;
+                // At once, and then file by file: half a layer in its place would be taken for the whole one.
+                let (path, gone) = (entry.path(), self.unused());
+                fs::rename(&path, &gone).map_err(fault(&path))?;
+                remove(&gone)?;
             }
         }
-        // Nobody imports now, so nobody waits at the lock of a layer.
         let all = self.root.join("incoming");
         for entry in fs::read_dir(&all).map_err(fault(&all))? {
             let path = entry.map_err(fault(&all))?.path();
-            if path.extension().is_some_and(|it| it == "lock") {
-                fs::remove_file(&path).map_err(fault(&path))?;
+            if !path.ends_with("lock") {
+                remove(&path)?;
             }
         }
         Ok(())
+    }
+
+    /// Waits until all that was written to the store's file system is on the disk.
+    pub(crate) fn sync(&self) -> Result<()> {
+        let synced = File::open(&self.root).and_then(|root| Ok(nix::unistd::syncfs(&root)?));
+        synced.map_err(fault(&self.root))
+    }
+}
+
+/// Removes a file or a directory, unless somebody else does at this moment.
+fn remove(path: &Path) -> Result<()> {
+    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other.map_err(fault(path)),
     }
 }
 
@@ -253,11 +287,13 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     match fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(fault(path)(error)),
+        Ok(text) if text.is_empty() => Ok(None),
         Ok(text) => serde_json::from_slice(&text).map(Some).map_err(io::Error::other).map_err(fault(path)),
     }
 }
 
-fn read_all<T: DeserializeOwned>(directory: &Path) -> Result<Vec<(PathBuf, T)>> {
+/// All files of a directory, `None` for those that are empty or vanish meanwhile.
+fn read_all<T: DeserializeOwned>(directory: &Path) -> Result<Vec<(PathBuf, Option<T>)>> {
     let entries = match fs::read_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other.map_err(fault(directory))?,
@@ -265,10 +301,8 @@ fn read_all<T: DeserializeOwned>(directory: &Path) -> Result<Vec<(PathBuf, T)>> 
     let mut all = Vec::new();
     for entry in entries {
         let path = entry.map_err(fault(directory))?.path();
-        // One that vanishes meanwhile is gone.
-        if let Some(it) = read(&path)? {
-            all.push((path, it));
-        }
+        let it = read(&path)?;
+        all.push((path, it));
     }
     Ok(all)
 }

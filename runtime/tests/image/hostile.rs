@@ -257,7 +257,7 @@ fn look(directory: &Path) -> Vec<(PathBuf, u64, i64)> {
     all
 }
 
-fn left_in(store: &Path) -> Vec<PathBuf> {
+pub(crate) fn left_in(store: &Path) -> Vec<PathBuf> {
     let inside = |name: &str| crate::common::entries(&store.join(name));
     let made = inside("incoming").into_iter().filter(|path| path.is_dir());
     made.chain(inside("layers")).chain(inside("blobs")).chain(inside("names")).collect()

@@ -96,7 +96,7 @@ fn layers_that_images_share_are_there_once_and_go_with_the_last() {
 }
 
 /// An image with busybox, in as many layers as are asked for.
-fn busybox(lab: &Lab, layers: usize, config: serde_json::Value) -> std::path::PathBuf {
+pub(crate) fn busybox(lab: &Lab, layers: usize, config: serde_json::Value) -> std::path::PathBuf {
     let place = lab.path().join(format!("layout{layers}"));
     let busybox = fs::read("/bin/busybox").expect("busybox");
     let mut base = Layer::new();
