@@ -15,11 +15,12 @@
 //! Man page: rename(2), flock(2). Look at it: `find /var/lib/tare -maxdepth 2`
 
 use std::collections::BTreeSet;
+use std::collections::hash_map::RandomState;
 use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::hash::BuildHasher;
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -130,25 +131,19 @@ impl Store {
     /// A directory of our own, once what killed imports have left is removed.
     pub(crate) fn incoming(&self) -> Result<Incoming> {
         let all = self.root.join("incoming");
-        // Nobody is between making a directory and locking it as long as we hold this.
-        let _making = lock(&all.join("lock"), FlockArg::LockExclusive).map_err(fault(&all))?;
-        for entry in fs::read_dir(&all).map_err(fault(&all))? {
-            let path = entry.map_err(fault(&all))?.path();
-            if path.is_dir() && lock(&path.join("lock"), FlockArg::LockExclusiveNonblock).is_ok() {
-                remove(&path)?;
-            }
-        }
+        let making = lock(&all.join("lock"), FlockArg::LockExclusive).map_err(fault(&all))?;
+        self.remove_left(&making)?;
         let path = self.unused();
         DirBuilder::new().mode(0o700).create(&path).map_err(fault(&path))?;
         let own = lock(&path.join("lock"), FlockArg::LockExclusive).map_err(fault(&path))?;
         Ok(Incoming { path, _lock: own })
     }
 
-    /// A path below `incoming` that nobody else uses.
+    /// A path below `incoming` that nobody else uses. By chance, for a process id is another's soon, and in another pid
+    /// namespace at once.
     fn unused(&self) -> PathBuf {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        self.root.join("incoming").join(name)
+        let chance = RandomState::new().hash_one(());
+        self.root.join("incoming").join(format!("{}-{chance:016x}", std::process::id()))
     }
 
     /// Gives what is complete its place; there may be the same already.
@@ -213,7 +208,7 @@ impl Store {
         let used = Used { by: directory.to_owned(), manifest: manifest.to_owned() };
         let text = serde_json::to_vec(&used).map_err(io::Error::other).map_err(fault(&path))?;
         // Whole or not at all. No container survives a power failure, so nothing has to be on the disk.
-        let new = self.unused();
+        let new = self.unused().with_extension("note");
         fs::write(&new, text).map_err(fault(&new))?;
         fs::rename(&new, &path).map_err(fault(&path))
     }
@@ -247,9 +242,25 @@ impl Store {
             }
         }
         let all = self.root.join("incoming");
+        let making = lock(&all.join("lock"), FlockArg::LockExclusive).map_err(fault(&all))?;
+        self.remove_left(&making)?;
+        // Nobody unpacks now, so nobody waits at the lock of a layer, and nobody is about to note anything.
         for entry in fs::read_dir(&all).map_err(fault(&all))? {
             let path = entry.map_err(fault(&all))?.path();
-            if !path.ends_with("lock") {
+            if path.is_file() && !path.ends_with("lock") {
+                remove(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the directories below `incoming` whose makers were killed. Nobody is between making one and locking it
+    /// as long as one holds `making`.
+    fn remove_left(&self, _making: &Lock) -> Result<()> {
+        let all = self.root.join("incoming");
+        for entry in fs::read_dir(&all).map_err(fault(&all))? {
+            let path = entry.map_err(fault(&all))?.path();
+            if path.is_dir() && lock(&path.join("lock"), FlockArg::LockExclusiveNonblock).is_ok() {
                 remove(&path)?;
             }
         }
