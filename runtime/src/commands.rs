@@ -72,6 +72,13 @@ pub(crate) const FROM_IMAGE: &[Opt] = &[
     ),
 ];
 
+const WHICH: &[Opt] = &[with(
+    "ref",
+    None,
+    "NAME",
+    "Which of several images in it: its org.opencontainers.image.ref.name, or its tag in an archive of `docker save`",
+)];
+
 const IMPORT: &[Opt] =
     &[with("max-size", None, "BYTES", "Refuse an image that is larger when it is unpacked [default: 32GiB]")];
 
@@ -189,7 +196,7 @@ pub(crate) static PROGRAM: Program = Program {
         verb("delete", "Remove a stopped container", &[FORCE], EXISTING),
         verb("state", "Show the state of a container, as OCI has it", &[], EXISTING),
         verb("list", "List containers", &[LIST], &[]),
-        verb("import", "Bring an image into the store", &[IMPORT], IMPORTED),
+        verb("import", "Bring an image into the store", &[WHICH, IMPORT], IMPORTED),
         verb("pull", "Bring an image into the store from a registry", &[IMPORT, REGISTRY], PULLED),
         verb("push", "Send an image of the store to a registry", &[REGISTRY], PUSHED),
         verb("images", "List the images in the store", &[IMAGES], &[]),

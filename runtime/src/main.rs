@@ -96,8 +96,8 @@ fn run(options: Options, begun: u64) -> Result<u8, Failure> {
             })
         }
         Command::Spec { bundle, rootless } => spec(&bundle, rootless),
-        Command::Import { path, name, budget } => {
-            let image = store.import(&path, &name, budget)?;
+        Command::Import { path, chosen, name, budget } => {
+            let image = store.import_chosen(&path, chosen.as_deref(), &name, budget)?;
             print(&format!("{} {}\n", image.name, image.digest))
         }
         Command::Transfer(it) => images::transfer(&store, it, options.log),

@@ -17,8 +17,9 @@ use oci_spec::distribution::Reference;
 use oci_spec::image::{Descriptor, ImageManifest};
 
 use super::budget::{Budget, Left};
+use super::choice::{self, Told};
 use super::digest::{Digest, Digested};
-use super::source::{self, Layer, Part, Source, Told};
+use super::source::{self, Layer, Part, Source};
 use super::store::{self, Incoming};
 use super::{Image, Store, full_name, refuse};
 use crate::error::Result;
@@ -98,13 +99,13 @@ impl Arrival {
             }
         }
         let words = |why: String| refuse(self.name.as_str(), why);
-        match source::told(&bytes).map_err(words)? {
+        match choice::told(&bytes).map_err(words)? {
             Told::Index(index) => {
                 self.indexes += 1;
                 if self.indexes > source::DEEPEST {
                     return Err(words(format!("more than {} indexes, one in another", source::DEEPEST)));
                 }
-                let chosen = source::choose(&index).map_err(words)?;
+                let chosen = choice::choose(&index, None).map_err(words)?;
                 let digest = Digest::parse(chosen.digest().as_ref()).map_err(words)?;
                 let name = digest.to_string();
                 self.awaited = Some((digest, Some(chosen.size())));

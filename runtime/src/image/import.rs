@@ -5,6 +5,7 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, BufReader, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 
@@ -37,6 +38,21 @@ impl Store {
     /// # Errors
     /// [`Error::Image`] for what is refused, which names it; nothing is left of it then.
     pub fn import(&self, path: &Path, name: &str, budget: Budget) -> Result<Image> {
+        self.import_chosen(path, None, name, budget)
+    }
+
+    /// The same where there are several images at `path`: the one that is called `chosen` there, by its annotation
+    /// `org.opencontainers.image.ref.name` or by a tag in the list of `docker save`.
+    ///
+    /// # Errors
+    /// As [`Store::import`]; also where none is called so, with the names that there are.
+    pub fn import_chosen(
+        &self,
+        path: &Path,
+        chosen: Option<&str>,
+        name: &str,
+        budget: Budget,
+    ) -> Result<Image> {
         let name = full_name(name)?;
         if name.contains('@') {
             return Err(refuse(
@@ -49,14 +65,17 @@ impl Store {
         let incoming = self.incoming()?;
         let left = Left::new(budget);
         let object = path.display().to_string();
-        let source = match source::open(path).map_err(|why| refuse(object.as_str(), why))? {
+        let source = match source::open(path, chosen).map_err(|why| refuse(object.as_str(), why))? {
             Found::Image(source) => source,
             Found::Directory => {
                 crate::spec::check_rootfs(path)?;
                 let packed = incoming.path().join("packed");
                 let file = File::create(&packed).map_err(store::fault(&packed))?;
                 let mut file = io::BufWriter::new(file);
-                pack::pack(path, &mut file).map_err(|why| refuse(object.as_str(), why))?;
+                let root = File::open(path).map_err(store::fault(path))?;
+                // It is read once more when it is unpacked, and paid for then.
+                pack::pack(root.as_fd(), &mut file, &Left::new(budget))
+                    .map_err(|why| refuse(object.as_str(), why))?;
                 file.flush().map_err(store::fault(&packed))?;
                 bare(&packed)?
             }
@@ -65,10 +84,12 @@ impl Store {
                 let mut file = File::create(&plain).map_err(store::fault(&plain))?;
                 let opened = decoder(BufReader::new(part))
                     .map_err(|error| refuse(object.as_str(), error.to_string()))?;
-                // It is read once more when it is unpacked, and paid for then.
                 let mut stream = Paid { stream: opened, left: &Left::new(budget) };
                 io::copy(&mut stream, &mut file)
                     .map_err(|error| refuse(object.as_str(), error.to_string()))?;
+                if is_empty(&plain).map_err(store::fault(&plain))? {
+                    return Err(refuse(object, "neither an image nor an archive with anything in it"));
+                }
                 bare(&plain)?
             }
         };
@@ -105,7 +126,8 @@ impl Store {
         for (index, layer) in source.layers.iter().enumerate() {
             let diff = Digest::parse(&config.rootfs().diff_ids()[index]).map_err(|why| refuse(name, why))?;
             let (digest, size) = self.bring_layer(incoming, layer, &diff, &chains[..=index], left)?;
-            descriptors.push(Descriptor::new(MediaType::ImageLayer, size, sha256(&digest)?));
+            let kind = packing(&layer.part).map_err(|error| refuse(name, error.to_string()))?;
+            descriptors.push(Descriptor::new(kind, size, sha256(&digest)?));
         }
         let config = self.keep(incoming, &source.config)?;
         let manifest = match source.manifest {
@@ -145,8 +167,8 @@ impl Store {
         // That there is such a layer and such a content does not mean that one is the other: it was seen, or it is looked
         // at now.
         let seen = place.join("from").join(digest.hex());
-        if blob.exists() && seen.exists() {
-            return Ok((digest.clone(), layer.part.length));
+        if let (Ok(known), true) = (blob.metadata(), seen.exists()) {
+            return Ok((digest.clone(), known.len()));
         }
         let new = incoming.path().join("layer");
         for name in ["", "own", "work", "merged", "from"] {
@@ -295,6 +317,22 @@ impl<R: Read> Read for Decoder<R> {
             Self::Zstd(stream) => stream.read(buffer),
         }
     }
+}
+
+/// How a layer is packed, as manifests call it.
+fn packing(part: &Part) -> io::Result<MediaType> {
+    Ok(match decoder(BufReader::new(part.clone()))? {
+        Decoder::Plain(_) => MediaType::ImageLayer,
+        Decoder::Gzip(_) => MediaType::ImageLayerGzip,
+        Decoder::Zstd(_) => MediaType::ImageLayerZstd,
+    })
+}
+
+/// Whether an archive ends where it begins.
+fn is_empty(archive: &Path) -> io::Result<bool> {
+    let mut first = Vec::new();
+    File::open(archive)?.take(512).read_to_end(&mut first)?;
+    Ok(first.iter().all(|byte| *byte == 0))
 }
 
 /// A root file system without a word about it: an image of one layer.

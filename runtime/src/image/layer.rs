@@ -12,7 +12,6 @@
 //!
 //! Man page: layer.md of the OCI image specification. Look at it: `docker save IMAGE | tar -x; tar -tvf */layer.tar`
 
-use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
 use std::io::Read;
@@ -32,20 +31,13 @@ use tar::EntryType;
 
 use super::budget::Left;
 use super::entries::{Entries, Entry, Refused};
+use super::path::{Directories, LONGEST_PATH, Path};
 use super::sparse::Piece;
 use super::tree::Tree;
 
 /// What a whiteout's name begins with, and the mark of an opaque directory.
 const WHITEOUT: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
-
-/// The longest name that Linux file systems have.
-const LONGEST_NAME: usize = 255;
-/// The longest path that the kernel takes, with its end.
-const LONGEST_PATH: usize = 4096;
-
-/// The names of all directories of a layer, so long together: a million usual ones. Each is kept to the layer's end.
-const MOST_REMEMBERED: usize = 64 << 20;
 
 /// Reads the archive to its end and applies it; returns the stream, of which there may be more.
 ///
@@ -68,30 +60,6 @@ struct Applying<'a> {
     /// The directory of the entry before, by the path with which it was named: the next one mostly lies there too.
     parent: Option<(CString, OwnedFd)>,
     directories: Directories,
-}
-
-/// Directories and their times, which change as long as something is made in them.
-#[derive(Default)]
-struct Directories {
-    times: BTreeMap<CString, TimeSpec>,
-    /// Of their names, together.
-    length: usize,
-}
-
-impl Directories {
-    /// Of two times the later one counts.
-    fn remember(&mut self, path: CString, time: TimeSpec) -> Result<(), Why> {
-        let length = path.count_bytes();
-        if self.times.insert(path, time).is_none() {
-            self.length += length;
-        }
-        match self.length <= MOST_REMEMBERED {
-            true => Ok(()),
-            false => {
-                Err(format!("the names of directories are longer than {MOST_REMEMBERED} bytes together"))
-            }
-        }
-    }
 }
 
 /// Why an entry is refused, in words.
@@ -387,52 +355,4 @@ fn c_string(bytes: &[u8]) -> Result<CString, Why> {
 
 fn joined(names: &[&[u8]]) -> Result<CString, Why> {
     c_string(&names.join(&b'/'))
-}
-
-/// The names of a path inside the image.
-struct Path<'a> {
-    names: Vec<&'a [u8]>,
-}
-
-impl<'a> Path<'a> {
-    /// An absolute one begins at the image's root, as any other.
-    fn parse(path: &'a [u8], depth: usize) -> Result<Self, Why> {
-        if path.len() >= LONGEST_PATH {
-            return Err(format!("a path of {} bytes, longer than the kernel takes", path.len()));
-        }
-        let names: Vec<&[u8]> =
-            path.split(|byte| *byte == b'/').filter(|name| !name.is_empty() && *name != b".").collect();
-        if names.contains(&&b".."[..]) {
-            return Err("`..` leads out of the image".into());
-        }
-        if names.iter().any(|name| name.len() > LONGEST_NAME) {
-            return Err(format!("a name longer than {LONGEST_NAME} bytes"));
-        }
-        if names.len() > depth {
-            return Err(format!("it lies deeper than {depth} directories"));
-        }
-        if path.contains(&0) {
-            return Err("it holds a zero byte".into());
-        }
-        Ok(Self { names })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_so_many_names_are_remembered() {
-        let mut directories = Directories::default();
-        let mut remember = |number: usize| {
-            let name = CString::new(format!("{}{number}", "d/".repeat(2000))).expect("no zero byte");
-            directories.remember(name, TimeSpec::new(0, 0))
-        };
-        for _ in 0..20_000 {
-            assert_eq!(remember(1), Ok(()), "the same one");
-        }
-        let refused = (0..20_000).find_map(|number| remember(number).err()).expect("too many");
-        assert!(refused.contains("longer than 67108864 bytes together"), "{refused}");
-    }
 }

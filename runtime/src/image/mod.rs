@@ -12,12 +12,14 @@
 
 mod arrival;
 mod budget;
+mod choice;
 mod departure;
 mod digest;
 mod entries;
 mod import;
 mod layer;
 mod pack;
+mod path;
 mod pax;
 mod source;
 mod sparse;

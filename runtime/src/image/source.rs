@@ -8,15 +8,16 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use oci_spec::image::{Arch, Descriptor, ImageIndex, ImageManifest, MediaType, Os};
+use oci_spec::image::{Descriptor, ImageIndex, OciLayout};
 use serde::Deserialize;
 use tar::EntryType;
 
-use super::digest::Digest;
+use super::choice::{Told, check_layer, choose, is_same_name, parse, told};
+use super::digest::{Digest, Digested};
 use super::entries::Entries;
 
 /// No sensible manifest, index or configuration is longer.
@@ -38,11 +39,21 @@ impl Part {
     /// All of a file.
     ///
     /// # Errors
-    /// Those of opening it.
+    /// Those of opening it; also where it is none: to open a pipe would wait for ever.
     pub(crate) fn of(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
-        let length = file.metadata()?.len();
-        Ok(Self { file: Arc::new(file), at: 0, length })
+        let file = File::options().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path)?;
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Err(io::Error::other("neither a file nor a directory"));
+        }
+        Ok(Self { file: Arc::new(file), at: 0, length: metadata.len() })
+    }
+
+    /// Whether its bytes are packed.
+    fn is_packed(&self) -> io::Result<bool> {
+        let mut magic = Vec::new();
+        self.clone().take(4).read_to_end(&mut magic)?;
+        Ok(magic.starts_with(&[0x1f, 0x8b]) || magic == [0x28, 0xb5, 0x2f, 0xfd])
     }
 }
 
@@ -83,23 +94,32 @@ pub(crate) enum Found {
     Archive(Part),
 }
 
-/// Looks at `path`.
+/// Looks at `path`, for the image that is called `chosen` there if there are several.
 ///
 /// # Errors
 /// What is wrong with it, in words that name what.
-pub(crate) fn open(path: &Path) -> Result<Found, String> {
+pub(crate) fn open(path: &Path, chosen: Option<&str>) -> Result<Found, String> {
     let words = |error: io::Error| format!("{}: {error}", path.display());
-    if std::fs::metadata(path).map_err(words)?.is_dir() {
-        if !path.join("oci-layout").exists() {
-            return Ok(Found::Directory);
+    let found = if std::fs::metadata(path).map_err(words)?.is_dir() {
+        match path.join("oci-layout").exists() {
+            true => Found::Image(layout(&Files::Directory(path.to_owned()), chosen)?),
+            false => Found::Directory,
         }
-        return layout(&Files::Directory(path.to_owned())).map(Found::Image);
-    }
-    let whole = Part::of(path).map_err(words)?;
-    match Files::of_archive(&whole)? {
-        Some(files) if files.has("oci-layout") && files.has("index.json") => layout(&files).map(Found::Image),
-        Some(files) if files.has("manifest.json") => saved(&files).map(Found::Image),
-        _ => Ok(Found::Archive(whole)),
+    } else {
+        let whole = Part::of(path).map_err(words)?;
+        match Files::of_archive(&whole)? {
+            Some(files) if files.has("oci-layout") && files.has("index.json") => {
+                Found::Image(layout(&files, chosen)?)
+            }
+            Some(files) if files.has("manifest.json") => Found::Image(saved(&files, chosen)?),
+            _ => Found::Archive(whole),
+        }
+    };
+    match (&found, chosen) {
+        (Found::Directory | Found::Archive(_), Some(name)) => {
+            Err(format!("it is a root file system and no image, and nothing in it is called {name}"))
+        }
+        _ => Ok(found),
     }
 }
 
@@ -126,7 +146,8 @@ impl Files {
             let name = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_start_matches("./").to_owned();
             let (at, name_of_it) = (entries.stream().count, name(&entry.path));
             match entry.kind {
-                EntryType::Regular => {
+                // What has holes is no file of an image.
+                EntryType::Regular if entry.pieces.is_none() => {
                     parts.insert(name_of_it, Part { file: Arc::clone(&whole.file), at, length: entry.size });
                 }
                 // `docker save` stores a layer once, and links to it: "../ID/layer.tar".
@@ -134,6 +155,7 @@ impl Files {
                     let above = name_of_it.rsplit_once('/').map_or("", |(above, _)| above).to_owned();
                     links.insert(name_of_it, beside(&above, &name(&entry.link)));
                 }
+                EntryType::Link => drop(links.insert(name_of_it, name(&entry.link))),
                 _ => {}
             }
             if parts.len() + links.len() > MOST {
@@ -175,7 +197,14 @@ impl Files {
 
     fn blob(&self, descriptor: &Descriptor) -> Result<(Digest, Part), String> {
         let digest = Digest::parse(descriptor.digest().as_ref())?;
-        let part = self.part(&format!("blobs/sha256/{}", digest.hex()))?;
+        let part = self.part(&format!("blobs/sha256/{}", digest.hex())).map_err(|why| {
+            let urls = descriptor.urls().clone().unwrap_or_default().join(", ");
+            if urls.is_empty() {
+                why
+            } else {
+                format!("{why} (it is to be fetched from {urls}, which is not done here)")
+            }
+        })?;
         if part.length != descriptor.size() {
             let (is, said) = (part.length, descriptor.size());
             return Err(format!("{digest} is of {is} bytes, and {said} are promised"));
@@ -208,24 +237,26 @@ fn beside(above: &str, path: &str) -> String {
     names.join("/")
 }
 
-fn parse<'a, T: Deserialize<'a>>(what: &str, bytes: &'a [u8]) -> Result<T, String> {
-    let mut reader = serde_json::Deserializer::from_slice(bytes);
-    serde_path_to_error::deserialize(&mut reader)
-        .map_err(|error| format!("{what}: {}: {}", error.path(), error.inner()))
-}
-
-fn layout(files: &Files) -> Result<Source, String> {
+fn layout(files: &Files, name: Option<&str>) -> Result<Source, String> {
+    let version: OciLayout = parse("oci-layout", &files.small("oci-layout")?)?;
+    if version.image_layout_version() != "1.0.0" {
+        return Err(format!("a layout of version {:?}, and 1.0.0 is known", version.image_layout_version()));
+    }
     let mut index: ImageIndex = parse("index.json", &files.small("index.json")?)?;
-    for _ in 0..DEEPEST {
-        let chosen = choose(&index)?;
+    for depth in 0..DEEPEST {
+        // Only the outermost index has names.
+        let chosen = choose(&index, name.filter(|_| depth == 0))?;
         let bytes = files.small_blob(chosen)?;
-        if matches!(chosen.media_type(), MediaType::ImageIndex) || is_list(chosen.media_type()) {
-            index = parse(chosen.digest().as_ref(), &bytes)?;
-            continue;
-        }
-        let manifest: ImageManifest = parse(chosen.digest().as_ref(), &bytes)?;
+        let manifest = match told(&bytes)? {
+            Told::Index(next) => {
+                index = *next;
+                continue;
+            }
+            Told::Image(manifest) => manifest,
+        };
         let config = files.small_blob(manifest.config())?;
         let layers = manifest.layers().iter().map(|descriptor| {
+            check_layer(descriptor)?;
             let (digest, part) = files.blob(descriptor)?;
             Ok(Layer { part, digest: Some(digest), own: None })
         });
@@ -235,118 +266,46 @@ fn layout(files: &Files) -> Result<Source, String> {
     Err(format!("more than {DEEPEST} indexes, one in another"))
 }
 
-/// What a registry's answer is.
-pub(crate) enum Told {
-    Index(Box<ImageIndex>),
-    Image(Box<ImageManifest>),
-}
-
-/// What a manifest turns out to be.
-///
-/// # Errors
-/// It is neither an image nor an index of images, and what it is instead.
-pub(crate) fn told(bytes: &[u8]) -> Result<Told, String> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Kind {
-        schema_version: u32,
-        #[serde(default)]
-        media_type: Option<MediaType>,
-        #[serde(default)]
-        config: Option<Config>,
-        #[serde(default)]
-        manifests: Option<serde::de::IgnoredAny>,
-    }
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Config {
-        media_type: MediaType,
-    }
-    let kind: Kind = parse("its manifest", bytes)?;
-    let named = kind.media_type.as_ref();
-    let other =
-        |what: String| Err(format!("its manifest is no image's: {what} (is it a chart or a signature?)"));
-    if kind.schema_version != 2 {
-        return other(format!("it has the schema {}, and only 2 is known", kind.schema_version));
-    }
-    match kind.config {
-        None if kind.manifests.is_some()
-            && named.is_none_or(|it| matches!(it, MediaType::ImageIndex) || is_list(it)) =>
-        {
-            parse("its index", bytes).map(Box::new).map(Told::Index)
-        }
-        Some(Config { media_type: MediaType::ImageConfig }) => {
-            parse("its manifest", bytes).map(Box::new).map(Told::Image)
-        }
-        Some(Config { media_type }) if is_docker(&media_type, "container.image.v1") => {
-            parse("its manifest", bytes).map(Box::new).map(Told::Image)
-        }
-        Some(Config { media_type }) => other(format!("its configuration is of type {media_type}")),
-        None => {
-            other(named.map_or_else(
-                || "it names neither layers nor images".into(),
-                |it| format!("its type is {it}"),
-            ))
-        }
-    }
-}
-
-/// Docker's own words for the same things.
-fn is_docker(kind: &MediaType, what: &str) -> bool {
-    matches!(kind, MediaType::Other(name) if *name == format!("application/vnd.docker.{what}+json"))
-}
-
-fn is_list(kind: &MediaType) -> bool {
-    is_docker(kind, "distribution.manifest.list.v2")
-}
-
-/// The image for this machine, or the only one.
-///
-/// # Errors
-/// Which ones there are, where none is for us or several are.
-pub(crate) fn choose(index: &ImageIndex) -> Result<&Descriptor, String> {
-    let ours = |it: &&Descriptor| {
-        it.platform().as_ref().is_some_and(|it| *it.os() == Os::Linux && *it.architecture() == Arch::Amd64)
-    };
-    let all = index.manifests();
-    let fitting: Vec<&Descriptor> = all.iter().filter(ours).collect();
-    match (fitting.as_slice(), all.as_slice()) {
-        ([one], _) => Ok(one),
-        ([], [one]) if one.platform().is_none() => Ok(one),
-        _ => {
-            let name = |it: &Descriptor| {
-                let platform =
-                    it.platform().as_ref().map(|it| format!(" for {}/{}", it.os(), it.architecture()));
-                format!("{}{}", it.digest(), platform.unwrap_or_default())
-            };
-            let names: Vec<String> = all.iter().map(name).collect();
-            Err(format!(
-                "of {} images in it not exactly one is for linux/amd64: {}",
-                all.len(),
-                names.join(", ")
-            ))
-        }
-    }
-}
-
 /// One image in `docker save`'s list.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Saved {
     config: String,
+    #[serde(default)]
+    repo_tags: Option<Vec<String>>,
     layers: Vec<String>,
 }
 
-fn saved(files: &Files) -> Result<Source, String> {
+impl Saved {
+    fn names(&self) -> &[String] {
+        self.repo_tags.as_deref().unwrap_or_default()
+    }
+}
+
+fn saved(files: &Files, name: Option<&str>) -> Result<Source, String> {
     let bytes = files.small("manifest.json")?;
     let list: Vec<Saved> = parse("manifest.json", &bytes)?;
-    let [one] = list.as_slice() else {
+    let is_it = |it: &&Saved| name.is_none_or(|name| it.names().iter().any(|own| is_same_name(own, name)));
+    let chosen: Vec<&Saved> = list.iter().filter(is_it).collect();
+    let [one] = chosen.as_slice() else {
+        let names: Vec<String> = list.iter().map(|it| it.names().join(" = ")).collect();
         return Err(format!(
-            "manifest.json names {} images, and one is imported at a time (save one)",
-            list.len()
+            "{} of the {} images in it are meant (choose one by its name with --ref): {}",
+            chosen.len(),
+            list.len(),
+            names.join(", ")
         ));
     };
-    let layers = one.layers.iter().map(|name| Ok(Layer { part: files.part(name)?, digest: None, own: None }));
+    let layers = one.layers.iter().map(|name| {
+        let part = files.part(name)?;
+        let words = |error: io::Error| format!("{name}: {error}");
+        // What is not packed has the digest that the configuration tells.
+        let digest = match part.is_packed().map_err(words)? {
+            true => Some(Digested::new(part.clone()).finish().map_err(words)?.0),
+            false => None,
+        };
+        Ok(Layer { part, digest, own: None })
+    });
     Ok(Source {
         manifest: None,
         config: files.small(&one.config)?,

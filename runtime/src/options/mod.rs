@@ -42,7 +42,7 @@ pub(crate) enum Command {
     State { id: Id },
     List { json: bool, quiet: bool },
     Spec { bundle: PathBuf, rootless: bool },
-    Import { path: PathBuf, name: String, budget: Budget },
+    Import { path: PathBuf, chosen: Option<String>, name: String, budget: Budget },
     Transfer(Transfer),
     Images { json: bool, quiet: bool },
     Remove { name: String },
@@ -103,7 +103,12 @@ fn command(verb: &Verb, said: Said) -> Result<Command, String> {
             let format = said.value("format", |text| one_of(text, &[("table", false), ("json", true)]))?;
             Command::List { json: said.has("json") || format == Some(true), quiet: said.has("quiet") }
         }
-        "import" => Command::Import { path: name(0)?.into(), name: name(1)?, budget: images::budget(&said)? },
+        "import" => Command::Import {
+            path: name(0)?.into(),
+            chosen: said.values("ref")?.pop(),
+            name: name(1)?,
+            budget: images::budget(&said)?,
+        },
         "pull" | "push" => Command::Transfer(Transfer::parse(verb.name, name, &said)?),
         "images" => Command::Images { json: said.has("json"), quiet: said.has("quiet") },
         "rm" => Command::Remove { name: name(0)? },
