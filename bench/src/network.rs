@@ -9,7 +9,6 @@
 //! whose other end is a port of the bridge. A machine gets a tap interface that is a port of the bridge. Making these
 //! is inside the clock of everybody alike (see [`wire`]).
 
-mod netlink;
 pub(crate) mod wire;
 
 use std::cell::Cell;
@@ -22,7 +21,7 @@ use nix::net::if_::if_nametoindex;
 use nix::sched::{CloneFlags, unshare};
 use serde::{Deserialize, Serialize};
 
-use netlink::Netlink;
+use tare_runtime::network::netlink::{Netlink, Pair, Place, Request};
 
 /// The net of bridge and boxes, set aside for measurements of networks (RFC 2544).
 const NET: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 0);
@@ -164,7 +163,8 @@ impl Bridge {
     /// When the kernel does not tell.
     pub fn ports(&self) -> std::io::Result<Vec<String>> {
         let own = [BRIDGE, ANCHOR[0], ANCHOR[1], "lo"];
-        Ok(self.netlink.names()?.into_iter().filter(|name| !own.contains(&name.as_str())).collect())
+        let names = self.netlink.links()?.into_iter().map(|link| link.name);
+        Ok(names.filter(|name| !own.contains(&name.as_str())).collect())
     }
 }
 
@@ -174,19 +174,25 @@ pub(crate) fn every_namespace_shows(path: &'static str) -> bool {
     std::thread::spawn(look).join().unwrap_or(false)
 }
 
+/// Link-layer addresses and packet lengths are left to the kernel.
+fn pair<'a>(outer: &'a str, bridge: u32, inner: &'a str, place: Place<'a>) -> Pair<'a> {
+    Pair { outer, bridge, inner, place, mac: None, mtu: None }
+}
+
 /// Runs in a thread that ends with it.
 fn make() -> Result<Bridge> {
     unshare(CloneFlags::CLONE_NEWNET).context("make a network namespace for the bridge")?;
     let namespace = wire::current_namespace().context("open the bridge's network namespace")?;
     let netlink = Netlink::open().context("open a netlink socket")?;
-    netlink.make_bridge(BRIDGE).context("make a bridge")?;
+    netlink.ask(&Request::bridge(BRIDGE, [0x02, 0, 0, 0, 0, 1], None)).context("make a bridge")?;
     let bridge = if_nametoindex(BRIDGE).context("look for the bridge")?;
     let own = Ipv4Addr::from(u32::from(NET) + 1);
-    netlink.add_address(bridge, own, PREFIX).context("give the bridge its address")?;
+    netlink.ask(&Request::address(bridge, own, PREFIX)).context("give the bridge its address")?;
+    let place = Place::File(namespace.as_fd());
     netlink
-        .make_veth((ANCHOR[0], bridge), (ANCHOR[1], namespace.as_fd()))
+        .ask(&Request::veth(&pair(ANCHOR[0], bridge, ANCHOR[1], place)))
         .context("make the bridge's own port, a veth pair")?;
-    netlink.bring_up(if_nametoindex(ANCHOR[1])?).context("bring the bridge's own port up")?;
+    netlink.ask(&Request::up_by_name(ANCHOR[1])).context("bring the bridge's own port up")?;
     let listener = TcpListener::bind((own, 0)).context("listen at the bridge's address")?;
     listener.set_nonblocking(true)?;
     let address = SocketAddrV4::new(own, listener.local_addr()?.port());

@@ -16,6 +16,7 @@ use nix::sched::CloneFlags;
 use crate::confinement::{self, CAPABILITY_MASK, Cover, Device, DeviceRule};
 use crate::error::Result;
 use crate::mounts::Mount;
+use crate::network::{Network, OnBridge};
 use crate::rlimits::Rlimit;
 use crate::seccomp;
 use crate::spec::{Id, Limits, MissingLimits, Spec};
@@ -31,6 +32,8 @@ pub(crate) struct Blueprint {
     pub(crate) annotations: BTreeMap<String, String>,
     pub(crate) root: Root,
     pub(crate) namespaces: Namespaces,
+    /// Its place on our bridge, if it is to have one; its network namespace is then its own.
+    pub(crate) bridge: Option<OnBridge>,
     pub(crate) cgroup: Cgroup,
     pub(crate) hostname: Option<String>,
     pub(crate) domainname: Option<String>,
@@ -185,10 +188,15 @@ impl Blueprint {
         let user = if rootless { CloneFlags::CLONE_NEWUSER } else { CloneFlags::empty() };
         let namespaces = Namespaces {
             fresh: match spec.network {
-                None => crate::namespaces::ALL.union(user),
-                Some(_) => crate::namespaces::ALL.union(user).difference(CloneFlags::CLONE_NEWNET),
+                Network::None | Network::Bridge(_) => crate::namespaces::ALL.union(user),
+                Network::Host | Network::Namespace(_) => {
+                    crate::namespaces::ALL.union(user).difference(CloneFlags::CLONE_NEWNET)
+                }
             },
-            joined: spec.network.iter().map(|it| (CloneFlags::CLONE_NEWNET, it.clone())).collect(),
+            joined: match &spec.network {
+                Network::Namespace(path) => vec![(CloneFlags::CLONE_NEWNET, path.clone())],
+                _ => Vec::new(),
+            },
             id_maps: None,
         };
         let mut mounts: Vec<Mount> =
@@ -206,6 +214,10 @@ impl Blueprint {
                 propagation: MsFlags::MS_REC.union(MsFlags::MS_PRIVATE),
             },
             namespaces,
+            bridge: match &spec.network {
+                Network::Bridge(bridge) => Some(bridge.clone()),
+                _ => None,
+            },
             cgroup: Cgroup {
                 path: format!("{}/{}", spec.cgroup_parent, spec.id),
                 limits: spec.limits.clone(),

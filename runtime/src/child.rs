@@ -19,6 +19,7 @@ use crate::blueprint::{Blueprint, RootKind};
 use crate::container::{Act, RECIPE};
 use crate::marks::Readings;
 use crate::mounts::{MOST_BINDS, Sources};
+use crate::network::Cable;
 use crate::pool::Door;
 use crate::report::Fault;
 use crate::{
@@ -31,6 +32,7 @@ pub(crate) struct Plan {
     pub(crate) entry: cgroup::Entry,
     pub(crate) joined: Vec<(CloneFlags, OwnedFd)>,
     pub(crate) idmap: Option<idmap::Plan>,
+    pub(crate) cable: Option<Cable>,
     pub(crate) root: overlay::Plan,
     pub(crate) hostname: Option<CString>,
     pub(crate) domainname: Option<CString>,
@@ -86,6 +88,10 @@ impl<'a> Child<'a> {
     pub(crate) fn mask(&mut self) -> Result<(), Fault> {
         let Blueprint { masked, ours_alone, .. } = &*self.plan.blueprint;
         if *ours_alone { by_path::cover(masked) } else { mounts::cover(masked) }
+    }
+
+    pub(crate) fn connect(&self) -> Result<(), Fault> {
+        self.plan.cable.as_ref().map_or(Ok(()), Cable::connect)
     }
 
     pub(crate) fn volumes(&self) -> Result<(), Fault> {

@@ -56,7 +56,35 @@ pub(crate) const BOX: &[Opt] = &[
         many: true,
         ..with("tmpfs", None, "TARGET[:OPTIONS]", "Mount memory there, such as /tmp:size=64m")
     },
-    with("network-namespace", None, "FILE", "Join this network namespace [default: an empty one of its own]"),
+    with(
+        "network",
+        None,
+        "KIND",
+        "Whom it can talk to: none, nobody; bridge, the host and other boxes; host: it shares all of the host's \
+         interfaces and ports, may listen to what passes there (CAP_NET_RAW), and reaches abstract sockets [default: none]",
+    ),
+    Opt {
+        many: true,
+        ..with(
+            "publish",
+            Some('p'),
+            "[[IP:]HOSTPORT:]PORT",
+            "With a bridge: let a TCP port of the host lead to one of the box; without HOSTPORT a free one (see `list`); \
+             without IP at 127.0.0.1, which only this host reaches: others do with 0.0.0.0",
+        )
+    },
+    with(
+        "subnet",
+        None,
+        "NET",
+        "With a bridge, for its first box: its net, such as 172.30.0.0/22 [default: a free one]",
+    ),
+    with(
+        "network-namespace",
+        None,
+        "FILE",
+        "Join this network namespace of somebody's, instead of --network",
+    ),
     with("until", None, "STEP", "Climb the ladder of mechanisms no further than this; to measure and teach"),
     with("marks", None, "FILE", "Write when each step ended, JSON, nanoseconds of CLOCK_MONOTONIC"),
 ];

@@ -53,6 +53,8 @@ const fn inside(
 pub const RECIPE: &[Step] = &[
     before("state", "claim the name, and write down what is going to be made", |s| s.make_state()),
     before("cgroup", "a set of processes that is counted and limited", |s| s.make_cgroup()),
+    before("bridge", "an address among boxes, and a switch between them", |s| s.make_network()),
+    before("publish", "a port of the host that leads into the box", |s| s.publish()),
     before("prepare", "build every string and open every file that the new process needs", |s| s.prepare()),
     // Here the process is forked into new pid, mount, network, IPC and UTS namespaces, and a user
     // namespace if we are not root. This is step "clone" in errors.
@@ -192,6 +194,7 @@ pub const RECIPE: &[Step] = &[
         |c| network::loopback_up(c.plan.blueprint.namespaces.fresh),
         |_, _| name(network::LOOPBACK),
     ),
+    inside("interface", "be able to talk to others", |c| c.connect(), |_, i| network::object(i)),
     inside(
         "command",
         "so that `create` says that there is none, and not first `start`",

@@ -1,4 +1,4 @@
-//! Taking a container away: its processes, its cgroups, its directories, in this order.
+//! Taking a container away: its processes, its network, its cgroups, its directories, in this order.
 //!
 //! Killing the first process of a pid namespace makes the kernel kill all others in it. Its pidfd turns
 //! readable when it has ended, so nobody has to poll. Namespaces and the mounts in them go with the last
@@ -54,7 +54,7 @@ impl Runtime {
                 let what = "being created, or was killed while it was".into();
                 return Err(Error::Running { id: id.clone(), what });
             }
-            (Status::Running | Status::Created, Some(process)) => kill(process)?,
+            (Status::Running | Status::Created, Some(process)) => drop(kill(process)?),
             // A killed `create` may have left one that nobody knows by number.
             // Its cgroups are the surer way, where it has any: it may not have come to the gate.
             (Status::Creating, _) => {
@@ -63,27 +63,31 @@ impl Runtime {
             }
             _ => {}
         }
+        if let Some(network) = &state.network {
+            network.release(self.root(), id)?;
+        }
         remove_cgroups(&state, force)?;
         remove_directory(&directory)
     }
 }
 
-/// Kills the first process and waits for the event of its end.
-fn kill(Process { pid, started }: Process) -> Result<()> {
+/// Kills a process and waits for the event of its end. Returns a descriptor of it, unless it was gone already.
+pub(crate) fn kill(Process { pid, started }: Process) -> Result<Option<OwnedFd>> {
     let object = || format!("process {pid}");
     let pidfd = match sys::pidfd_open(pid) {
-        Err(Errno::ESRCH) => return Ok(()),
+        Err(Errno::ESRCH) => return Ok(None),
         other => other.map_err(|errno| Error::at("kill", object(), errno))?,
     };
     // Looked at again behind the descriptor, which holds on to whichever process it was opened for.
     if observe(pid).is_none_or(|(now, _)| now != started) {
-        return Ok(());
+        return Ok(None);
     }
     match sys::pidfd_signal(&pidfd, nix::libc::SIGKILL) {
         Ok(()) | Err(Errno::ESRCH) => {}
         Err(errno) => return Err(Error::at("kill", object(), errno)),
     }
-    await_end(&pidfd, object)
+    await_end(&pidfd, object)?;
+    Ok(Some(pidfd))
 }
 
 /// Waits for the event of a process's end.

@@ -37,7 +37,7 @@ mod lifecycle;
 mod marks;
 mod mounts;
 mod namespaces;
-mod network;
+pub mod network;
 pub mod oci;
 mod overlay;
 mod own_program;

@@ -22,9 +22,10 @@ use nix::unistd::{getegid, geteuid};
 use options::{Asked, Command, ExecOptions, Options, Outside, RunOptions};
 use tare_runtime::cgroup::events::Events;
 use tare_runtime::image::Store;
+use tare_runtime::network::Network;
 use tare_runtime::{
     Container, Directory, Error, Exit, Id, Mark, Runtime, State, Status, Volumes, connect_console,
-    default_root, now, oci, sys,
+    default_root, network, now, oci, sys,
 };
 use words::Stop;
 
@@ -49,7 +50,14 @@ extern "C" fn main() -> std::ffi::c_int {
 /// Carries the line out; returns the status to end with.
 #[cfg_attr(test, allow(dead_code))]
 fn carry_out(begun: u64) -> u8 {
-    let options = match Options::parse(std::env::args_os().skip(1)) {
+    let mut line = std::env::args_os().skip(1).peekable();
+    // No command of anybody's: see `network/proxy.rs`.
+    if line.next_if(|word| word == network::PROXY).is_some() {
+        let words: Vec<String> = line.filter_map(|word| word.into_string().ok()).collect();
+        let served = network::serve(&words);
+        return served.map_or_else(|why| wrong(&format!("{}: {why}", network::PROXY), 2), |()| 0);
+    }
+    let options = match Options::parse(line) {
         Ok(options) => options,
         Err(Stop::Asked(text)) => {
             return print(&text).unwrap_or_else(|failure| wrong(&failure.to_string(), 1));
@@ -74,7 +82,8 @@ fn wrong(why: &str, status: u8) -> u8 {
 fn run(options: Options, begun: u64) -> Result<u8, Failure> {
     let store = images::store(options.root.as_deref());
     let volumes = images::volumes(options.root.as_deref());
-    let runtime = Runtime::new(options.root.unwrap_or_else(default_root));
+    let runtime =
+        Runtime::new(options.root.unwrap_or_else(default_root)).with_program("/proc/self/exe".into());
     match options.command {
         Command::Run(run) => start(&runtime, &store, &volumes, *run, begun),
         Command::Create { request, outside } => create(&runtime, &request, &outside),
@@ -155,6 +164,12 @@ fn start(
     {
         end(runtime, &id, &container)?;
         return Err(error);
+    }
+    if let Asked::Options(spec) = &asked
+        && let Network::Bridge(_) = spec.network
+        && let Some(warning) = runtime.load(&id)?.network.and_then(|network| network.warning)
+    {
+        eprintln!("tare-runtime: container {id}: {warning}");
     }
     let Some(session) = session else { return Ok(0) };
     let ended = session.stay(&container);
@@ -247,6 +262,9 @@ fn shown(runtime: &Runtime, state: &State) -> serde_json::Value {
         "notApplied": state.not_applied,
         "events": Events::of(&state.cgroups),
     });
+    if let Some(network) = &state.network {
+        value["network"] = serde_json::json!(network);
+    }
     if let (Some(process), Status::Created | Status::Running) = (state.process, status) {
         value["pid"] = serde_json::json!(process.pid);
     }
@@ -254,11 +272,22 @@ fn shown(runtime: &Runtime, state: &State) -> serde_json::Value {
 }
 
 fn table(runtime: &Runtime, states: &[State]) -> String {
-    let mut text = format!("{:<24} {:>8}  {:<9} COMMAND\n", "ID", "PID", "STATUS");
+    // Most hosts have no box with an address, and then no column for it.
+    let network = |state: &State| {
+        let network = state.network.as_ref()?;
+        let ports = network.published.iter().map(ToString::to_string);
+        Some(network.address.iter().map(ToString::to_string).chain(ports).collect::<Vec<_>>().join(" "))
+    };
+    let width =
+        states.iter().filter_map(network).map(|it| it.len().max("NETWORK".len()) + 2).max().unwrap_or(0);
+    let head = if width == 0 { "" } else { "NETWORK" };
+    let mut text = format!("{:<24} {:>8}  {:<9} {head:<width$}COMMAND\n", "ID", "PID", "STATUS");
     for state in states {
         let status = state.status(&Directory::new(runtime.root(), &state.id)).to_string();
         let pid = state.process.map_or(0, |process| process.pid);
-        text += &format!("{:<24} {pid:>8}  {status:<9} {}\n", state.id.as_str(), state.args.join(" "));
+        let (id, network, command) =
+            (state.id.as_str(), network(state).unwrap_or_default(), state.args.join(" "));
+        text += &format!("{id:<24} {pid:>8}  {status:<9} {network:<width$}{command}\n");
     }
     text
 }

@@ -28,6 +28,7 @@ use crate::state::{Directory, State};
 #[derive(Debug)]
 pub struct Runtime {
     root: PathBuf,
+    program: PathBuf,
     layout: OnceLock<Layout>,
 }
 
@@ -35,7 +36,20 @@ impl Runtime {
     /// Keeps the state below `root`, which is made when it is first needed;
     /// see [`default_root`](crate::default_root).
     pub fn new(root: PathBuf) -> Self {
-        Self { root, layout: OnceLock::new() }
+        Self { root, program: "tare-runtime".into(), layout: OnceLock::new() }
+    }
+
+    /// Which program a box with published ports gets as its proxy: one that calls [`network::serve`] when its first word
+    /// is [`network::PROXY`], as `tare-runtime` does. Without this call that is looked for on PATH.
+    ///
+    /// [`network::serve`]: crate::network::serve
+    /// [`network::PROXY`]: crate::network::PROXY
+    pub fn with_program(self, program: PathBuf) -> Self {
+        Self { program, ..self }
+    }
+
+    pub(crate) fn program(&self) -> &Path {
+        &self.program
     }
 
     /// The state directory.

@@ -14,6 +14,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::network::Network;
 use crate::volumes::Volume;
 
 /// A container's name: 1 to 64 of `A-Z a-z 0-9 _ . -`, not beginning with `.` or `-`.
@@ -174,10 +175,9 @@ pub struct Spec {
     /// without.
     #[serde(default)]
     pub until: Option<String>,
-    /// The network namespace that it joins, as the path of a file such as `/run/netns/NAME`; without one it gets its
-    /// own, from which nothing leads out. What is in the namespace is its owner's work, the loopback interface too.
+    /// Whom it can talk to.
     #[serde(default)]
-    pub network: Option<PathBuf>,
+    pub network: Network,
     /// Whether to note when each step ended, in [`Container::marks`](crate::Container::marks).
     #[serde(default)]
     pub marks: bool,
@@ -202,7 +202,7 @@ impl Spec {
             missing_limits: MissingLimits::Refuse,
             terminal: false,
             until: None,
-            network: None,
+            network: Network::None,
             marks: false,
         }
     }
@@ -236,6 +236,7 @@ impl Spec {
         if self.limits.cpus.is_some_and(|cpus| cpus.0 < 10) {
             return fault("limits", "the kernel's least share is a hundredth of a CPU".into());
         }
+        self.network.check(self.until.as_deref())?;
         check_cgroup_path(&self.cgroup_parent)
             .map_err(|why| Error::Spec { field: "cgroup parent".into(), why })?;
         if !self.rootfs.is_absolute() {

@@ -8,6 +8,7 @@
 //!
 //! Man page: clone(2), "clone3". Look at it: `strace -f tare-runtime run -d --rootfs DIR box -- /bin/true`
 
+use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
@@ -21,6 +22,7 @@ use crate::container::{Act, RECIPE, Step};
 use crate::error::{Error, Result};
 use crate::marks::Readings;
 use crate::mounts::What;
+use crate::network::{Cable, Connection};
 use crate::pool::Door;
 use crate::report::{self, Outcome, Pipe};
 use crate::runtime::{Container, Runtime, reap};
@@ -45,6 +47,10 @@ pub(crate) struct Start<'a> {
     layout: &'a Layout,
     places: Vec<cgroup::Place>,
     group: Group,
+    network: Option<Connection>,
+    cable: Option<Cable>,
+    /// At the published ports, until somebody takes them over.
+    listeners: Vec<TcpListener>,
     plan: Option<Plan>,
     readings: Option<Rc<Readings>>,
 }
@@ -80,6 +86,9 @@ impl<'a> Start<'a> {
             claimed: false,
             layout,
             group: Group::default(),
+            network: None,
+            cable: None,
+            listeners: Vec::new(),
             plan: None,
             readings: blueprint.marks.then(|| Rc::new(Readings::new())),
             blueprint: Rc::new(blueprint),
@@ -136,6 +145,7 @@ impl<'a> Start<'a> {
             args: self.blueprint.process.args.clone(),
             cgroups: self.places.iter().map(|place| place.directory.clone()).collect(),
             not_applied: self.group.not_applied.clone(),
+            network: self.network.clone(),
         }
     }
 
@@ -143,6 +153,9 @@ impl<'a> Start<'a> {
         state::check_root(self.runtime.root())?;
         self.directory.create(self.runtime.root(), &self.blueprint.id)?;
         self.claimed = true;
+        if self.blueprint.bridge.is_some() {
+            self.network = Some(Connection::planned(self.runtime.root())?);
+        }
         self.state(None).plan(&self.directory)?;
         if let Some(text) = &self.config {
             let path = self.directory.config();
@@ -154,6 +167,21 @@ impl<'a> Start<'a> {
     pub(crate) fn make_cgroup(&mut self) -> Result<()> {
         let Blueprint { cgroup, namespaces, .. } = &*self.blueprint;
         self.group.create(&self.places, cgroup, self.layout, namespaces.fresh)
+    }
+
+    pub(crate) fn make_network(&mut self) -> Result<()> {
+        let Blueprint { id, bridge, .. } = &*self.blueprint;
+        if let (Some(wanted), Some(network)) = (bridge, &mut self.network) {
+            self.cable = Some(network.connect(self.runtime.root(), id, wanted)?);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn publish(&mut self) -> Result<()> {
+        if let (Some(wanted), Some(network)) = (&self.blueprint.bridge, &mut self.network) {
+            self.listeners = network.publish(self.runtime.root(), wanted)?;
+        }
+        Ok(())
     }
 
     pub(crate) fn prepare(&mut self) -> Result<()> {
@@ -172,6 +200,7 @@ impl<'a> Start<'a> {
             entry: self.group.take_entry(),
             joined: namespaces::open(&blueprint.namespaces.joined)?,
             idmap: idmap::prepare(&blueprint.namespaces).map_err(fault("pipe"))?,
+            cable: self.cable.take(),
             hostname: field("hostname", &blueprint.hostname)?,
             domainname: field("domainname", &blueprint.domainname)?,
             cwd: c_string("cwd", std::os::unix::ffi::OsStrExt::as_bytes(blueprint.process.cwd.as_os_str()))?,
@@ -206,7 +235,12 @@ impl<'a> Start<'a> {
             forked.map_err(|errno| Error::at("clone", "the new process with its namespaces", errno))?;
         drop(writer);
         let mapped = plan.idmap.as_ref().map_or(Ok(()), |idmap| idmap::write_for(pid, idmap));
-        let set_up = mapped.and_then(|()| self.await_child(plan, &reader, &pidfd)).and_then(|()| {
+        let set_up = mapped.and_then(|()| self.await_child(plan, &reader, &pidfd));
+        let set_up = set_up.and_then(|()| {
+            if let Some(network) = &mut self.network {
+                let listeners = std::mem::take(&mut self.listeners);
+                network.pass_on(self.runtime.program(), &self.blueprint.id, listeners, pidfd.as_fd())?;
+            }
             let (started, _) = state::observe(pid).unwrap_or_default();
             self.state(Some(Process { pid, started })).publish(&self.directory)
         });
@@ -236,6 +270,11 @@ impl<'a> Start<'a> {
     fn undo(&mut self) {
         // Closes the ways into the cgroups first.
         self.plan = None;
+        self.listeners.clear();
+        if let Some(network) = &self.network {
+            // As below.
+            let _ = network.release(self.runtime.root(), &self.blueprint.id);
+        }
         self.group.undo();
         if self.claimed {
             // There is an error to report already; what is left is found by `delete --force`.

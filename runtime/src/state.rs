@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::blueprint::{Root, RootKind};
 use crate::error::{Error, Result};
+use crate::network::Connection;
 use crate::spec::Id;
 use crate::wait;
 
@@ -182,6 +183,9 @@ pub struct State {
     pub cgroups: Vec<PathBuf>,
     /// Limits that were asked for and are not in force, in words.
     pub not_applied: Vec<String>,
+    /// Its place on a bridge, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<Connection>,
 }
 
 impl State {
@@ -314,6 +318,7 @@ mod tests {
             args: vec![],
             cgroups: vec![],
             not_applied: vec![],
+            network: None,
         };
         let nowhere = Directory::new(Path::new("/nowhere"), &state.id);
         assert_eq!(state.status(&nowhere), Status::Running);

@@ -103,6 +103,16 @@ pub fn close_on_exec_from(first: u32) -> Result<(), Errno> {
     Errno::result(done).map(drop)
 }
 
+/// Closes every descriptor from `first` upwards, for a program that has just begun and opened none itself: these are
+/// what somebody before it had left open.
+///
+/// # Errors
+/// ENOSYS before Linux 5.9.
+pub(crate) fn close_from(first: u32) -> Result<(), Errno> {
+    // SAFETY: takes numbers only. Nothing in this process owns one of these descriptors: see above.
+    Errno::result(unsafe { libc::syscall(libc::SYS_close_range, first, c_uint::MAX, 0) }).map(drop)
+}
+
 /// Lets descriptor number `fd` survive exec.
 ///
 /// # Errors

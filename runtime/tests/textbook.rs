@@ -179,8 +179,15 @@ fn what_the_readme_says_to_try_works() {
     assert!(left.is_empty(), "left behind: {left:?}");
     // What the text around the commands promises.
     let own = "CapEff:\t00000000a00425fb";
-    for promise in [&id, own, "process 1 is still here", "image/bin/head", "\"status\": \"created\"", "uid=0"]
-    {
+    for promise in [
+        &id,
+        own,
+        "process 1 is still here",
+        "image/bin/head",
+        "\"status\": \"created\"",
+        "uid=0",
+        "hello, neighbour",
+    ] {
         assert!(seen.contains(promise), "{promise:?} is not in\n{seen}\n{errors}");
     }
     let ids = seen.lines().rev().find(|line| line.contains("65534")).unwrap_or_default();

@@ -60,7 +60,7 @@ impl Contender for TareLib {
 
     fn launch_linked(&mut self, site: &Site, start: &Start, link: &Link) -> Result<Launch> {
         let mut spec = runtime_spec(site, start)?;
-        spec.network = Some(link.namespace()?.clone());
+        spec.network = tare_runtime::network::Network::Namespace(link.namespace()?.clone());
         spec.args.push(link.connect());
         Ok(Launch::Library { root: site.runtime_root(), spec: Box::new(spec) })
     }

@@ -9,12 +9,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
+use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::net::if_::if_nametoindex;
 use nix::sched::{CloneFlags, setns, unshare};
 
-use super::netlink::Netlink;
-use super::{BRIDGE, Link, PREFIX, Way};
+use tare_runtime::network::netlink::{Netlink, Place as In, Request};
+
+use super::{BRIDGE, Link, PREFIX, Way, pair};
 
 /// Number of the loopback interface: the first of every namespace.
 const LOOPBACK: u32 = 1;
@@ -52,15 +54,13 @@ pub(crate) fn connect(link: &Link) -> Result<Option<OwnedFd>, String> {
 /// Takes the connection away. What is gone already, with the process that held it, need not be.
 pub(crate) fn disconnect(link: &Link) -> Result<(), String> {
     with_place(|place| {
-        match place.netlink.delete(&link.port) {
-            Err(e) if e.raw_os_error() != Some(nix::libc::ENODEV) => {
-                return Err(format!("take the interface {} away: {e}", link.port));
-            }
-            _ => {}
+        match place.netlink.ask(&Request::delete(&link.port)) {
+            Ok(()) | Err(Errno::ENODEV) => {}
+            Err(e) => return Err(format!("take the interface {} away: {e}", link.port)),
         }
         let Way::Veth { namespace, .. } = &link.way else { return Ok(()) };
         match umount2(namespace, MntFlags::MNT_DETACH) {
-            Ok(()) | Err(nix::errno::Errno::EINVAL | nix::errno::Errno::ENOENT) => {}
+            Ok(()) | Err(Errno::EINVAL | Errno::ENOENT) => {}
             Err(e) => return Err(format!("unmount {}: {e}", namespace.display())),
         }
         match std::fs::remove_file(namespace) {
@@ -94,20 +94,21 @@ impl Place {
         mount(Some("/proc/thread-self/ns/net"), file, none, MsFlags::MS_BIND, none)
             .map_err(|e| format!("mount its network namespace at {}: {e}", file.display()))?;
         self.netlink
-            .make_veth((&link.port, self.bridge), (Link::INNER, namespace.as_fd()))
-            .map_err(said("make the pair"))?;
-        let netlink = Netlink::open().map_err(said("open a netlink socket"))?;
+            .ask(&Request::veth(&pair(&link.port, self.bridge, Link::INNER, In::File(namespace.as_fd()))))
+            .map_err(|e| format!("make the pair: {e}"))?;
+        let netlink = Netlink::open().map_err(|e| format!("open a netlink socket: {e}"))?;
         let inner = if_nametoindex(Link::INNER).map_err(|e| format!("look for its end: {e}"))?;
-        netlink.add_address(inner, link.address, PREFIX).map_err(said("give its end an address"))?;
-        netlink.bring_up(inner).map_err(said("bring its end up"))?;
-        netlink.bring_up(LOOPBACK).map_err(said("bring its loopback up"))
+        let asked = |request: Request, what: &str| netlink.ask(&request).map_err(|e| format!("{what}: {e}"));
+        asked(Request::address(inner, link.address, PREFIX), "give its end an address")?;
+        asked(Request::up(inner), "bring its end up")?;
+        asked(Request::up(LOOPBACK), "bring its loopback up")
     }
 
     fn connect_tap(&self, link: &Link) -> Result<OwnedFd, String> {
         let tap = inside(&self.own, &self.namespace, || crate::sys::tap(&link.port))
             .map_err(|e| format!("make the tap interface {} (/dev/net/tun): {e}", link.port))?;
         self.netlink
-            .add_port(&link.port, self.bridge)
+            .ask(&Request::port(&link.port, self.bridge))
             .map_err(|e| format!("make {} a port of the bridge: {e}", link.port))?;
         Ok(tap)
     }

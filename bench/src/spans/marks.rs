@@ -87,6 +87,8 @@ mod tests {
         // A new mechanism must be put somewhere: these alone are the runtime's own work.
         let own = [
             "state",
+            "bridge",
+            "publish",
             "prepare",
             "oom-score",
             "session",
@@ -94,6 +96,7 @@ mod tests {
             "terminal",
             "hostname",
             "loopback",
+            "interface",
             "command",
             "wait-for-start",
             "rlimits",

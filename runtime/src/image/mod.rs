@@ -14,7 +14,7 @@ mod arrival;
 mod budget;
 mod choice;
 mod departure;
-mod digest;
+pub(crate) mod digest;
 mod entries;
 mod import;
 mod layer;

@@ -158,6 +158,7 @@ pub(crate) fn blueprint(request: &Request, spec: &oci::Spec) -> Result<Blueprint
         until: None,
         marks: false,
         namespaces,
+        bridge: None,
         mounts,
     })
 }

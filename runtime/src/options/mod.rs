@@ -4,6 +4,7 @@
 
 mod images;
 mod inside;
+mod network;
 mod run;
 mod values;
 

@@ -9,6 +9,7 @@ use tare_runtime::{DEFAULT_CGROUP_PARENT, DEFAULT_PIDS, Id, Limits, MissingLimit
 
 use super::Outside;
 use super::images::{self, FromImage};
+use super::network;
 use super::values::{bytes, cpus};
 use crate::commands::{BOX, FROM_IMAGE};
 use crate::words::{Opt, Said};
@@ -94,7 +95,7 @@ fn spec(id: Id, rootfs: &Path, cgroup_parent: String, said: &Said) -> Result<Spe
     spec.cgroup_parent = cgroup_parent;
     spec.missing_limits = missing_limits(said);
     spec.terminal = said.has("terminal");
-    spec.network = said.path("network-namespace");
+    spec.network = network::network(said)?;
     spec.until = said.values("until")?.pop();
     spec.marks = said.has("marks");
     Ok(spec)

@@ -1,0 +1,287 @@
+//! The proxy of a box: a small process that passes on what comes in at its published ports.
+//!
+//! A connection to the host's port ends here, and a second one, to the box, begins. Between the two nothing is looked
+//! at: splice moves the bytes from one socket to the other inside the kernel. Each direction ends by itself: who has
+//! nothing more to say closes his half, and may still be answered. What the box sees is a connection from the bridge's
+//! address, whoever the client is.
+//!
+//! It is no daemon. Each box with published ports has its own, which holds the listening sockets that the start has
+//! opened, so that nobody else gets the port, and ends with the box: the kernel tells it of the end through a pidfd.
+//! Nobody starts it again. It works on every host: packets are neither rewritten nor passed on, so no firewall has a
+//! say that does not have one about ordinary connections.
+//!
+//! Strangers talk to it, so it has nothing: no file of the host's open, no right, no user of its own, and no way to get
+//! any of them.
+//!
+//! Man page: splice(2), shutdown(2). Look at it: `ps axo pid,user,args | grep "tare-runtime [p]roxy"`
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddrV4, TcpListener, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, SpliceFFlags, splice};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::unistd::pipe2;
+
+use crate::error::{Error, Result};
+use crate::runtime::reap;
+use crate::spec::Id;
+use crate::state::{Process, observe};
+use crate::{delete, seccomp, sys};
+
+/// The word with which the program is told to be a proxy.
+pub(crate) const WORD: &str = "proxy";
+/// So many connections at once; further ones wait for the end of another.
+const MOST: usize = 1000;
+/// How long a box that was reached may take to accept a connection.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long connections may go on that the box has left behind: what it said last is on its way.
+const AFTERWARDS: Duration = Duration::from_secs(1);
+/// Threads do little: a call and a few numbers.
+const STACK: usize = 64 * 1024;
+/// As much as a pipe holds.
+const GULP: usize = 64 * 1024;
+/// A user and a group that own nothing.
+const NOBODY: u32 = 65534;
+
+/// Starts the proxy of a box: `program` is to call [`serve`] when its first word is [`WORD`].
+///
+/// # Errors
+/// [`Error::Step`] if it does not start, or not with nothing.
+pub(crate) fn start(
+    program: &Path,
+    id: &Id,
+    ports: Vec<(SocketAddrV4, TcpListener)>,
+    pidfd: BorrowedFd<'_>,
+) -> Result<Process> {
+    let fault = |error: io::Error| Error::io("publish", format!("proxy of {id}"), &error);
+    let (mut ours, theirs) = UnixStream::pair().map_err(fault)?;
+    // It keeps nothing of ours open: who waits for the end of our output would wait for the box's end.
+    let child = Command::new(program)
+        .arg0("tare-runtime")
+        .args([WORD, id.as_str()])
+        .args(ports.iter().map(|(target, _)| target.to_string()))
+        .env_clear()
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| Error::io("publish", program.display().to_string(), &error))?;
+    let pid = child.id() as i32;
+    let sent = || -> io::Result<()> {
+        sys::terminal::send(ours.as_fd(), pidfd)?;
+        for (_, listener) in &ports {
+            sys::terminal::send(ours.as_fd(), listener.as_fd())?;
+        }
+        Ok(())
+    };
+    // Its own error number, or zero when all is well.
+    let mut answer = [0; 4];
+    let served = sent().and_then(|()| ours.read_exact(&mut answer));
+    let errno = i32::from_ne_bytes(answer);
+    if served.is_err() || errno != 0 {
+        // It ends by itself; we have nobody else's end to wait for.
+        let ended = wait(child);
+        return Err(match errno {
+            0 => Error::Died(format!("the proxy of its ports: {ended}")),
+            _ => Error::at("publish", format!("proxy of {id}"), Errno::from_raw(errno)),
+        });
+    }
+    let started = observe(pid).map_or(0, |(started, _)| started);
+    Ok(Process { pid, started })
+}
+
+fn wait(mut child: std::process::Child) -> String {
+    let _ = child.kill();
+    child.wait().map_or_else(|error| error.to_string(), |status| status.to_string())
+}
+
+/// Ends a proxy that may have outlived its box by a moment.
+///
+/// # Errors
+/// [`Error::Step`], [`Error::Stuck`].
+pub(crate) fn stop(process: Process) -> Result<()> {
+    // It may be our child, or another's whom nobody but us can take it from.
+    delete::kill(process)?.map_or(Ok(()), |pidfd| {
+        let _ = reap(&pidfd);
+        Ok(())
+    })
+}
+
+/// What the program does as a proxy. `words` are the box's name and where each port leads.
+///
+/// # Errors
+/// In words, for who called it by hand.
+pub(crate) fn serve(words: &[String]) -> std::result::Result<(), String> {
+    let by_hand = || "is started by `run --publish`, not by hand".to_owned();
+    let [_, targets @ ..] = words else { return Err(by_hand()) };
+    let targets: std::result::Result<Vec<SocketAddrV4>, _> =
+        targets.iter().map(|text| text.parse()).collect();
+    let targets = targets.map_err(|_| by_hand())?;
+    // What the caller of our caller had left open is none of ours.
+    sys::close_from(3).map_err(|errno| errno.to_string())?;
+    let socket = sys::STDIO[0];
+    let pidfd = sys::terminal::receive(socket).map_err(|_| by_hand())?;
+    let listeners: std::result::Result<Vec<TcpListener>, Errno> =
+        targets.iter().map(|_| sys::terminal::receive(socket).map(TcpListener::from)).collect();
+    let listeners = listeners.map_err(|errno| errno.to_string())?;
+    let mut answer = UnixStream::from(socket.try_clone_to_owned().map_err(|error| error.to_string())?);
+    let confined = confine(&listeners);
+    let errno = confined.map_or_else(|errno| errno as i32, |()| 0);
+    answer.write_all(&errno.to_ne_bytes()).map_err(|error| error.to_string())?;
+    drop(answer);
+    confined.map_err(|errno| errno.to_string())?;
+    accept(&pidfd, &listeners, &targets);
+    Ok(())
+}
+
+fn confine(listeners: &[TcpListener]) -> std::result::Result<(), Errno> {
+    for listener in listeners {
+        // A client may be gone before we take it; then we must not wait for the next.
+        listener.set_nonblocking(true).map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
+    }
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
+    match sys::setsid() {
+        Ok(_) | Err(Errno::EPERM) => {}
+        Err(errno) => return Err(errno),
+    }
+    sys::chdir("/")?;
+    sys::set_groups(&[])?;
+    // With the last of root's ids all capabilities go.
+    sys::become_user(NOBODY, NOBODY)?;
+    // Others of the same user must not reach into us, nor we into them.
+    sys::hide_from_tracers()?;
+    sys::no_new_privileges()?;
+    seccomp::install(seccomp::PROGRAM).map_err(|fault| fault.errno)?;
+    Ok(())
+}
+
+/// How many connections there are.
+#[derive(Debug, Default)]
+struct Count {
+    number: Mutex<usize>,
+    fewer: Condvar,
+}
+
+impl Count {
+    fn is_full(&self) -> bool {
+        *self.number.lock().unwrap_or_else(PoisonError::into_inner) >= MOST
+    }
+
+    fn add(&self) {
+        *self.number.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+    }
+
+    fn subtract(&self) {
+        *self.number.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        self.fewer.notify_all();
+    }
+
+    fn wait_for_none(&self, patience: Duration) {
+        let number = self.number.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.fewer.wait_timeout_while(number, patience, |number| *number > 0));
+    }
+}
+
+/// Takes connections until the box has ended.
+fn accept(pidfd: &OwnedFd, listeners: &[TcpListener], targets: &[SocketAddrV4]) {
+    let count = Arc::new(Count::default());
+    loop {
+        let mut ready = vec![PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+        let (open, timeout) = match count.is_full() {
+            // Looked at again from time to time: the end of a connection is no event here.
+            true => (&listeners[..0], PollTimeout::from(50_u8)),
+            false => (listeners, PollTimeout::NONE),
+        };
+        ready.extend(open.iter().map(|it| PollFd::new(it.as_fd(), PollFlags::POLLIN)));
+        // Interrupted or not, all are looked at.
+        let _ = poll(&mut ready, timeout);
+        let mut there = ready.iter().map(|it| it.any().unwrap_or(false));
+        if there.next().unwrap_or(true) {
+            break;
+        }
+        for ((listener, target), _) in open.iter().zip(targets).zip(there).filter(|(_, there)| *there) {
+            match listener.accept() {
+                Ok((client, _)) => {
+                    count.add();
+                    take(client, *target, &count);
+                }
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                // No descriptor or no memory is left: the client waits, and so do we, or we would turn in circles.
+                Err(_) => std::thread::sleep(Duration::from_millis(10)),
+            }
+        }
+    }
+    count.wait_for_none(AFTERWARDS);
+}
+
+fn take(client: TcpStream, target: SocketAddrV4, count: &Arc<Count>) {
+    let own = Arc::clone(count);
+    let started = std::thread::Builder::new().stack_size(STACK).spawn(move || {
+        // Nobody is there to tell: a client whose box does not answer finds its connection closed.
+        let _ = connect(&client, target);
+        drop(client);
+        own.subtract();
+    });
+    if started.is_err() {
+        count.subtract();
+    }
+}
+
+/// One connection, until both directions have ended.
+fn connect(client: &TcpStream, target: SocketAddrV4) -> io::Result<()> {
+    client.set_nonblocking(false)?;
+    let server = TcpStream::connect_timeout(&target.into(), PATIENCE)?;
+    // What is small and complete is not to wait for more.
+    client.set_nodelay(true)?;
+    server.set_nodelay(true)?;
+    std::thread::scope(|scope| {
+        let answers = || pour(&server, client);
+        std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, answers)?;
+        pour(client, &server);
+        Ok(())
+    })
+}
+
+/// One direction: all that comes, then its end. After a failure nothing is complete any more, and the other direction
+/// ends too.
+fn pour(from: &TcpStream, to: &TcpStream) {
+    let poured = || -> std::result::Result<(), Errno> {
+        let (outlet, inlet) = pipe2(OFlag::O_CLOEXEC)?;
+        loop {
+            let mut left = moved(from, &inlet, GULP)?;
+            if left == 0 {
+                return Ok(());
+            }
+            while left > 0 {
+                left -= moved(&outlet, to, left)?;
+            }
+        }
+    };
+    match poured() {
+        Ok(()) => drop(to.shutdown(Shutdown::Write)),
+        Err(_) => {
+            let _ = from.shutdown(Shutdown::Both);
+            let _ = to.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+fn moved(from: impl AsFd, to: impl AsFd, most: usize) -> std::result::Result<usize, Errno> {
+    loop {
+        match splice(from.as_fd(), None, to.as_fd(), None, most, SpliceFFlags::SPLICE_F_MOVE) {
+            Err(Errno::EINTR) => {}
+            other => return other,
+        }
+    }
+}

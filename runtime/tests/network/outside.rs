@@ -1,0 +1,226 @@
+//! Who comes from outside, over a wire to a host that is this test's own: by the kernel's rules where the host passes
+//! packets on, else by the proxy, and nowhere else.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use nix::sched::{CloneFlags, unshare};
+use tare_runtime::network::netlink::{Netlink, Pair, Place, Request};
+
+use crate::common::{Lab, skip, stdout};
+use crate::{Census, address, apart, delete, get, get_from_a_box, port, start, state, unique};
+
+const HOST: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
+const STRANGER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 2);
+
+type Act = Box<dyn FnOnce() + Send>;
+
+/// Somebody at the other end of a wire, in a network namespace of his own.
+struct Stranger {
+    acts: Option<Sender<Act>>,
+    done: Receiver<bool>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Stranger {
+    fn new() -> Self {
+        let (acts, to_do) = channel::<Act>();
+        let (done, is_done) = channel();
+        let (tell, namespace) = channel();
+        let thread = std::thread::spawn(move || {
+            unshare(CloneFlags::CLONE_NEWNET).expect("unshare");
+            tell.send(fs::File::open("/proc/thread-self/ns/net").expect("namespace")).expect("send");
+            for act in to_do {
+                let acted = std::panic::catch_unwind(std::panic::AssertUnwindSafe(act));
+                done.send(acted.is_ok()).expect("send");
+            }
+        });
+        let namespace = namespace.recv().expect("namespace");
+        let netlink = Netlink::open().expect("netlink");
+        // The wire is a port of nothing: a bridge with one port, which is the host's way out.
+        netlink.ask(&Request::bridge("wire", [2, 0, 0, 0, 0, 9], None)).expect("bridge");
+        let bridge = nix::net::if_::if_nametoindex("wire").expect("index");
+        netlink.ask(&Request::address(bridge, HOST, 24)).expect("address");
+        let place = Place::File(namespace.as_fd());
+        let pair = Pair { outer: "plug", bridge, inner: "wire0", place, mac: None, mtu: None };
+        netlink.ask(&Request::veth(&pair)).expect("veth");
+        let stranger = Self { acts: Some(acts), done: is_done, thread: Some(thread) };
+        stranger.acts(|| {
+            let netlink = Netlink::open().expect("netlink");
+            let index = nix::net::if_::if_nametoindex("wire0").expect("index");
+            netlink.ask(&Request::address(index, STRANGER, 24)).expect("address");
+            netlink.ask(&Request::up(index)).expect("up");
+            // He thinks that the host leads to everybody, the boxes too.
+            netlink.ask(&Request::default_route(HOST)).expect("route");
+        });
+        stranger
+    }
+
+    /// Does something where he is.
+    fn acts(&self, act: impl FnOnce() + Send + 'static) {
+        self.acts.as_ref().expect("not gone").send(Box::new(act)).expect("send");
+        assert!(self.done.recv().expect("done"), "the stranger failed, see above");
+    }
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        self.acts = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The setting of this test's own network namespace, never the host's.
+fn let_pass(on: bool) {
+    let own = fs::read_link("/proc/thread-self/ns/net").expect("own");
+    assert_ne!(own, fs::read_link("/proc/self/ns/net").expect("host's"), "this is the host");
+    fs::write("/proc/sys/net/ipv4/ip_forward", if on { "1" } else { "0" }).expect("ip_forward");
+}
+
+fn nft(rules: &str) {
+    let status = Command::new("nft").arg(rules).status().expect("nft");
+    assert!(status.success(), "{rules}");
+}
+
+fn has_nft() -> bool {
+    let there = Command::new("nft").arg("-v").stdout(Stdio::null()).status().is_ok_and(|it| it.success());
+    if !there {
+        skip("root", "there is no nft (apt-get install nftables)");
+    }
+    there
+}
+
+/// A server that says who asks.
+fn serve_who(lab: &Lab, id: &str) {
+    let script = lab.image().join("www/cgi-bin/who");
+    fs::create_dir_all(script.parent().expect("parent")).expect("mkdir");
+    fs::write(&script, "#!/bin/sh\necho\necho \"asked by ${REMOTE_ADDR#*ffff:}\"\n").expect("write");
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("chmod");
+    start(lab, &["--network", "bridge", "-p", "0.0.0.0::80"], id, "exec httpd -f -p 80 -h /www");
+}
+
+fn asked_by(stranger: &Stranger, port: u16, who: Ipv4Addr) {
+    stranger.acts(move || {
+        let answer = get(HOST, port, "/cgi-bin/who");
+        assert!(answer.contains(&format!("asked by {who}")), "{answer}");
+    });
+}
+
+#[test]
+fn where_the_host_passes_packets_on_a_server_sees_who_asks_and_nothing_else_comes_through() {
+    apart(|| {
+        let Some(lab) = Lab::new() else { return };
+        if !has_nft() {
+            return;
+        }
+        let stranger = Stranger::new();
+        let_pass(true);
+        let (before, id) = (Census::take(&lab), unique(&lab, "who"));
+        serve_who(&lab, &id);
+        let network = state(&lab, &id)["network"].clone();
+        assert_eq!(network["outside"], "nftables");
+        let (address, port) = (address(&lab, &id), port(&lab, &id));
+        asked_by(&stranger, port, STRANGER);
+        // The host itself comes by the proxy, and so does another box, which asks the bridge's address.
+        let gateway: Ipv4Addr = network["gateway"].as_str().expect("gateway").parse().expect("address");
+        for own in [Ipv4Addr::LOCALHOST, HOST] {
+            let answer = get(own, port, "/cgi-bin/who");
+            assert!(answer.contains(&format!("asked by {gateway}")), "{answer}");
+        }
+        let url = format!("http://{HOST}:{port}/cgi-bin/who");
+        let seen = get_from_a_box(&lab, &["--network", "bridge"], 10, &url);
+        assert!(stdout(&seen).contains(&format!("asked by {gateway}")), "{seen:?}");
+        // Not by the box's own address, though the stranger knows a way there.
+        stranger.acts(move || {
+            let to = SocketAddrV4::new(address, 80).into();
+            let refused = TcpStream::connect_timeout(&to, Duration::from_secs(1));
+            assert!(refused.is_err(), "the stranger reached the box past its published port");
+        });
+        // And no box reaches the stranger.
+        let (tell, listening) = channel();
+        stranger.acts(move || {
+            let listener = TcpListener::bind((STRANGER, 0)).expect("listen");
+            let port = listener.local_addr().expect("address").port();
+            tell.send((port, listener)).expect("send");
+        });
+        let (open, _listener) = listening.recv().expect("listener");
+        let url = format!("http://{STRANGER}:{open}/");
+        let seen = get_from_a_box(&lab, &["--network", "bridge"], 1, &url);
+        assert!(
+            !seen.status.success() && Census::take(&lab).tables.contains(&id_table(&network)),
+            "{seen:?}"
+        );
+        delete(&lab, &id);
+        assert_eq!(Census::take(&lab), before);
+    });
+}
+
+fn id_table(network: &serde_json::Value) -> String {
+    format!("table ip {}", network["interface"].as_str().expect("interface"))
+}
+
+#[test]
+fn where_it_passes_none_on_or_somebody_drops_them_the_proxy_does_it_and_says_why() {
+    apart(|| {
+        let Some(lab) = Lab::new() else { return };
+        if !has_nft() {
+            return;
+        }
+        let stranger = Stranger::new();
+        let before = Census::take(&lab);
+        for (passes, rules, why) in [
+            (false, None, "proxy: the host passes no packets on (net.ipv4.ip_forward is 0)"),
+            (true, Some("policy drop"), "proxy: chain through of table ip foreign drops what passes through"),
+        ] {
+            let_pass(passes);
+            if let Some(policy) = rules {
+                nft(&format!(
+                    "add table ip foreign; add chain ip foreign through {{ type filter hook forward priority 0; {policy}; }}"
+                ));
+            }
+            let id = unique(&lab, "who");
+            serve_who(&lab, &id);
+            let network = state(&lab, &id)["network"].clone();
+            assert_eq!(network["outside"], why);
+            let gateway = network["gateway"].as_str().expect("gateway").parse().expect("address");
+            asked_by(&stranger, port(&lab, &id), gateway);
+            delete(&lab, &id);
+            assert_eq!(Census::take(&lab), before);
+        }
+    });
+}
+
+#[test]
+fn rules_that_stand_between_boxes_are_told_of() {
+    apart(|| {
+        let Some(lab) = Lab::new() else { return };
+        if !has_nft() {
+            return;
+        }
+        let setting = "/proc/sys/net/bridge/bridge-nf-call-iptables";
+        if !fs::exists(setting).unwrap_or(false) {
+            return skip("bridge-netfilter", "this kernel lets no rule judge what passes through a bridge");
+        }
+        let own = fs::read_link("/proc/thread-self/ns/net").expect("own");
+        assert_ne!(own, fs::read_link("/proc/self/ns/net").expect("host's"), "this is the host");
+        nft(
+            "add table ip foreign; add chain ip foreign through { type filter hook forward priority 0; policy drop; }",
+        );
+        for (judged, told) in [("1", true), ("0", false)] {
+            // Of this namespace alone, in kernels that have it there.
+            fs::write(setting, judged).expect("bridge-nf-call-iptables");
+            let seen = lab.run_with(&["--network", "bridge"], &unique(&lab, "box"), &["true"]);
+            let warned = String::from_utf8_lossy(&seen.stderr).contains(
+                "boxes may not reach each other: chain through of table ip foreign drops what passes through",
+            );
+            assert!(seen.status.success() && warned == told, "{judged}: {seen:?}");
+        }
+    });
+}
