@@ -17,7 +17,7 @@ use crate::stats::{self, Interval, Point, Slope};
 pub const MEASURE: &str = "memory";
 
 /// The quantity of what boxes are charged that the kernel cannot take back: what a limit of their parent has room for.
-/// No method of its own: it is looked at below such a limit only, and to say how many it holds.
+/// It is looked at below such a limit only, and to say how many it holds.
 pub const KEPT: &str = "kept";
 
 /// A ledger that leaves more than this share of the host's use unexplained is said to be incomplete.
@@ -53,11 +53,18 @@ pub enum Method {
     Cgroup,
     /// The mapped pages of the box's processes.
     Pss,
+    /// What of its charge cannot be taken back.
+    Kept,
 }
 
 impl Method {
-    /// All of them, the one that covers most first.
-    pub const ALL: [Self; 3] = [Self::Host, Self::Cgroup, Self::Pss];
+    /// All of them, the one that covers most first, and last the one that is asked below a limit only.
+    pub const ALL: [Self; 4] = [Self::Host, Self::Cgroup, Self::Pss, Self::Kept];
+
+    /// Those by which any of these costs was seen, in that order.
+    pub fn of(costs: &[Cost]) -> Vec<Self> {
+        Self::ALL.into_iter().filter(|it| costs.iter().any(|cost| cost.by(*it).is_some())).collect()
+    }
 
     /// The quantity that it is in a document.
     pub fn quantity(self) -> &'static str {
@@ -65,6 +72,7 @@ impl Method {
             Self::Host => "host",
             Self::Cgroup => "cgroup",
             Self::Pss => "pss",
+            Self::Kept => KEPT,
         }
     }
 
@@ -85,6 +93,11 @@ impl Method {
                 "the mapped pages of the box's processes and helpers, shared ones divided among those who map them \
                  (`smaps_rollup`); no kernel memory",
                 "盒子的进程与辅助进程所映射的页，共享页由映射者均摊（`smaps_rollup`）；不含内核内存",
+            ),
+            Self::Kept => lang.pick(
+                "what of the charge stays once the kernel has taken back from the parent cgroup whatever it can \
+                 (`memory.force_empty`, `memory.reclaim`): what its limit has to have room for",
+                "内核从父 cgroup 收回一切可收回者之后仍计入的部分（`memory.force_empty`、`memory.reclaim`）：其上限必须容纳的量",
             ),
         }
     }

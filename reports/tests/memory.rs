@@ -87,6 +87,34 @@ fn a_machines_figure_beside_its_ram_stands_apart() {
 }
 
 #[test]
+fn what_is_kept_stands_beside_the_others_where_a_run_lived_below_a_limit() {
+    let mut document = document();
+    let page = |document: &Document| tare_reports::page::render(document, Lang::En).unwrap();
+    assert!(!page(&document).contains("memory.force_empty"), "nobody lived below one");
+    let charged = document.series.iter().filter(|it| {
+        it.measure == "memory" && it.contender == "tare" && it.quantity == "cgroup" && !it.predicted
+    });
+    // Half of what is charged, to the byte.
+    let kept: Vec<Series> = charged
+        .map(|it| {
+            let mut series = Series { quantity: "kept".into(), ..it.clone() };
+            for sample in &mut series.samples {
+                sample.value = sample.value.map(|it| it / 2);
+            }
+            series
+        })
+        .collect();
+    document.series.extend(kept);
+    let found = cost(&document, "tare", "idle");
+    let half = found.by(Method::Cgroup).unwrap().each / 2.0;
+    assert!(near(found.by(Method::Kept).unwrap().each, half), "{found:?}");
+    assert_eq!(Method::of(std::slice::from_ref(&found)), Method::ALL);
+    let page = page(&document);
+    assert!(page.contains("memory.force_empty"), "it is said what it is");
+    assert!(tare_reports::text::table(&document).contains("kept"));
+}
+
+#[test]
 fn touched_costs_more_by_what_was_touched() {
     let document = document();
     let host = |state| cost(&document, "tare", state).by(Method::Host).unwrap().each;

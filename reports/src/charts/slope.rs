@@ -12,7 +12,7 @@ use crate::stats::{self, Point};
 use crate::units::shown;
 use crate::{Error, Lang};
 
-/// The slopes by all three methods, and the points that they go through.
+/// The slopes by each method, and the points that they go through.
 pub(super) struct SlopeChart;
 
 /// Height of a panel, and of its plot's upper and lower edge in it, px.
@@ -70,12 +70,14 @@ impl Chart for SlopeChart {
     }
 
     fn title(&self, _: &Topic, lang: Lang) -> String {
-        lang.pick("What many boxes cost, by three methods", "许多盒子的代价：三种方法").to_owned()
+        lang.pick("What many boxes cost, by each method", "许多盒子的代价：各种方法").to_owned()
     }
 
-    fn caption(&self, _: &Topic, lang: Lang) -> String {
-        let covers: Vec<String> =
-            Method::ALL.iter().map(|it| format!("`{}`: {}", it.quantity(), it.covers(lang))).collect();
+    fn caption(&self, topic: &Topic, lang: Lang) -> String {
+        let covers: Vec<String> = Method::of(&costs_of(topic))
+            .iter()
+            .map(|it| format!("`{}`: {}", it.quantity(), it.covers(lang)))
+            .collect();
         match lang {
             Lang::En => format!(
                 "Boxes held across, their memory upwards, linear from zero, each panel on its own scale; every look at \
@@ -85,7 +87,7 @@ impl Chart for SlopeChart {
             ),
             Lang::Zh => format!(
                 "横轴为所持盒子数目，纵轴为其内存，均为从零开始的线性坐标，各图比例不同；每次攀升的每次读数都是一个标记，直线为斜率，\
-                 其起点为只付一次的部分。三种方法覆盖的范围不同，结果必然不同。{}。",
+                 其起点为只付一次的部分。各种方法覆盖的范围不同，结果必然不同。{}。",
                 covers.join("；")
             ),
         }
@@ -99,7 +101,9 @@ impl Chart for SlopeChart {
     }
 
     fn draw(&self, topic: &Topic, lang: Lang, format: Format) -> Result<String, Error> {
-        let panels: Vec<Panel> = costs_of(topic)
+        let costs = costs_of(topic);
+        let methods = Method::of(&costs);
+        let panels: Vec<Panel> = costs
             .into_iter()
             .enumerate()
             .map(|(index, cost)| Panel::new(topic, cost, index, format))
@@ -108,7 +112,7 @@ impl Chart for SlopeChart {
         let label = Label::of(self, topic, lang, format);
         paint(&label, (format.width(), height), |canvas| {
             let mut x = 4;
-            for method in Method::ALL {
+            for method in methods {
                 mark(canvas, method, (x + 6, 14))?;
                 canvas.text(method.quantity(), (x + 18, 14), SMALL, Align::Start)?;
                 x += 90;
@@ -157,6 +161,7 @@ fn ink(method: Method) -> Ink {
         Method::Host => Ink::Hue(3),
         Method::Cgroup => Ink::Hue(5),
         Method::Pss => Ink::Hue(7),
+        Method::Kept => Ink::Hue(1),
     }
 }
 
@@ -167,6 +172,7 @@ fn mark(canvas: &mut Canvas, method: Method, at: (i32, i32)) -> Drawn {
         Method::Host => canvas.dot(at, 3, color),
         Method::Cgroup => canvas.diamond(at, 4, color, true),
         Method::Pss => canvas.ring(at, 4, color),
+        Method::Kept => canvas.diamond(at, 4, color, false),
     }
 }
 

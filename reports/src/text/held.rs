@@ -13,7 +13,9 @@ use crate::units::{bytes, duration, percent};
 /// What one more box costs, by each method, and where the host's use goes.
 pub(super) fn memory(document: &Document) -> Vec<String> {
     let mut out = Vec::new();
-    for (mode, state, costs) in settings(&memory::costs(document)) {
+    let costs = memory::costs(document);
+    let methods = Method::of(&costs);
+    for (mode, state, costs) in settings(&costs) {
         out.push(String::new());
         out.push(format!("memory of one more {state} box: the slope over the boxes held, {mode}"));
         let header = ["contender", "method", "one more box", "95 % interval", "paid once", "climbs", "boxes"];
@@ -28,9 +30,8 @@ pub(super) fn memory(document: &Document) -> Vec<String> {
     }
     out.extend(merged(document));
     if !out.is_empty() {
-        let covers =
-            Method::ALL.map(|it| format!("  {}: {}", it.quantity(), it.covers(Lang::En).replace('`', "")));
-        out.extend(covers);
+        let covers = |it: Method| format!("  {}: {}", it.quantity(), it.covers(Lang::En).replace('`', ""));
+        out.extend(methods.into_iter().map(covers));
     }
     out
 }

@@ -6,9 +6,9 @@ use crate::Lang;
 /// A quantity of the two measures in words.
 pub(super) fn quantity<'a>(measure: &str, name: &'a str, lang: Lang) -> &'a str {
     match (measure, name) {
-        ("memory", "host" | "cgroup" | "pss") => lang.pick(
-            "One more box, by the host's own change and two more methods",
-            "每多一个盒子：宿主机自身的变化及另外两种方法",
+        ("memory", "host" | "cgroup" | "pss" | "kept") => lang.pick(
+            "One more box, by the host's own change and by other methods",
+            "每多一个盒子：宿主机自身的变化及其他方法",
         ),
         ("memory", "peak") => lang.pick(
             "Peak: the most that one start was charged for (high-water mark of its cgroup)",
