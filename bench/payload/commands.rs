@@ -1,7 +1,8 @@
 //! The commands, one answer each.
 
 use crate::output::Output;
-use crate::{Start, leave, report, sys};
+use crate::sys::files;
+use crate::{Start, leave, report, sys, tree};
 
 /// Steps of one unit of `burn`: about a millisecond of a CPU of these years.
 const BURN: u64 = 1_000_000;
@@ -31,12 +32,14 @@ impl<'a> Commands<'a> {
             (b"touch", Some(kib)) => self.touch(kib, output),
             (b"burn", Some(units)) => self.burn(units, output),
             (b"self", None) => report::answer(self.start, output),
+            (b"digest", words) => tree::answer(self.start, words.unwrap_or(b""), output),
+            (b"write", Some(kib)) => self.write(kib, output),
             (b"crash", None) => sys::crash(),
             (b"hang", None) => loop {
                 sys::pause();
             },
             (b"exit", code) => exit(code.unwrap_or(b"0"), output),
-            (b"ping" | b"touch" | b"burn", None) => Err("an argument is missing"),
+            (b"ping" | b"touch" | b"burn" | b"write", None) => Err("an argument is missing"),
             (b"self" | b"crash" | b"hang", Some(_)) => Err("takes no argument"),
             _ => Err("unknown command"),
         };
@@ -73,6 +76,33 @@ impl<'a> Commands<'a> {
             core::hint::black_box(self.next());
         }
         output.raw(b"OK burn ").number(units).end();
+        Ok(())
+    }
+
+    /// `write N`: writes N KiB to a file of its own in /tmp, and has the kernel write them down. No byte of it is zero
+    /// for long, and no two boxes write the same: a store may leave out the one and share the other.
+    fn write(&mut self, argument: &[u8], output: &mut Output) -> Result<(), &'static str> {
+        let kib = number(argument).filter(|&kib| kib <= 1 << 30).ok_or("not a number of KiB")?;
+        let fd = files::create(b"/tmp/written\0").map_err(|_| "/tmp/written cannot be made")?;
+        let mut result = Ok(());
+        for _ in 0..kib {
+            let mut piece = [0; 1024];
+            for word in piece.chunks_exact_mut(8) {
+                word.copy_from_slice(&self.next().to_le_bytes());
+            }
+            let mut rest = &piece[..];
+            while let (false, Ok(())) = (rest.is_empty(), result) {
+                match sys::write(fd, rest) {
+                    Ok(written) => rest = &rest[written..],
+                    Err(sys::EINTR) => {}
+                    Err(_) => result = Err("the file system takes no more"),
+                }
+            }
+        }
+        result = result.and_then(|()| files::to_disk(fd).map_err(|_| "it does not reach the disk"));
+        sys::close(fd);
+        result?;
+        output.raw(b"OK write ").number(kib).end();
         Ok(())
     }
 

@@ -83,8 +83,8 @@ fn up(socket: i32, name: &[u8]) -> Result<(), sys::Errno> {
     sys::set_interface(socket, sys::FLAGS, name, &[1, 0])
 }
 
-/// `/modules/0`, `/modules/1` and so on, as long as there is one. Whether there was any.
-fn load_modules() -> Result<bool, sys::Errno> {
+/// `/modules/0`, `/modules/1` and so on, ten at most, as long as there is one. Whether there was any.
+pub(crate) fn load_modules() -> Result<bool, sys::Errno> {
     for digit in b'0'..=b'9' {
         let mut path = *b"/modules/0\0";
         path[9] = digit;

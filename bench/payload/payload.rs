@@ -1,10 +1,12 @@
 //! The payload: the tiny static program that every contender runs, and a virtual machine's `/init`.
 //!
 //! `payload NONCE [machine=TTY | channel=DIRECTORY] [address=ADDRESS/BITS] [connect=ADDRESS:PORT] [probe]
-//! [off=MONITOR]`. With `channel=` it first opens the FIFOs `in` and
+//! [off=MONITOR] [image=DISK] [word=ANYTHING]`. With `channel=` it first opens the FIFOs `in` and
 //! `out` of that directory as descriptors 0 and 1: for boxes that hand no descriptor through.
 //! With `address=` a machine's network is brought up before READY, as that of a container is by whoever makes it;
 //! a line `AT init` comes before, and `AT modules` where modules were loaded for it.
+//! With `image=` a machine's `/init` goes over to the image on that disk, see `image.rs`; `word=` changes nothing and
+//! stands in the answer of `digest`.
 //!
 //! Its very first act is to write `READY <nonce>`; with `connect=` its second is to say the nonce over TCP too, once,
 //! and `ERR connect errno N` on its channel where that fails; then it obeys one-line
@@ -17,12 +19,14 @@
 
 mod channel;
 mod commands;
+mod image;
 mod input;
 mod machine;
 mod network;
 mod output;
 mod report;
 mod sys;
+mod tree;
 
 use input::{Input, Line};
 use output::Output;
@@ -42,7 +46,7 @@ pub(crate) struct Start {
 
 fn main(arguments: sys::Arguments) -> ! {
     let mut output = Output::new();
-    let Understood { nonce, place, own, peer, probe, pause } = match understand(arguments) {
+    let Understood { nonce, place, own, peer, disk, probe, pause } = match understand(arguments) {
         Ok(understood) => understood,
         Err(reason) => {
             let _ = sys::write(2, reason.as_bytes());
@@ -63,6 +67,11 @@ fn main(arguments: sys::Arguments) -> ! {
                 leave(2);
             }
         }
+    }
+    if let (Some(disk), Place::Terminal(terminal)) = (disk, place) {
+        let image::Failed(step, errno) = image::go_over(disk, nonce, terminal);
+        output.raw(b"ERR image cannot ").raw(step).raw(b": errno ").number(errno.0 as u64).end().flush();
+        leave(2);
     }
     if let Some(own) = &own
         && let Err(errno) = network::bring_up(own, &mut output)
@@ -99,6 +108,7 @@ fn main(arguments: sys::Arguments) -> ! {
 }
 
 /// Where the channel is.
+#[derive(Clone, Copy)]
 enum Place {
     /// Descriptors 0 and 1, as they were inherited.
     Standard,
@@ -116,6 +126,8 @@ struct Understood {
     own: Option<[network::Address; 2]>,
     /// Where to say the nonce once more.
     peer: Option<network::Address>,
+    /// The disk with a machine's image.
+    disk: Option<&'static [u8]>,
     /// Whether to mark the way to READY on the machine's debug port.
     probe: bool,
     /// A delay planted in that way, ms: for the tests of whoever reads the marks.
@@ -130,8 +142,15 @@ fn understand(arguments: sys::Arguments) -> Result<Understood, &'static str> {
     if nonce.is_empty() || nonce.len() > LONGEST_NONCE || !nonce.iter().all(u8::is_ascii_graphic) {
         return Err("payload: the nonce is not 1 to 64 visible ASCII characters\n");
     }
-    let mut understood =
-        Understood { nonce, place: Place::Standard, own: None, peer: None, probe: false, pause: 0 };
+    let mut understood = Understood {
+        nonce,
+        place: Place::Standard,
+        own: None,
+        peer: None,
+        disk: None,
+        probe: false,
+        pause: 0,
+    };
     for index in 2..arguments.count() {
         let argument = arguments.get(index).unwrap_or(&[]);
         if let Some(directory) = argument.strip_prefix(b"channel=") {
@@ -145,6 +164,16 @@ fn understand(arguments: sys::Arguments) -> Result<Understood, &'static str> {
             if !machine::switch_off(monitor) {
                 return Err("payload: off= takes the name of a monitor: cloud-hypervisor\n");
             }
+            continue;
+        }
+        if argument.starts_with(b"word=") {
+            continue;
+        }
+        if let Some(disk) = argument.strip_prefix(b"image=") {
+            if !image::is_disk_name(disk) {
+                return Err("payload: image= takes a disk's name such as vda\n");
+            }
+            understood.disk = Some(disk);
             continue;
         }
         if let Some(address) = argument.strip_prefix(b"connect=") {
@@ -166,7 +195,8 @@ fn understand(arguments: sys::Arguments) -> Result<Understood, &'static str> {
                 _ => {
                     return Err(
                         "payload: unknown argument: usage: payload NONCE [machine=TTY | channel=DIRECTORY] \
-                         [address=ADDRESS/BITS] [connect=ADDRESS:PORT] [probe] [off=MONITOR]\n",
+                         [address=ADDRESS/BITS] [connect=ADDRESS:PORT] [probe] [off=MONITOR] [image=DISK] \
+                         [word=ANYTHING]\n",
                     );
                 }
             },
@@ -174,6 +204,9 @@ fn understand(arguments: sys::Arguments) -> Result<Understood, &'static str> {
     }
     if understood.own.is_some() && !matches!(understood.place, Place::Terminal(_)) {
         return Err("payload: address= is for a machine: a container's network is made for it\n");
+    }
+    if understood.disk.is_some() && !matches!(understood.place, Place::Terminal(_)) {
+        return Err("payload: image= is for a machine: a container has its image for a root\n");
     }
     Ok(understood)
 }

@@ -18,6 +18,9 @@ const STATUS: [&[u8]; 11] = [
     b"Seccomp",
 ];
 
+/// Limits of the process and the kernel's numbers for them (getrlimit(2)).
+const LIMITS: [(&[u8], usize); 4] = [(b"core", 4), (b"nproc", 6), (b"nofile", 7), (b"memlock", 8)];
+
 const NAMESPACES: [&[u8]; 8] = [b"cgroup", b"ipc", b"mnt", b"net", b"pid", b"time", b"user", b"uts"];
 
 pub(crate) fn answer(start: &Start, output: &mut Output) -> Result<(), &'static str> {
@@ -57,6 +60,20 @@ fn own(start: &Start, output: &mut Output) {
     text(output, b"cwd", &path[..length - 1]);
     let mask = sys::umask();
     output.raw(b"self umask ").raw(&[9, 6, 3, 0].map(|shift| b'0' + ((mask >> shift) & 7) as u8)).end();
+    value(output, b"memory", sys::memory());
+    value(output, b"cpus", sys::cpus());
+    for (name, which) in LIMITS {
+        output.raw(b"self limit/").raw(name);
+        for value in sys::limit(which) {
+            output.raw(b" ");
+            if value == u64::MAX {
+                output.raw(b"unlimited")
+            } else {
+                output.number(value)
+            };
+        }
+        output.end();
+    }
     value(output, b"argc", start.arguments.count() as u64);
     for line in (0..).map_while(|index| start.arguments.environment(index)) {
         text(output, b"env", line);
@@ -111,20 +128,14 @@ fn descriptors(output: &mut Output) {
     let own = decimal(directory as u64, &mut own);
     let mut entries = [0; 1024];
     while let Ok(filled @ 1..) = sys::directory_entries(directory, &mut entries) {
-        let mut rest = &entries[..filled];
-        // struct linux_dirent64: inode 8, offset 8, length of the entry 2, type 1, name and a null.
-        while let [_, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, low, high, ..] = *rest {
-            let (entry, next) =
-                rest.split_at(usize::from(u16::from_le_bytes([low, high])).clamp(19, rest.len()));
-            rest = next;
-            let name = entry[19..].split(|&byte| byte == 0).next().unwrap_or(&[]);
+        sys::each_name(&entries[..filled], |name| {
             if name == own || name.starts_with(b".") {
-                continue;
+                return;
             }
             let mut target = [0; 256];
             let length = read_link_below(b"/proc/self/fd/", name, &mut target).unwrap_or(0);
             output.raw(b"self fd ").raw(name).raw(b" ").escaped(&target[..length]).end();
-        }
+        });
     }
     sys::close(directory);
 }

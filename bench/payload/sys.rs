@@ -1,6 +1,8 @@
 //! The kernel's interface by hand: the entry point, the system calls, and the memory routines that the
-//! compiler calls by name. Everything unsafe in the payload is in this file.
+//! compiler calls by name. Everything unsafe in the payload is in this file and those below it.
 #![allow(unsafe_code)]
+
+pub(crate) mod files;
 
 use core::arch::{asm, global_asm};
 
@@ -93,6 +95,7 @@ pub(crate) struct Errno(pub(crate) usize);
 pub(crate) const ENOENT: Errno = Errno(2);
 pub(crate) const EINTR: Errno = Errno(4);
 pub(crate) const EAGAIN: Errno = Errno(11);
+pub(crate) const ENOTSUP: Errno = Errno(95);
 
 /// `number(a, b, c, d, e, f)`, x86_64 convention (syscall(2)).
 ///
@@ -187,6 +190,18 @@ pub(crate) fn directory_entries(fd: i32, buffer: &mut [u8]) -> Result<usize, Err
     unsafe { call(217, [fd as usize, buffer.as_mut_ptr() as usize, buffer.len(), 0, 0, 0]) }
 }
 
+/// The names in what getdents64(2) has filled in.
+pub(crate) fn each_name(entries: &[u8], mut take: impl FnMut(&[u8])) {
+    let mut rest = entries;
+    // struct linux_dirent64: inode 8, offset 8, length of the entry 2, type 1, name and a null.
+    while let [_, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, low, high, ..] = *rest {
+        let length = usize::from(u16::from_le_bytes([low, high])).clamp(19, rest.len());
+        let (entry, next) = rest.split_at(length);
+        rest = next;
+        take(entry[19..].split(|&byte| byte == 0).next().unwrap_or(&[]));
+    }
+}
+
 /// readlink(2). `path` ends with a null byte.
 pub(crate) fn read_link(path: &[u8], buffer: &mut [u8]) -> Result<usize, Errno> {
     let path = terminated(path)?;
@@ -239,6 +254,32 @@ impl Names {
         let field = &self.0[index * 65..(index + 1) * 65];
         field.split(|&byte| byte == 0).next().unwrap_or(&[])
     }
+}
+
+/// The memory that the kernel says there is, bytes (sysinfo(2)).
+pub(crate) fn memory() -> u64 {
+    let mut facts = [0u64; 14];
+    // SAFETY: the array has the 112 bytes of struct sysinfo.
+    let _ = unsafe { call(99, [facts.as_mut_ptr() as usize, 0, 0, 0, 0, 0]) };
+    // After uptime and three loads; the unit stands in the last word, behind two counts of high memory.
+    facts[4].wrapping_mul((facts[13] & 0xffff_ffff).max(1))
+}
+
+/// The CPUs that this process may run on (sched_getaffinity(2)); of 1024 that there may be.
+pub(crate) fn cpus() -> u64 {
+    let mut mask = [0u64; 16];
+    let size = core::mem::size_of_val(&mask);
+    // SAFETY: the kernel writes at most `size` bytes into the array.
+    let _ = unsafe { call(204, [0, size, mask.as_mut_ptr() as usize, 0, 0, 0]) };
+    mask.iter().map(|word| u64::from(word.count_ones())).sum()
+}
+
+/// A limit of this process, soft and hard (prlimit(2)); all ones where there is none.
+pub(crate) fn limit(which: usize) -> [u64; 2] {
+    let mut limit = [0u64; 2];
+    // SAFETY: nothing is set; the array has the size of struct rlimit64.
+    let _ = unsafe { call(302, [0, which, 0, limit.as_mut_ptr() as usize, 0, 0]) };
+    limit
 }
 
 pub(crate) const CLOCK_MONOTONIC: usize = 1;

@@ -14,6 +14,7 @@ pub mod firecracker;
 pub mod floor;
 pub(crate) mod ground;
 pub mod hand_loop;
+mod imaged;
 pub mod kvm_only;
 pub mod needs;
 pub mod nspawn;
@@ -41,11 +42,13 @@ use std::time::Duration;
 use anyhow::Result;
 use tare_reports::document::{Class, Failure};
 
+use crate::image::Image;
 use crate::network::Link;
 pub use crate::network::Wiring;
 use crate::program::{answer, is_program, on_path};
 use crate::site::{Site, Start};
 use crate::spawner::protocol::{Launch, Mark};
+pub use imaged::Imaged;
 pub use needs::Needs;
 pub use told::{Description, Found, Missing, Resumption, Surroundings, Undo};
 
@@ -156,6 +159,35 @@ pub trait Contender: std::fmt::Debug {
     /// As `launch`; and always where it [cannot](Self::can_merge).
     fn launch_mergeable(&mut self, _site: &Site, _start: &Start) -> Result<Launch> {
         anyhow::bail!("{} has no memory that the kernel may merge", self.name())
+    }
+
+    /// Whether it starts boxes of an image that it is given; why not, in words.
+    ///
+    /// # Errors
+    /// Where it does not.
+    fn takes_images(&self) -> Result<(), &'static str> {
+        Err("nobody has said how it is given an image")
+    }
+
+    /// Makes of an image what its boxes are started from. Once for each, untimed.
+    ///
+    /// # Errors
+    /// When that cannot be made.
+    fn take_image(&mut self, _site: &Site, _image: &Image) -> Result<()> {
+        Ok(())
+    }
+
+    /// As [`launch`](Self::launch), for a box of an image that it has [taken](Self::take_image).
+    ///
+    /// # Errors
+    /// As `launch`; and always where it [takes none](Self::takes_images).
+    fn launch_image(&mut self, _site: &Site, _start: &Start, image: &Image) -> Result<Launch> {
+        anyhow::bail!("{} cannot be given the image {}", self.name(), image.name)
+    }
+
+    /// What is undone after such a box, beside its [`teardown`](Self::teardown).
+    fn undo_image(&self, _site: &Site, _start: &Start) -> Vec<Undo> {
+        Vec::new()
     }
 
     /// The link that its next box has: the box connects to the lab after READY, and has not started before that.
@@ -303,7 +335,7 @@ pub fn all() -> Result<Vec<Box<dyn Contender>>> {
 }
 
 /// The environment of every box: what our runtime sets where its caller says nothing.
-fn search_path() -> String {
+pub(crate) fn search_path() -> String {
     format!("PATH={}", tare_runtime::DEFAULT_PATH)
 }
 

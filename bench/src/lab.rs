@@ -8,6 +8,7 @@ mod canary;
 mod events;
 mod herd;
 mod instance;
+mod listing;
 mod multitude;
 mod patience;
 mod process;
@@ -227,10 +228,12 @@ impl Lab {
             main: None,
             foreign: None,
             scripted: None,
+            edits: Vec::new(),
         };
         match launch {
-            Launch::Scripted(Script::Took { ready, teardown, cpu, memory, answers, spans }) => {
+            Launch::Scripted(Script::Took { ready, teardown, cpu, memory, answers, spans, edits }) => {
                 instance.ready_ns = ready;
+                instance.edits = edits;
                 instance.moments.scripted = spans;
                 instance.scripted = Some(Scripted { teardown_ns: teardown, cpu_ns: cpu, memory, answers });
                 return Ok(instance);

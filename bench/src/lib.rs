@@ -21,6 +21,7 @@ pub mod commands;
 pub mod contenders;
 pub mod engine;
 pub mod host;
+pub mod image;
 pub mod interrupt;
 pub mod keeper;
 pub mod lab;

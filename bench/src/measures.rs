@@ -12,6 +12,7 @@ mod levels;
 pub mod memory;
 pub mod network;
 pub mod running;
+pub mod sameness;
 pub mod spans;
 pub mod startup;
 
@@ -148,5 +149,6 @@ pub fn all() -> Result<Vec<Box<dyn Measure>>> {
         Box::new(concurrency::Concurrency),
         Box::new(running::Running),
         Box::new(network::Network::default()),
+        Box::new(sameness::Sameness::default()),
     ])
 }

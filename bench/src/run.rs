@@ -151,6 +151,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
         contenders: Vec::new(),
         series: Vec::new(),
         audit: Vec::new(),
+        sameness: None,
     };
     let mut record = Record::create(&options.out, document)?;
     let site = match &options.parent_cgroup {

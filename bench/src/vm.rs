@@ -5,6 +5,7 @@
 
 pub mod card;
 pub mod distro;
+pub mod drive;
 pub mod guest;
 pub mod initramfs;
 pub mod kernel;

@@ -31,6 +31,10 @@ impl Outcome {
         series
     }
 
+    fn stdout(&self) -> String {
+        String::from_utf8_lossy(&self.output.stdout).into_owned()
+    }
+
     fn stderr(&self) -> String {
         String::from_utf8_lossy(&self.output.stderr).into_owned()
     }
@@ -317,4 +321,39 @@ fn memory_is_over_as_many_boxes_as_its_series_say() {
     assert!(sample.detail.as_ref().unwrap().contains("4 times the 256 boxes that were held"), "{sample:?}");
     let run = play(&climber(), &["memory", "--only", "fake-a", "--rounds", "20", "--profile", "standard"]);
     assert!(run.document().series.iter().all(|it| !it.predicted), "only the quick profile predicts");
+}
+
+#[test]
+fn what_differs_from_the_image_is_counted_named_and_judged() {
+    let edited = |edits: Value| json!({"Took": {"ready": 1, "teardown": 1, "cpu": 1, "edits": edits}});
+    let script = json!({"contenders": [
+        {"name": "fake-same", "visits": [took(1)]},
+        // The second look sees more than the first and the third.
+        {"name": "fake-other", "visits": [
+            edited(json!([["f4755", "f0755"]])),
+            edited(json!([["f4755", "f0755"], ["env PATH=", "env PATH=/x:"]])),
+            edited(json!([["f4755", "f0755"]])),
+        ]},
+    ]});
+    let run = play(&script, &["sameness", "--only", "fake-same,fake-other", "--rounds", "3"]);
+    assert_eq!(run.output.status.code(), Some(0), "{}", run.stderr());
+    let values = |name| -> Vec<Option<u64>> {
+        run.series(name, "content").samples.iter().map(|it| it.value).collect()
+    };
+    assert_eq!(values("fake-same"), [Some(0), Some(0), Some(0)]);
+    assert_eq!(values("fake-other"), [Some(1), Some(2), Some(1)]);
+    let document = run.document();
+    let seen = document.sameness.as_ref().unwrap();
+    let looked = |name: &str| seen.boxes.iter().find(|it| it.contender == name).unwrap();
+    assert_eq!((&looked("fake-same").digest, looked("fake-same").differ), (&seen.image, 0));
+    let other = looked("fake-other");
+    assert_ne!(other.digest, seen.image);
+    let [path, mode] = other.differences.as_slice() else { panic!("{:?}", other.differences) };
+    assert!(path.starts_with("variable PATH: "), "{path}");
+    assert_eq!(mode, "/usr/bin/as-root: mode 4755 in the image, 0755 here");
+    assert!(run.stdout().contains("fake-other: /usr/bin/as-root: mode 4755"), "{}", run.stdout());
+    let page = std::fs::read_to_string(run.run_dir().join("index.html")).unwrap();
+    for words in ["✕ refuted", "2 of ", "mode 4755 in the image, 0755 here", &seen.image] {
+        assert!(page.contains(words), "{words}");
+    }
 }

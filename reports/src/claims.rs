@@ -12,6 +12,7 @@ use crate::summary::{Comparison, QEMU, Summary};
 use crate::units::digits;
 
 mod held;
+mod image;
 mod judge;
 
 /// What a run says of a hypothesis.
@@ -68,10 +69,7 @@ const CLAIMS: [Entry; 7] = [
         said: ("Containers run faster", "容器运行得更快"),
         judge: |_, _, lang| judge::unmeasured("speed", lang),
     },
-    Entry {
-        said: ("Build once, run anywhere", "一次构建，到处运行"),
-        judge: |_, _, lang| judge::unmeasured("sameness", lang),
-    },
+    Entry { said: ("Build once, run anywhere", "一次构建，到处运行"), judge: image::same_anywhere },
 ];
 
 /// Judges every hypothesis for this document.

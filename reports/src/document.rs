@@ -28,6 +28,9 @@ pub struct Document {
     pub series: Vec<Series>,
     /// The 27 ways to go wrong, each judged for this run.
     pub audit: Vec<AuditItem>,
+    /// What one image was seen to be in every box, where that was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sameness: Option<Sameness>,
 }
 
 /// When, how and whether the run can be relied upon.
@@ -240,6 +243,8 @@ pub enum Unit {
     Bytes,
     /// A number of running boxes.
     Instances,
+    /// A number of things in an image: files, directories, links, their attributes, words of its command.
+    Entries,
 }
 
 /// How an instance came to be; never mixed in one table.
@@ -335,6 +340,41 @@ pub struct Binding {
     pub failed_at: Option<u32>,
     /// What was seen, in words.
     pub evidence: String,
+}
+
+/// What one image was seen to be in every box.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Sameness {
+    /// SHA-256 of what the image holds, computed from what it was made of: what every box has to come to.
+    pub image: String,
+    /// Lines that it is over: files, directories, links, attributes, words of the command, variables.
+    pub entries: u64,
+    /// Paths, with what is below them, and variables that are no content: of every box alike.
+    pub left_out: Vec<String>,
+    /// What was seen, one for each contender; of several looks the one in which most was different.
+    pub boxes: Vec<Looked>,
+}
+
+/// What was seen in one box.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Looked {
+    /// Whose box.
+    pub contender: String,
+    /// SHA-256 of its content.
+    pub digest: String,
+    /// Lines that it is over.
+    pub entries: u64,
+    /// In so many things the content differs from the image.
+    pub differ: u64,
+    /// The first of them, in words.
+    #[serde(default)]
+    pub differences: Vec<String>,
+    /// What was there and is no content: mounts, and what the tool adds.
+    #[serde(default)]
+    pub beside: Vec<String>,
+    /// What the box said of itself; what it could not tell is absent.
+    #[serde(default)]
+    pub surroundings: BTreeMap<String, String>,
 }
 
 /// Why a sample has no value. A failure is a sample, never dropped.

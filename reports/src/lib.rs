@@ -26,6 +26,7 @@ pub mod network;
 pub mod page;
 pub mod power;
 pub mod reliability;
+pub mod sameness;
 mod schema;
 pub mod spans;
 pub mod stats;

@@ -46,6 +46,7 @@ pub fn merge(documents: &[Document], id: &str) -> Result<Document, String> {
         contenders: contenders(documents),
         series,
         audit: Vec::new(),
+        sameness: documents.iter().find_map(|it| it.sameness.clone()),
     };
     merged.run.unreliable_because = crate::reliability::check(&merged);
     if !merged.run.complete && merged.run.finished.is_none() {

@@ -12,6 +12,7 @@ use crate::summary::{Comparison, Summary, summarise};
 use crate::units::{percent, ratio, value};
 
 mod held;
+mod image;
 
 /// The run's summary as plain text. The first line says whether the figures can be relied upon.
 pub fn table(document: &Document) -> String {
@@ -30,6 +31,11 @@ pub fn table(document: &Document) -> String {
                 });
                 out.extend(topics.iter().filter(own).flat_map(failures));
             }
+            continue;
+        }
+        if topic.is_of_content() {
+            out.extend(image::sameness(document));
+            out.extend(failures(topic));
             continue;
         }
         out.push(String::new());

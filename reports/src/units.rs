@@ -8,6 +8,7 @@ pub fn value(value: f64, unit: Unit) -> String {
         Unit::Ns => duration(value),
         Unit::Bytes => bytes(value),
         Unit::Instances => format!("{value:.0} instances"),
+        Unit::Entries => format!("{value:.0}"),
     }
 }
 

@@ -65,6 +65,7 @@ fn figures(series: &Series) -> String {
         }
         Unit::Ns => bench(at(2), "ns/iter", (at(3) - at(1)) / 2),
         Unit::Bytes => bench(at(2), "bytes/box", (at(3) - at(1)) / 2),
+        Unit::Entries => format!("{} entries differ", grouped(at(2))),
         Unit::Instances => {
             let predicted = if series.predicted { "predicted: " } else { "" };
             let ended = series.binding.as_ref().map(|it| format!(", ended by {}", it.resource));

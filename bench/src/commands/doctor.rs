@@ -94,5 +94,5 @@ fn unmeasured(host: Host, contenders: Vec<Contender>) -> Document {
         host_changes: Vec::new(),
         merged_from: Vec::new(),
     };
-    Document { schema: SCHEMA, run, host, contenders, series: Vec::new(), audit: Vec::new() }
+    Document { schema: SCHEMA, run, host, contenders, series: Vec::new(), audit: Vec::new(), sameness: None }
 }

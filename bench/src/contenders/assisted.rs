@@ -12,7 +12,7 @@ use anyhow::Result;
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::wait::waitpid;
-use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, write};
+use nix::unistd::{Pid, chdir, chroot, dup2_stderr, dup2_stdin, dup2_stdout, write};
 use tare_reports::document::Accel;
 use tare_runtime::sys::bpf::attach_device_program;
 use tare_runtime::sys::{CStringArray, Forked, Memory, close_on_exec_from, execve, fork, reset_signals};
@@ -90,6 +90,7 @@ impl Tool {
             cgroups: self.ground.cgroups_of(site, start),
             file,
             network: None,
+            root: None,
         }))
     }
 
@@ -130,6 +131,7 @@ struct Prepared {
     env: CStringArray,
     file: Option<File>,
     network: Option<File>,
+    root: Option<(CString, CString)>,
 }
 
 /// Starts the tool; returns its process id. Runs in the spawner. The overlay is there already.
@@ -158,6 +160,7 @@ fn prepare(tool: &Assisted) -> Result<Prepared, String> {
     let strings = |words: &[String]| -> Result<CStringArray, String> {
         Ok(CStringArray::new(words.iter().map(string).collect::<Result<Vec<_>, _>>()?))
     };
+    let path = |path: &PathBuf| string(&path.to_string_lossy().into_owned());
     let open = |path: &PathBuf| File::open(path).map_err(|e| format!("open {}: {e}", path.display()));
     Ok(Prepared {
         cgroups,
@@ -166,6 +169,10 @@ fn prepare(tool: &Assisted) -> Result<Prepared, String> {
         env: strings(&tool.env)?,
         file: tool.file.as_ref().map(open).transpose()?,
         network: tool.network.as_ref().map(open).transpose()?,
+        root: match &tool.root {
+            Some(root) => Some((path(&root.dir)?, path(&root.cwd)?)),
+            None => None,
+        },
     })
 }
 
@@ -199,6 +206,10 @@ fn become_tool(
     close_on_exec_from(Assisted::FILE as u32).map_err(at("close descriptors for"))?;
     if let Some(file) = &p.file {
         crate::sys::pass_on(file.as_fd(), Assisted::FILE).map_err(at("put in place descriptor 3 of"))?;
+    }
+    if let Some((root, cwd)) = &p.root {
+        chroot(root.as_c_str()).map_err(at("make the image the root of"))?;
+        chdir(cwd.as_c_str()).map_err(at("enter the working directory of"))?;
     }
     Err(("execute", execve(&p.program, &p.argv, &p.env)))
 }

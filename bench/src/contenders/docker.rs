@@ -18,6 +18,7 @@ use super::{
 use crate::engine::daemon::{self, Daemon};
 use crate::engine::journal::{self, Entry};
 use crate::engine::{self, archive, call};
+use crate::image::Image;
 use crate::site::{Site, Start};
 use crate::spawner::protocol::Launch;
 
@@ -36,7 +37,7 @@ pub struct Docker {
     dockerd: Option<PathBuf>,
     daemon: Option<Daemon>,
     /// What was made in an engine that is not ours.
-    made: Option<Entry>,
+    made: Vec<Entry>,
 }
 
 impl Docker {
@@ -51,21 +52,40 @@ impl Docker {
     }
 
     fn run(&self, site: &Site, start: &Start) -> Vec<String> {
+        let command = ["/payload".to_owned(), start.nonce.clone(), own_word()];
+        self.run_of(site, start, &engine::image(site), &command)
+    }
+
+    /// A box of this image, with this command.
+    fn run_of(&self, site: &Site, start: &Start, image: &str, command: &[String]) -> Vec<String> {
         let (memory, pids, cpus) = (MEMORY.to_string(), PIDS.to_string(), CPUS.to_string());
         let seccomp = format!("seccomp={}", text(&engine::seccomp_file(&engine::place(site, NAME))));
         let mount = format!("type=bind,src={},dst={}", text(&engine::fifos(site, start)), engine::CHANNEL);
-        let (name, image) = (engine::box_name(site, start), engine::image(site));
-        let channel = format!("channel={}", engine::CHANNEL);
+        let name = engine::box_name(site, start);
         let mut argv = self.words(site, &["run", "--detach", "--pull", "never", "--name", &name]);
         let limits = ["--memory", &memory, "--memory-swap", &memory, "--pids-limit", &pids, "--cpus", &cpus];
         let confinement =
             ["--cap-drop", "MKNOD", "--security-opt", "no-new-privileges", "--security-opt", &seccomp];
         let rest = ["--network", "none", "--cgroupns", "private", "--hostname", HOSTNAME, "--mount", &mount];
-        let command = [&image, "/payload", &start.nonce, &channel];
-        argv.extend(
-            limits.iter().chain(&confinement).chain(&rest).chain(&command).map(|word| (*word).to_owned()),
-        );
+        argv.extend(limits.iter().chain(&confinement).chain(&rest).map(|word| (*word).to_owned()));
+        argv.push(image.to_owned());
+        argv.extend_from_slice(command);
         argv
+    }
+
+    /// Notes an image that is going to be made in an engine that is not ours, and the boxes of this run.
+    fn note(&mut self, site: &Site, image: &str) -> Result<()> {
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let entry = Entry {
+            client: self.words(site, &[]),
+            list: words(&["ps", "--all", "--format", "{{.Names}}"]),
+            prefix: format!("tare-{}-", engine::run_name(site)),
+            remove: vec![words(&["rm", "--force"])],
+            rest: vec![words(&["rmi", "--force", image])],
+        };
+        journal::note(site.dir(), &entry)?;
+        self.made.push(entry);
+        Ok(())
     }
 
     fn start_daemon(&self, site: &Site, dockerd: &Path) -> Result<Daemon> {
@@ -161,16 +181,7 @@ impl Contender for Docker {
         std::fs::write(&file, archive::layer(&site.rootfs())?).context("write the image's layer")?;
         let image = engine::image(site);
         if self.running.is_some() {
-            let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-            let entry = Entry {
-                client: self.words(site, &[]),
-                list: words(&["ps", "--all", "--format", "{{.Names}}"]),
-                prefix: format!("tare-{}-", engine::run_name(site)),
-                remove: vec![words(&["rm", "--force"])],
-                rest: vec![words(&["rmi", "--force", &image])],
-            };
-            journal::note(site.dir(), &entry)?;
-            self.made = Some(entry);
+            self.note(site, &image)?;
         } else if let Some(dockerd) = &self.dockerd {
             journal::note_traces(site.dir(), &TRACES)?;
             self.daemon = Some(self.start_daemon(site, dockerd)?);
@@ -187,6 +198,23 @@ impl Contender for Docker {
             overlay: None,
             dies_with_parent: false,
         })
+    }
+
+    fn takes_images(&self) -> Result<(), &'static str> {
+        Ok(())
+    }
+
+    fn take_image(&mut self, site: &Site, image: &Image) -> Result<()> {
+        if self.running.is_some() {
+            self.note(site, &image.tag)?;
+        }
+        call(&self.words(site, &["load", "--input", &text(&image.archive())]), &[]).map(drop)
+    }
+
+    fn launch_image(&mut self, site: &Site, start: &Start, image: &Image) -> Result<Launch> {
+        engine::make_box_directory(site, start)?;
+        let argv = self.run_of(site, start, &image.tag, &image.argv(&start.nonce, &[own_word()]));
+        Ok(Launch::Command { argv, env: Vec::new(), overlay: None, dies_with_parent: false })
     }
 
     fn wiring(&self) -> Wiring {
@@ -249,13 +277,18 @@ impl Contender for Docker {
     }
 
     fn finish(&mut self, site: &Site) -> Result<()> {
-        let cleared = self.made.take().map_or(Ok(()), |made| made.clear());
+        let cleared = self.made.drain(..).map(|made| made.clear()).fold(Ok(()), Result::and);
         self.daemon.take().map_or(Ok(()), Daemon::stop).and(cleared).and(journal::clear_traces(site.dir()))
     }
 
     fn deadline(&self) -> Duration {
         Duration::from_secs(30)
     }
+}
+
+/// The word that tells the payload where its channel is.
+fn own_word() -> String {
+    format!("channel={}", engine::CHANNEL)
 }
 
 fn client(program: &Path, address: &str, config: &Path) -> Vec<String> {

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use tare_reports::document::{Accel, Class};
 
 use super::{Contender, Description, Found, Missing, Surroundings, Undo};
+use crate::image::Image;
 use crate::site::{Site, Start};
 use crate::spawner::protocol::{Launch, Script};
 
@@ -128,6 +129,14 @@ impl Contender for Fake {
 
     fn launch_until(&mut self, _: &Site, _: &Start, rung: &str) -> Result<Launch> {
         Ok(self.answer(rung))
+    }
+
+    fn takes_images(&self) -> Result<(), &'static str> {
+        Ok(())
+    }
+
+    fn launch_image(&mut self, _: &Site, _: &Start, _: &Image) -> Result<Launch> {
+        Ok(self.answer(""))
     }
 
     fn teardown(&self, _: &Site, _: &Start) -> Vec<Undo> {

@@ -15,6 +15,7 @@ use super::tool::tool;
 use super::{
     Contender, Description, Found, Missing, Needs, Surroundings, Undo, Wiring, example, text, version_of,
 };
+use crate::image::Image;
 use crate::network::Link;
 use crate::site::{Site, Start};
 use crate::spawner::protocol::{Launch, Overlay};
@@ -117,13 +118,23 @@ impl<R: Runtime> Bundled<R> {
     }
 
     /// Writes the bundle and says how the box is started.
-    fn launch_by(&self, site: &Site, start: &Start, link: Option<&Link>) -> Result<Launch> {
+    fn launch_by(
+        &self,
+        site: &Site,
+        start: &Start,
+        link: Option<&Link>,
+        image: Option<&Image>,
+    ) -> Result<Launch> {
         let dir = site.instance(start);
         fs::create_dir(&dir).with_context(|| format!("make the bundle {}", dir.display()))?;
         let mut config = config::config(site, start);
         if let Some(link) = link {
             config::link(&mut config, link)?;
         }
+        if let Some(image) = image {
+            config::image(&mut config, start, image);
+        }
+        let lower = image.map_or_else(|| site.rootfs(), Image::tree);
         let file = dir.join("config.json");
         fs::write(&file, serde_json::to_vec(&config)?)
             .with_context(|| format!("write {}", file.display()))?;
@@ -131,7 +142,7 @@ impl<R: Runtime> Bundled<R> {
         Ok(Launch::Command {
             argv: self.run(site, start, options),
             env: Vec::new(),
-            overlay: Some(Overlay { lower: site.rootfs(), dir }),
+            overlay: Some(Overlay { lower, dir }),
             dies_with_parent: false,
         })
     }
@@ -170,7 +181,7 @@ impl<R: Runtime> Contender for Bundled<R> {
     }
 
     fn launch(&mut self, site: &Site, start: &Start) -> Result<Launch> {
-        self.launch_by(site, start, None)
+        self.launch_by(site, start, None, None)
     }
 
     fn wiring(&self) -> Wiring {
@@ -178,7 +189,15 @@ impl<R: Runtime> Contender for Bundled<R> {
     }
 
     fn launch_linked(&mut self, site: &Site, start: &Start, link: &Link) -> Result<Launch> {
-        self.launch_by(site, start, Some(link))
+        self.launch_by(site, start, Some(link), None)
+    }
+
+    fn takes_images(&self) -> Result<(), &'static str> {
+        Ok(())
+    }
+
+    fn launch_image(&mut self, site: &Site, start: &Start, image: &Image) -> Result<Launch> {
+        self.launch_by(site, start, None, Some(image))
     }
 
     fn command(&mut self, site: &Site) -> Vec<String> {

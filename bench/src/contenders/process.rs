@@ -3,9 +3,10 @@
 use anyhow::Result;
 use tare_reports::document::{Accel, Class};
 
-use super::{Contender, Description, Found, Missing, Surroundings, example, text};
+use super::{Contender, Description, Found, Missing, Surroundings, Undo, example, text};
+use crate::image::Image;
 use crate::site::{Site, Start};
-use crate::spawner::protocol::Launch;
+use crate::spawner::protocol::{Assisted, Launch, Overlay, Root};
 
 /// See the file's head.
 #[derive(Debug)]
@@ -37,6 +38,31 @@ impl Contender for PlainProcess {
             overlay: None,
             dies_with_parent: false,
         })
+    }
+
+    fn takes_images(&self) -> Result<(), &'static str> {
+        Ok(())
+    }
+
+    /// A process whose root is the image, on an overlay of its own, and nothing else: what everybody else adds to
+    /// that is the box.
+    fn launch_image(&mut self, site: &Site, start: &Start, image: &Image) -> Result<Launch> {
+        let dir = site.instance(start);
+        std::fs::create_dir(&dir)?;
+        Ok(Launch::Assisted(Assisted {
+            argv: image.argv(&start.nonce, &[]),
+            env: image.env.clone(),
+            overlay: Overlay { lower: image.tree(), dir: dir.clone() },
+            cgroups: Vec::new(),
+            file: None,
+            network: None,
+            root: Some(Root { dir: dir.join("merged"), cwd: image.cwd.clone().into() }),
+        }))
+    }
+
+    fn undo_image(&self, site: &Site, start: &Start) -> Vec<Undo> {
+        let dir = site.instance(start);
+        vec![Undo::Unmount(dir.join("merged")), Undo::Remove(dir)]
     }
 
     fn command(&mut self, site: &Site) -> Vec<String> {

@@ -8,13 +8,15 @@ use anyhow::{Context, Result};
 use tare_reports::document::{Accel, Class, Failure};
 
 use super::{Contender, Description, Found, Missing, Surroundings, Undo, Wiring, example};
+use crate::image::{Image, disk};
 use crate::network::Link;
 use crate::site::{Site, Start};
 use crate::spans::machine;
 use crate::spawner::protocol::Launch;
 use crate::vm::card::{self, Card};
+use crate::vm::initramfs::Extras;
 use crate::vm::kvm::Kvm;
-use crate::vm::{Unavailable, initramfs, kernel, qemu, tool};
+use crate::vm::{Unavailable, drive, initramfs, kernel, qemu, tool};
 
 /// A virtual machine that boots a Linux kernel with the payload as its first process.
 #[derive(Debug)]
@@ -40,6 +42,8 @@ pub(super) struct Kind {
     pub(super) deadline: Duration,
     /// Its network card, where it is asked to have one.
     pub(super) card: &'static Card,
+    /// Whether it can have an image on a disk; why not.
+    pub(super) images: Result<(), &'static str>,
 }
 
 /// Debian's kernel is ready after two seconds under TCG on an idle host.
@@ -65,6 +69,7 @@ const BASELINE: Kind = Kind {
     command: qemu::Qemu::q35_command,
     deadline: DEBIANS_KERNEL,
     card: &card::PCI,
+    images: Ok(()),
 };
 
 impl Qemu {
@@ -137,6 +142,29 @@ impl Contender for Qemu {
         Ok(launch(argv))
     }
 
+    fn takes_images(&self) -> Result<(), &'static str> {
+        self.kind.images
+    }
+
+    fn take_image(&mut self, site: &Site, image: &Image) -> Result<()> {
+        let (_, kernel) = self.machine.as_ref().context("the contender was not probed")?;
+        disk::make(image)?;
+        // Machines of several kinds may share it.
+        drive::write_initramfs(kernel, image).with_context(|| format!("in {}", site.dir().display()))
+    }
+
+    fn launch_image(&mut self, site: &Site, start: &Start, image: &Image) -> Result<Launch> {
+        let own = own_disk(site, start);
+        disk::back(&image.disk(), &own)?;
+        let mut argv = self.argv(site, start)?;
+        drive::plug_in(&mut argv, image, &own).context("the command line has no place for a disk")?;
+        Ok(launch(argv))
+    }
+
+    fn undo_image(&self, site: &Site, start: &Start) -> Vec<Undo> {
+        vec![Undo::Remove(own_disk(site, start))]
+    }
+
     fn has_a_size(&self) -> bool {
         true
     }
@@ -172,7 +200,7 @@ impl Contender for Qemu {
     }
 
     fn leaves(&self, site: &Site, start: &Start) -> Vec<PathBuf> {
-        vec![console(site, start)]
+        vec![console(site, start), own_disk(site, start)]
     }
 
     fn diagnose(&self, site: &Site, start: &Start) -> Option<(Failure, String)> {
@@ -220,12 +248,18 @@ fn linked_initramfs(card: &Card, kernel: &Path, site: &Site) -> Result<PathBuf, 
     }
     let modules = card::modules(kernel)?;
     let path = site.dir().join("initramfs-network.cpio");
-    initramfs::write_with(&path, &modules).map_err(|e| format!("write {}: {e}", path.display()))?;
+    let extras = Extras { modules, command: None };
+    initramfs::write_with(&path, &extras).map_err(|e| format!("write {}: {e}", path.display()))?;
     Ok(path)
 }
 
 pub(super) fn initramfs_file(site: &Site) -> PathBuf {
     site.dir().join("initramfs.cpio")
+}
+
+/// The disk of a machine that has an image.
+fn own_disk(site: &Site, start: &Start) -> PathBuf {
+    site.boxes().join(format!("{}.disk", start.id))
 }
 
 pub(super) fn console(site: &Site, start: &Start) -> PathBuf {

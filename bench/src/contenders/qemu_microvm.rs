@@ -27,6 +27,7 @@ const KIND: Kind = Kind {
     // Ready after half a second under TCG on an idle host.
     deadline: Duration::from_secs(15),
     card: &card::MMIO,
+    images: Err("its small kernel has no file system of a disk"),
 };
 
 /// See the file's head.

@@ -11,6 +11,7 @@ const KIND: Kind = Kind {
     command: qemu::Qemu::tuned_command,
     deadline: DEBIANS_KERNEL,
     card: &card::PCI,
+    images: Ok(()),
 };
 
 /// See the file's head.

@@ -6,9 +6,10 @@ use anyhow::{Context, Result};
 use tare_reports::document::{Accel, Class};
 
 use super::{
-    CPUS, Contender, Description, Found, HOSTNAME, MEMORY, Missing, PIDS, Surroundings, Undo, Wiring,
+    CPUS, Contender, Description, Found, HOSTNAME, MEMORY, Missing, PIDS, Surroundings, Undo, Wiring, answer,
     example, is_program, text, version_of,
 };
+use crate::image::Image;
 use crate::network::Link;
 use crate::site::{Site, Start};
 use crate::spawner::protocol::{Launch, Mark};
@@ -102,6 +103,27 @@ impl Contender for Tare {
             overlay: None,
             dies_with_parent: false,
         })
+    }
+
+    fn takes_images(&self) -> Result<(), &'static str> {
+        Ok(())
+    }
+
+    fn take_image(&mut self, site: &Site, image: &Image) -> Result<()> {
+        let argv = self.argv(site, &["import", &text(&image.archive()), &image.tag]);
+        answer(std::path::Path::new(&argv[0]), &argv[1..], &[]).map(drop)
+    }
+
+    fn launch_image(&mut self, site: &Site, start: &Start, image: &Image) -> Result<Launch> {
+        let mut argv = self.run(site, start);
+        // The image says root, environment and working directory; the box's name is an option then.
+        let rootfs = argv.iter().position(|word| word == "--rootfs").context("the command names no root")?;
+        argv.drain(rootfs..rootfs + 2);
+        let id = argv.iter().position(|word| *word == start.id).context("the command names no box")?;
+        argv.truncate(id);
+        argv.extend(["--name", &start.id, &image.tag, "--"].map(str::to_owned));
+        argv.extend(image.argv(&start.nonce, &[]));
+        Ok(Launch::Command { argv, env: Vec::new(), overlay: None, dies_with_parent: false })
     }
 
     fn wiring(&self) -> Wiring {

@@ -42,7 +42,9 @@ fn is_top(dir: &Path, site: &Site) -> bool {
 }
 
 fn entries(dir: &Path) -> u64 {
-    fs::read_dir(dir).map(|dir| dir.count() as u64).unwrap_or(0)
+    // Our runtime keeps images beside its boxes, and no box's name begins with a dot.
+    let of_boxes = |entry: &fs::DirEntry| !entry.file_name().as_encoded_bytes().starts_with(b".");
+    fs::read_dir(dir).map(|dir| dir.flatten().filter(of_boxes).count() as u64).unwrap_or(0)
 }
 
 /// Mounts below a directory, in the host's mount namespace and in the spawner's.

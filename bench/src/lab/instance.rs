@@ -49,6 +49,8 @@ pub struct Instance {
     /// The same where that process is not below the spawner but below an engine's daemon.
     pub(super) foreign: Option<OwnedFd>,
     pub(super) scripted: Option<Scripted>,
+    /// What a script changes in what the box would say of its content.
+    pub(super) edits: Vec<(String, String)>,
 }
 
 /// Moments of one start on the host's clock.
@@ -82,5 +84,10 @@ impl Instance {
     /// The host memory that a script gives to this box, bytes; none for a real box.
     pub fn scripted_memory(&self) -> Option<u64> {
         self.scripted.and_then(|it| it.memory)
+    }
+
+    /// What a script changes in what this box would say of its content; none for a real box.
+    pub fn scripted_edits(&self) -> Option<&[(String, String)]> {
+        self.scripted.map(|_| self.edits.as_slice())
     }
 }

@@ -301,6 +301,7 @@ impl Lab {
             main: None,
             foreign: None,
             scripted: None,
+            edits: Vec::new(),
         };
         self.find_process(&mut instance, contender, site, pid, deadline)?;
         Ok(instance)

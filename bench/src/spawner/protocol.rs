@@ -166,6 +166,9 @@ pub enum Script {
         /// Named parts of `ready`, ns.
         #[serde(default)]
         spans: std::collections::BTreeMap<String, u64>,
+        /// What is replaced in what it would say of its content.
+        #[serde(default)]
+        edits: Vec<(String, String)>,
     },
     /// It failed.
     Failed {
@@ -200,6 +203,18 @@ pub struct Assisted {
     pub file: Option<PathBuf>,
     /// The network namespace that it is started in.
     pub network: Option<PathBuf>,
+    /// The root that it is started in, where that is all of a box that it has.
+    #[serde(default)]
+    pub root: Option<Root>,
+}
+
+/// Another root for a process (chroot(2)).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Root {
+    /// The directory that becomes `/`.
+    pub dir: PathBuf,
+    /// The working directory below it.
+    pub cwd: PathBuf,
 }
 
 impl Assisted {

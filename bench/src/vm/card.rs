@@ -1,7 +1,8 @@
 //! The network card of a machine: virtio-net on a tap interface that QEMU finds open, and what its kernel needs for it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use super::kernel;
 use super::qemu::extend;
 use crate::network::{Link, PREFIX};
 
@@ -63,23 +64,7 @@ impl Card {
 /// # Errors
 /// In words, where one cannot be read.
 pub fn modules(image: &Path) -> Result<Vec<Vec<u8>>, String> {
-    let read = |module: &&str| {
-        let path = directory(image)?.join(module);
-        std::fs::read(&path).map_err(|e| format!("read the guest kernel's module {}: {e}", path.display()))
-    };
-    MODULES.iter().map(read).collect()
-}
-
-/// `DIR/boot/vmlinuz-RELEASE` has its modules in `DIR/lib/modules/RELEASE/kernel`.
-fn directory(image: &Path) -> Result<PathBuf, String> {
-    let release = image.file_name().and_then(|name| name.to_str()?.strip_prefix("vmlinuz-"));
-    let above = image.parent().and_then(Path::parent);
-    match (release, above) {
-        (Some(release), Some(above)) => Ok(above.join("lib/modules").join(release).join("kernel")),
-        _ => {
-            Err(format!("{} is not called boot/vmlinuz-RELEASE, so its modules are unknown", image.display()))
-        }
-    }
+    kernel::modules(image, &MODULES)
 }
 
 #[cfg(test)]
@@ -110,12 +95,5 @@ mod tests {
         let mut command = vec!["qemu".to_owned()];
         assert_eq!(PCI.plug_in(&mut command, &link(), "/j".as_ref()), None);
         assert_eq!(command, ["qemu"]);
-    }
-
-    #[test]
-    fn modules_lie_beside_the_image() {
-        let found = directory("/g/boot/vmlinuz-6.1.0-56-cloud-amd64".as_ref());
-        assert_eq!(found, Ok("/g/lib/modules/6.1.0-56-cloud-amd64/kernel".into()));
-        assert!(directory("/g/bzImage".as_ref()).is_err());
     }
 }

@@ -9,6 +9,7 @@ use std::path::Path;
 
 const DIRECTORY: u32 = 0o040_755;
 const PROGRAM: u32 = 0o100_755;
+const FILE: u32 = 0o100_644;
 const CHARACTER: u32 = 0o020_600;
 
 /// Name, mode, device number, contents. The kernel makes nothing that has no parent directory yet, so a
@@ -31,11 +32,20 @@ enum Contents {
     Payload,
 }
 
-/// The archive's bytes, with modules of the kernel that the payload loads in this order: the same payload gives the same bytes, whoever builds them and when.
+/// What the archive has beside what every machine needs.
+#[derive(Debug, Clone, Default)]
+pub struct Extras {
+    /// Modules of the kernel, which the payload loads in this order.
+    pub modules: Vec<Vec<u8>>,
+    /// What the payload executes once it has gone over to the image on its disk, as `payload/image.rs` reads it.
+    pub command: Option<Vec<u8>>,
+}
+
+/// The archive's bytes: the same payload gives the same bytes, whoever builds them and when.
 ///
 /// # Errors
 /// None in practice: it is written to memory.
-pub fn build(modules: &[Vec<u8>]) -> io::Result<Vec<u8>> {
+pub fn build(Extras { modules, command }: &Extras) -> io::Result<Vec<u8>> {
     let mut archive = Vec::new();
     let mut number = 0;
     let mut add = |name: &str, mode: u32, (major, minor): (u32, u32), bytes: &[u8]| {
@@ -58,6 +68,10 @@ pub fn build(modules: &[Vec<u8>]) -> io::Result<Vec<u8>> {
     for (index, module) in modules.iter().enumerate() {
         add(&format!("modules/{index}"), PROGRAM, (0, 0), module)?;
     }
+    if let Some(command) = command {
+        add("image", DIRECTORY, (0, 0), &[])?;
+        add("command", FILE, (0, 0), command)?;
+    }
     newc::trailer(&mut archive)?;
     Ok(archive)
 }
@@ -67,31 +81,31 @@ pub fn build(modules: &[Vec<u8>]) -> io::Result<Vec<u8>> {
 /// # Errors
 /// `path` cannot be written.
 pub fn write(path: &Path) -> io::Result<()> {
-    write_with(path, &[])
+    write_with(path, &Extras::default())
 }
 
-/// The same with modules of the kernel.
+/// The same with more.
 ///
 /// # Errors
 /// As [`write()`].
-pub fn write_with(path: &Path, modules: &[Vec<u8>]) -> io::Result<()> {
+pub fn write_with(path: &Path, extras: &Extras) -> io::Result<()> {
     let mut partial = path.as_os_str().to_owned();
     partial.push(".partial");
     let mut file = File::create(&partial)?;
-    file.write_all(&build(modules)?)?;
+    file.write_all(&build(extras)?)?;
     file.sync_all()?;
     fs::rename(&partial, path)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{ENTRIES, PAYLOAD, build, write_with};
+    use super::{ENTRIES, Extras, PAYLOAD, build, write_with};
     use cpio::newc::Reader;
     use std::io::Read;
 
     #[test]
     fn reads_back_what_was_written() {
-        let archive = build(&[]).expect("an archive");
+        let archive = build(&Extras::default()).expect("an archive");
         let mut rest = archive.as_slice();
         for (name, mode, (major, minor), _) in ENTRIES {
             let mut reader = Reader::new(rest).expect("an entry");
@@ -113,10 +127,11 @@ mod tests {
     fn the_same_bytes_twice() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let path = directory.path().join("initramfs");
-        write_with(&path, &[b"module".to_vec()]).expect("written");
-        let archive = build(&[b"module".to_vec()]).expect("an archive");
+        let extras = Extras { modules: vec![b"module".to_vec()], command: Some(b"a/payload\0".to_vec()) };
+        write_with(&path, &extras).expect("written");
+        let archive = build(&extras).expect("an archive");
         assert!(std::fs::read(&path).expect("read") == archive);
-        assert!(build(&[]).expect("an archive").len() < archive.len());
+        assert!(build(&Extras::default()).expect("an archive").len() < archive.len());
         let left = std::fs::read_dir(directory.path()).expect("a directory").count();
         assert_eq!(left, 1, "no partial file stays");
     }

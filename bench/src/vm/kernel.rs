@@ -77,9 +77,42 @@ fn kernel(image: PathBuf) -> Kernel {
     Kernel { image, release }
 }
 
+/// These modules, as paths below the kernel's directory of them, of the kernel with this image: from `lib/modules`
+/// beside the image's directory.
+///
+/// # Errors
+/// In words, where one cannot be read.
+pub fn modules(image: &Path, names: &[&str]) -> Result<Vec<Vec<u8>>, String> {
+    let directory = modules_of(image)?;
+    let read = |name: &&str| {
+        let path = directory.join(name);
+        fs::read(&path).map_err(|e| format!("read the guest kernel's module {}: {e}", path.display()))
+    };
+    names.iter().map(read).collect()
+}
+
+/// `DIR/boot/vmlinuz-RELEASE` has its modules in `DIR/lib/modules/RELEASE/kernel`.
+fn modules_of(image: &Path) -> Result<PathBuf, String> {
+    let release = image.file_name().and_then(|name| name.to_str()?.strip_prefix("vmlinuz-"));
+    let above = image.parent().and_then(Path::parent);
+    match (release, above) {
+        (Some(release), Some(above)) => Ok(above.join("lib/modules").join(release).join("kernel")),
+        _ => {
+            Err(format!("{} is not called boot/vmlinuz-RELEASE, so its modules are unknown", image.display()))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{kernel, newest};
+    use super::{kernel, modules_of, newest};
+
+    #[test]
+    fn modules_lie_beside_the_image() {
+        let found = modules_of("/g/boot/vmlinuz-6.1.0-56-cloud-amd64".as_ref());
+        assert_eq!(found, Ok("/g/lib/modules/6.1.0-56-cloud-amd64/kernel".into()));
+        assert!(modules_of("/g/bzImage".as_ref()).is_err());
+    }
 
     #[test]
     fn takes_the_newest_cloud_kernel_and_no_other() {

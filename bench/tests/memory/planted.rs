@@ -152,7 +152,15 @@ fn empty_document() -> Document {
         merged_from: Vec::new(),
     };
     let host = facts::read("absent: not asked".into());
-    Document { schema: SCHEMA, run, host, contenders: Vec::new(), series: Vec::new(), audit: Vec::new() }
+    Document {
+        schema: SCHEMA,
+        run,
+        host,
+        contenders: Vec::new(),
+        series: Vec::new(),
+        audit: Vec::new(),
+        sameness: None,
+    }
 }
 
 /// One climb without the parts and one with them.

@@ -1,6 +1,9 @@
 //! The payload as a process: what it says, byte by byte, how it ends, and what it weighs.
 
+#[path = "../common/mod.rs"]
+mod common;
 mod process;
+mod tree;
 mod view;
 
 use process::{DEADLINE, Payload, command, program};

@@ -37,6 +37,7 @@ pub(crate) fn seeded(rounds: u32, seed: u64) -> Document {
         contenders: ROWS.iter().map(contender).collect(),
         series: Vec::new(),
         audit: Vec::new(),
+        sameness: None,
     };
     document.contenders.push(skipped());
     for (index, quantity) in QUANTITIES.iter().enumerate() {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Finding;
 use crate::document::{Accel, Census, Class, Contender, Document, Failure, Mode, Series, Status};
+use crate::sameness::sides;
 use crate::units::{duration, percent};
 use crate::{merging, stats};
 
@@ -67,7 +68,21 @@ pub(super) fn same_payload(document: &Document) -> Finding {
         0 => Finding::failed("no row carries the payload's digest"),
         1 => {
             let (digest, names) = by_digest.first_key_value().unwrap_or((&"", &without));
-            Finding::passed(format!("{} rows ran sha256 {}{none}", names.len(), short(digest)))
+            // Where a whole image was looked at in every box, it must be the same too.
+            let (same, other) =
+                sides(document).map_or_else(Default::default, |(_, same, other)| (same, other));
+            let faults: Vec<String> = other
+                .iter()
+                .map(|it| {
+                    let first = it.differences.first().map_or("?", String::as_str);
+                    format!("the image differs in {}: {first}", it.contender)
+                })
+                .collect();
+            let image = match same.len() {
+                0 => String::new(),
+                count => format!("; one image was the same in {count} boxes"),
+            };
+            Finding::of(&faults, format!("{} rows ran sha256 {}{none}{image}", names.len(), short(digest)))
         }
         _ => {
             let groups =

@@ -49,6 +49,7 @@ impl Chart for Distribution {
             && topic.along.is_none()
             && !topic.is_of_held_boxes()
             && !topic.is_watched()
+            && !topic.is_of_content()
             && topic.lanes.iter().any(|it| it.n + it.failed() > 0)
     }
 

@@ -12,6 +12,7 @@ mod ledger;
 mod merged;
 mod order;
 mod ratio;
+mod sameness;
 mod scale;
 mod slope;
 mod topic;
@@ -102,7 +103,7 @@ pub fn standalone(
 }
 
 /// The list, in the order of the page.
-pub static ALL: [&dyn Chart; 11] = [
+pub static ALL: [&dyn Chart; 12] = [
     &ladder::Ladder,
     &distribution::Distribution,
     &ratio::RatioChart,
@@ -114,4 +115,5 @@ pub static ALL: [&dyn Chart; 11] = [
     &merged::Merged,
     &capacity::Capacity,
     &climb::Climb,
+    &sameness::SamenessChart,
 ];

@@ -52,6 +52,7 @@ impl Chart for RatioChart {
         topic.along.is_none()
             && !topic.is_of_held_boxes()
             && !topic.is_watched()
+            && !topic.is_of_content()
             && !compared(topic).is_empty()
     }
 

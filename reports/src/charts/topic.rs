@@ -96,6 +96,12 @@ impl<'a> Topic<'a> {
             self.lanes.sort_by(|a, b| boxes(b).total_cmp(&boxes(a)).then(predicted(a).cmp(&predicted(b))));
             return;
         }
+        if self.is_of_content() {
+            let place =
+                |it: &Summary| self.document.contenders.iter().position(|row| row.name == it.contender);
+            self.lanes.sort_by_key(|it| place(it));
+            return;
+        }
         if let Some(along) = self.along {
             let place =
                 |it: &Summary| self.document.contenders.iter().position(|row| row.name == it.contender);
@@ -129,6 +135,11 @@ impl<'a> Topic<'a> {
         self.along == Some(Along::Instances) || self.measure == density::MEASURE
     }
 
+    /// Whether it is about what boxes hold: no figure that is better or worse, but the same or not.
+    pub(crate) fn is_of_content(&self) -> bool {
+        self.measure == crate::sameness::MEASURE
+    }
+
     /// The samples behind a lane.
     pub fn series(&self, lane: &Summary) -> &'a Series {
         &self.document.series[lane.series]
@@ -136,6 +147,10 @@ impl<'a> Topic<'a> {
 
     /// Mode and parameters in words: `warm, one at a time, network none`.
     pub fn setting(&self, lang: Lang) -> String {
+        if self.is_of_content() {
+            // What a box holds has nothing to do with what the host remembers.
+            return String::new();
+        }
         let mut parts = vec![mode_name(self.mode, lang).to_owned()];
         parts.extend(self.climber.map(str::to_owned));
         let parameters = &self.parameters;

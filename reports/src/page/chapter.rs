@@ -12,6 +12,7 @@ use crate::summary::against;
 use crate::units::{digits, shown};
 use crate::{Error, Lang};
 
+mod boxes;
 mod fleet;
 mod weight;
 mod words;
@@ -51,6 +52,7 @@ pub(super) fn chapter(
                 }
             }
             (network(document, measure, lang))
+            (boxes::boxes(document, measure, lang))
             (fleet::fleet(document, measure, lang))
             (lab(document, measure, lang))
             (commands(document, measure, lang))

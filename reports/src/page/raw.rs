@@ -47,6 +47,7 @@ fn topic_table(topic: &Topic, places: bool, lang: Lang) -> Markup {
         Unit::Ns => "ns",
         Unit::Bytes => "bytes",
         Unit::Instances => "instances",
+        Unit::Entries => "entries",
     };
     let mut rounds: BTreeMap<u32, Vec<Vec<&Sample>>> = BTreeMap::new();
     for (column, lane) in topic.lanes.iter().enumerate() {

@@ -5,6 +5,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use crate::contenders::{CPUS, HOSTNAME, MEMORY, PIDS, search_path, text};
+use crate::image::Image;
 use crate::network::Link;
 use crate::site::{Site, Start};
 
@@ -38,4 +39,11 @@ pub(super) fn link(config: &mut Value, link: &Link) -> Result<()> {
     let args = config["process"]["args"].as_array_mut().context("the bundle has no command")?;
     args.push(json!(link.connect()));
     Ok(())
+}
+
+/// What an image says of its boxes.
+pub(super) fn image(config: &mut Value, start: &Start, image: &Image) {
+    config["process"]["args"] = json!(image.argv(&start.nonce, &[]));
+    config["process"]["env"] = json!(image.env);
+    config["process"]["cwd"] = json!(image.cwd);
 }

@@ -3,6 +3,7 @@
 use crate::Lang;
 
 mod held;
+mod image;
 
 /// A text in both languages.
 pub(super) type Both = (&'static str, &'static str);
@@ -51,13 +52,14 @@ pub(super) fn quantity(measure: &str, name: &str, lang: Lang) -> String {
             "Reachable: from the first call until the host has read the nonce over TCP",
             "可达：从第一个系统调用到宿主机经 TCP 读到随机数",
         ),
+        "content" => lang.pick("Content: what differs from the image", "内容：与镜像不同之处"),
         other => held::quantity(measure, other, lang),
     }
     .to_owned()
 }
 
-const CHAPTERS: [Words; 8] =
-    [STARTUP, SPANS, LADDER, CONCURRENCY, RUNNING, NETWORK, held::MEMORY, held::DENSITY];
+const CHAPTERS: [Words; 9] =
+    [STARTUP, SPANS, LADDER, CONCURRENCY, RUNNING, NETWORK, held::MEMORY, held::DENSITY, image::SAMENESS];
 
 const STARTUP: Words = Words {
     measure: "startup",

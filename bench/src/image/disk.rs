@@ -1,0 +1,64 @@
+//! The tree of an image as a machine's disk: an ext4 file system in a file, made by mke2fs(8), which reads a directory
+//! with its owners, links and attributes. No archive of an initramfs could carry the attributes.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+
+use super::{Entry, Image, Kind};
+use crate::program::{answer, on_path};
+
+/// What is free on the disk beside the image, bytes: what boxes write.
+const FREE: u64 = 64 << 20;
+/// The same names on every disk: they are in its bytes.
+const UUID: &str = "7a7e0000-0000-4000-8000-000000000001";
+
+/// The program that makes file systems.
+///
+/// # Errors
+/// In words, where there is none.
+pub fn maker() -> Result<PathBuf> {
+    on_path("mke2fs").context("mke2fs is not on PATH: apt-get install e2fsprogs")
+}
+
+/// Makes the image's disk, with as much free room as boxes need. Equal trees have equal disks.
+///
+/// # Errors
+/// When the program fails or is not there.
+pub fn make(image: &Image) -> Result<()> {
+    let bytes: u64 = image.merged().iter().map(size).sum();
+    let length = (bytes + bytes / 8 + FREE).next_multiple_of(1 << 20);
+    let path = image.disk();
+    File::create(&path)
+        .and_then(|file| file.set_len(length))
+        .with_context(|| format!("make {}", path.display()))?;
+    let (tree, disk) = (image.tree().to_string_lossy().into_owned(), path.to_string_lossy().into_owned());
+    // Nothing is left for the guest's kernel to do later, which would be taken for what the box wrote.
+    let options = format!("hash_seed={UUID},lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0");
+    let words = ["-q", "-F", "-t", "ext4", "-U", UUID, "-E", &options, "-d", &tree, &disk];
+    let time = [("SOURCE_DATE_EPOCH", "0"), ("E2FSPROGS_FAKE_TIME", "1")];
+    let env = time.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let words: Vec<String> = words.map(str::to_owned).into();
+    answer(&maker()?, &words, &env).context("make the file system of a machine's disk")?;
+    ensure!(fs::metadata(&path)?.len() == length, "{} has not the size that it was given", path.display());
+    Ok(())
+}
+
+fn size(entry: &Entry) -> u64 {
+    match &entry.kind {
+        Kind::File(bytes) => (bytes.len() as u64).next_multiple_of(4096),
+        _ => 4096,
+    }
+}
+
+/// A disk of a machine's own, on which only what it writes takes room: qcow2 with the image's as backing file.
+///
+/// # Errors
+/// When `qemu-img` fails or is not there.
+pub fn back(base: &Path, own: &Path) -> Result<()> {
+    let program = on_path("qemu-img").context("qemu-img is not on PATH: apt-get install qemu-utils")?;
+    let (base, own) = (base.to_string_lossy(), own.to_string_lossy());
+    let words = ["create", "-q", "-f", "qcow2", "-F", "raw", "-b", &base, &own].map(str::to_owned);
+    answer(&program, &words, &[]).map(drop)
+}

@@ -1,0 +1,53 @@
+//! What the boxes are in which one image was looked at: expected to differ.
+
+use maud::{Markup, html};
+
+use super::super::parts::{prose, table};
+use crate::Lang;
+use crate::charts::Table;
+use crate::document::{Document, Looked};
+use crate::sameness::{MEASURE, ROWS};
+use crate::units::bytes;
+
+/// The table, in the chapter that asks it.
+pub(super) fn boxes(document: &Document, measure: &str, lang: Lang) -> Markup {
+    let Some(seen) = document.sameness.as_ref().filter(|_| measure == MEASURE) else { return html! {} };
+    let known: Vec<&Looked> = seen.boxes.iter().filter(|it| !it.surroundings.is_empty()).collect();
+    if known.is_empty() {
+        return html! {};
+    }
+    let mut header = vec![lang.pick("the box", "盒子").to_owned()];
+    header.extend(known.iter().map(|it| it.contender.clone()));
+    let rows = ROWS.iter().map(|(key, en, zh)| {
+        let cells = known.iter().map(|it| cell(key, it.surroundings.get(*key)));
+        std::iter::once(lang.pick(*en, *zh).to_owned()).chain(cells).collect()
+    });
+    let name = lang.pick("What differs: the boxes", "不同之处：盒子本身");
+    html! {
+        section.topic id="boxes" {
+            h3 { (name) }
+            p.note { (lang.pick(
+                "What the payload says of its own box. A dash: the box cannot tell, for it has no /proc.",
+                "负载对自身盒子的描述。横线：盒子无从得知，因其没有 /proc。",
+            )) }
+            (table(name, &Table { header, rows: rows.collect() }, lang))
+            p.note { (prose(&left_out(&seen.left_out, lang))) }
+        }
+    }
+}
+
+fn cell(key: &str, said: Option<&String>) -> String {
+    let Some(said) = said else { return "–".to_owned() };
+    match said.parse::<f64>() {
+        Ok(memory) if key == "memory" => bytes(memory),
+        _ => said.clone(),
+    }
+}
+
+fn left_out(words: &[String], lang: Lang) -> String {
+    let words = words.iter().map(|it| format!("`{it}`")).collect::<Vec<_>>().join(" ");
+    match lang {
+        Lang::En => format!("Left out of the content of every box alike, with what is below: {words}."),
+        Lang::Zh => format!("对所有盒子一律不计入内容（连同其下的一切）：{words}。"),
+    }
+}

@@ -1,0 +1,34 @@
+//! Whether one image is the same in every box: what the boxes hold, and the table of what they are.
+
+use crate::document::{Document, Looked, Sameness};
+
+/// Name of the measure.
+pub const MEASURE: &str = "sameness";
+
+/// The rows of the table of boxes: the key in the document and on the payload's channel, in English, in Chinese.
+pub const ROWS: [(&str, &str, &str); 17] = [
+    ("kernel", "kernel", "内核"),
+    ("hostname", "host name", "主机名"),
+    ("pid", "its process id", "进程号"),
+    ("user", "user and group", "用户与组"),
+    ("namespaces", "namespaces of its own", "自有的命名空间"),
+    ("mounts", "mounts that it sees", "可见的挂载数"),
+    ("CapEff", "capabilities", "能力（capabilities）"),
+    ("CapBnd", "capabilities it may ever have", "能力上限"),
+    ("NoNewPrivs", "no new privileges", "禁止获得新特权"),
+    ("Seccomp", "seccomp mode", "seccomp 模式"),
+    ("cpus", "CPUs that it may use", "可用 CPU 数"),
+    ("memory", "memory that its kernel has", "内核可见的内存"),
+    ("umask", "umask", "umask"),
+    ("limit/nofile", "limit of open files", "打开文件数上限"),
+    ("limit/nproc", "limit of processes", "进程数上限"),
+    ("limit/core", "limit of core dumps", "核心转储上限"),
+    ("limit/memlock", "limit of locked memory", "锁定内存上限"),
+];
+
+/// The boxes whose content is the image's, and those whose is not.
+pub fn sides(document: &Document) -> Option<(&Sameness, Vec<&Looked>, Vec<&Looked>)> {
+    let seen = document.sameness.as_ref()?;
+    let (same, other) = seen.boxes.iter().partition(|it| it.digest == seen.image && it.differ == 0);
+    Some((seen, same, other))
+}
