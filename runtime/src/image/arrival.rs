@@ -23,6 +23,7 @@ use super::source::{self, Layer, Part, Source};
 use super::store::{self, Incoming};
 use super::{Image, Store, full_name, refuse};
 use crate::error::Result;
+use crate::overlay::MOST_LAYERS;
 
 /// See the file's head.
 #[derive(Debug)]
@@ -112,24 +113,37 @@ impl Arrival {
                 Ok(Some(name))
             }
             Told::Image(manifest) => {
-                let bytes_of_layers =
-                    manifest.layers().iter().try_fold(0, |sum: u64, layer| sum.checked_add(layer.size()));
-                // Nothing that is packed is smaller when it is unpacked, but for a few bytes in a thousand.
-                if bytes_of_layers
-                    .is_none_or(|sum| sum > self.budget.bytes.saturating_add(self.budget.bytes / 64))
-                {
-                    let most = self.budget.bytes;
-                    return Err(words(format!(
-                        "its layers are larger than {most} bytes, as they come already (raise --max-size if you trust it)"
-                    )));
-                }
-                if manifest.config().size() > source::LONGEST {
-                    return Err(words(format!("its configuration is larger than {} bytes", source::LONGEST)));
-                }
+                self.check(&manifest).map_err(words)?;
                 self.manifest = Some((bytes, *manifest));
                 Ok(None)
             }
         }
+    }
+
+    /// Refuses, before anything of it comes, what would be refused in the end.
+    fn check(&self, manifest: &ImageManifest) -> std::result::Result<(), String> {
+        let layers = manifest.layers();
+        if layers.len() > MOST_LAYERS {
+            let count = layers.len();
+            return Err(format!("{count} layers, more than the {MOST_LAYERS} of which a box can be made"));
+        }
+        for layer in layers {
+            choice::check_layer(layer)?;
+        }
+        let most = self.budget.bytes;
+        // Nothing that is packed is smaller when it is unpacked, but for a few bytes in a thousand.
+        let room = most.saturating_add(most / 64);
+        let sum = layers.iter().try_fold(0, |sum: u64, layer| sum.checked_add(layer.size()));
+        if sum.is_none_or(|sum| sum > room) {
+            return Err(format!(
+                "its layers are larger than {most} bytes, as they come already (raise --max-size if you trust it)"
+            ));
+        }
+        let longest = source::LONGEST;
+        if manifest.config().size() > longest {
+            return Err(format!("its configuration is larger than {longest} bytes"));
+        }
+        Ok(())
     }
 
     /// The pieces that are to be fetched, each once, the configuration first. The others are held from now on.

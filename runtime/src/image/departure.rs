@@ -48,7 +48,7 @@ impl Store {
     pub fn departure(&self, name: &str) -> Result<Departure> {
         let name = full_name(name)?;
         let shared = self.lock(false)?;
-        let Some(named) = self.named(&name)? else {
+        let Some(named) = self.meant(&name)? else {
             return Err(refuse(name, "not in the store (see `images`)"));
         };
         let place = self.blob(&parse(&named.manifest)?);
@@ -71,6 +71,13 @@ impl Store {
         }
         // A manifest of the first years does not say what it is.
         let media_type = manifest.media_type().as_ref().unwrap_or(&MediaType::ImageManifest).to_string();
-        Ok(Departure { name, digest: named.manifest, manifest: bytes, media_type, pieces, _shared: shared })
+        Ok(Departure {
+            name: named.name,
+            digest: named.manifest,
+            manifest: bytes,
+            media_type,
+            pieces,
+            _shared: shared,
+        })
     }
 }

@@ -111,9 +111,10 @@ impl Store {
     pub fn image(&self, name: &str) -> Result<Image> {
         let name = full_name(name)?;
         let _shared = self.lock_if_made()?;
-        let Some(named) = self.named(&name)? else {
+        let Some(named) = self.meant(&name)? else {
             return Err(refuse(name, "not in the store (import or pull it; see `images`)"));
         };
+        let name = named.name;
         let (manifest, config) = self.parts(&named.manifest)?;
         let mut layers: Vec<PathBuf> =
             chains(&config)?.iter().map(|chain| self.layer(chain).join("own")).collect();
@@ -122,6 +123,25 @@ impl Store {
             return Err(refuse(name, "its manifest and its configuration name different numbers of layers"));
         }
         Ok(Image { name, digest: named.manifest, layers, config })
+    }
+
+    /// What a full name means. Also one with a digest that nobody has given it, as `pull` prints it, where the name
+    /// without it means an image of that digest.
+    fn meant(&self, name: &str) -> Result<Option<store::Named>> {
+        if let Some(named) = self.named(name)? {
+            return Ok(Some(named));
+        }
+        let parsed: std::result::Result<Reference, _> = name.parse();
+        let Some(reference) = parsed.ok().filter(|it| it.digest().is_some()) else { return Ok(None) };
+        let is_it = |named: &store::Named| {
+            let other: std::result::Result<Reference, _> = named.name.parse();
+            reference.digest() == Some(named.manifest.as_str())
+                && other.is_ok_and(|other| {
+                    (other.registry(), other.repository()) == (reference.registry(), reference.repository())
+                        && reference.tag().is_none_or(|tag| other.tag() == Some(tag))
+                })
+        };
+        Ok(self.names()?.into_iter().find(is_it))
     }
 
     /// All images, by name.

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use crate::Failure;
 
-/// Twenty times what is needed. Unpacking is counted too: it takes 32 MiB at most, for zstd.
-const MOST: u64 = 256 << 20;
+/// Ten times what is needed. Unpacking is counted too: it takes 32 MiB at most, for zstd.
+const MOST: u64 = 128 << 20;
 const PAGE: u64 = 4096;
 /// In this time a registry on the same host sends some ten megabytes.
 const LOOK: Duration = Duration::from_millis(10);

@@ -18,7 +18,7 @@ use futures_util::StreamExt;
 use oci_client::Client;
 pub(crate) use oci_client::RegistryOperation;
 use oci_client::client::{ClientConfig, ClientProtocol, LayerDescriptor, SizedStream};
-use oci_client::errors::OciDistributionError;
+use oci_client::errors::{DigestError, OciDistributionError};
 use oci_client::manifest::{
     IMAGE_MANIFEST_LIST_MEDIA_TYPE, IMAGE_MANIFEST_MEDIA_TYPE, OCI_IMAGE_INDEX_MEDIA_TYPE,
     OCI_IMAGE_MEDIA_TYPE,
@@ -201,6 +201,8 @@ impl Blob<'_> {
         match tokio::time::timeout(*idle, self.stream.stream.next()).await {
             Ok(None) => Ok(None),
             Ok(Some(Ok(bytes))) => Ok(Some(bytes)),
+            // At the end, if the digest is another one. Whoever receives looks too, and can say more.
+            Ok(Some(Err(error))) if error.get_ref().is_some_and(|it| it.is::<DigestError>()) => Ok(None),
             Ok(Some(Err(error))) => Err(refusal.words(&self.digest, &error.into())),
             Err(_) => Err(refusal.silence(&self.digest, *idle)),
         }

@@ -3,9 +3,12 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod ended;
+mod hostile;
 #[path = "../image/layout.rs"]
 #[allow(dead_code)] // The images' tests write more kinds of entries.
 mod layout;
+mod liar;
 mod login;
 mod real;
 mod server;

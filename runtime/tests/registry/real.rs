@@ -25,6 +25,11 @@ fn what_skopeo_pushed_is_pulled_by_tag_and_by_digest_and_runs() {
     assert_eq!(String::from_utf8_lossy(&pulled.stdout), format!("{name}@{digest}\n"));
     assert!(pulled.status.success() && pulled.stderr.is_empty(), "{pulled:?}");
     assert_eq!(run(&lab, &name), "hello");
+    // What it printed means the same.
+    assert_eq!(run(&lab, &format!("{name}@{digest}")), "hello");
+    let other = digest.replace(|c: char| c.is_ascii_digit(), "e").replace("shaeee", "sha256");
+    let error = refused(&mut command(&lab, &["run", &format!("{name}@{other}")]));
+    assert!(error.contains("not in the store"), "{error}");
     let images = must(&lab, &["images", "--json"]);
     assert!(images.contains(&digest) && images.contains(&name), "{images}");
 
