@@ -9,6 +9,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use nix::sched::CloneFlags;
@@ -39,6 +40,8 @@ pub(crate) struct Blueprint {
     pub(crate) domainname: Option<String>,
     /// /proc, /sys and /dev with what is below it come first, each in its own step; see `mounts.rs`.
     pub(crate) mounts: Vec<Mount>,
+    /// Made once all is mounted, where they are missing.
+    pub(crate) directories: Vec<CString>,
     pub(crate) devices: Vec<Node>,
     pub(crate) masked: Vec<Mask>,
     pub(crate) read_only: Vec<Cow<'static, CStr>>,
@@ -206,7 +209,7 @@ impl Blueprint {
         Ok(Self {
             id: spec.id.clone(),
             bundle: spec.rootfs.clone(),
-            annotations: BTreeMap::new(),
+            annotations: spec.annotations.clone(),
             root: Root {
                 path: spec.rootfs.clone(),
                 layers: spec.layers.clone(),
@@ -227,6 +230,11 @@ impl Blueprint {
             hostname: Some(spec.hostname.clone()),
             domainname: None,
             mounts,
+            directories: spec
+                .directories
+                .iter()
+                .map(|path| c_string("directories", path.as_os_str().as_bytes()))
+                .collect::<Result<_>>()?,
             devices: confinement::DEVICES.iter().map(Node::from).collect(),
             masked: confinement::MASKED_PATHS
                 .iter()

@@ -120,6 +120,18 @@ impl<'a> Child<'a> {
         Ok(())
     }
 
+    /// Only now that nothing of the host is in sight, and still as root: an image's links lead where they like.
+    pub(crate) fn directories(&self) -> Result<(), Fault> {
+        let Blueprint { directories, until, .. } = &*self.plan.blueprint;
+        if !ladder::reaches(*until, "detach") {
+            return Ok(());
+        }
+        directories
+            .iter()
+            .enumerate()
+            .try_for_each(|(index, path)| rootfs::directory(path).map_err(Fault::of(index)))
+    }
+
     /// Tells `create` that all is ready; from here on `start` is the one who listens.
     pub(crate) fn wait_for_start(&mut self) -> Result<(), Fault> {
         let Some(gate) = &self.plan.wait else { return Ok(()) };

@@ -95,8 +95,14 @@ pub(crate) const FROM_IMAGE: &[Opt] = &[
     with(
         "user",
         Some('u'),
-        "UID[:GID]",
-        "With an image: user, and group if it is not 0 [default: the image's]",
+        "USER[:GROUP]",
+        "With an image: names that it knows, or numbers [default: the image's]",
+    ),
+    with(
+        "entrypoint",
+        None,
+        "PROGRAM",
+        "With an image: instead of its entry point, and then without its command; \"\" is none [default: the image's]",
     ),
 ];
 
@@ -163,7 +169,7 @@ const PUSHED: &[(&str, &str)] =
 const IMAGE: &[(&str, &str)] = &[("NAME:TAG", "The image")];
 const EXISTING: &[(&str, &str)] = &[("ID", "The container")];
 const SIGNALLED: &[(&str, &str)] =
-    &[("ID", "The container"), ("[SIGNAL]", "A name or a number [default: TERM]")];
+    &[("ID", "The container"), ("[SIGNAL]", "A name or a number [default: what its image says, else TERM]")];
 
 const fn verb(
     name: &'static str,

@@ -183,6 +183,12 @@ pub const RECIPE: &[Step] = &[
     ),
     inside("detach", "take the host's root away", |c| c.detach(), |_, _| "the host's root".into()),
     inside(
+        "directories",
+        "make what an image names and does not have",
+        |c| c.directories(),
+        |p, i| p.blueprint.directories.get(usize::from(i)).map_or_else(String::new, |path| name(path)),
+    ),
+    inside(
         "hostname",
         "a name of its own",
         |c| namespaces::set_names(c.plan.hostname.as_deref(), c.plan.domainname.as_deref()),

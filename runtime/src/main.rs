@@ -89,7 +89,10 @@ fn run(options: Options, begun: u64) -> Result<u8, Failure> {
         Command::Create { request, outside } => create(&runtime, &request, &outside),
         Command::Start { id } => runtime.start(&id).map(|()| 0).map_err(Into::into),
         Command::Exec(exec) => self::exec(&runtime, &exec),
-        Command::Kill { id, signal } => runtime.kill(&id, signal).map(|()| 0).map_err(Into::into),
+        Command::Kill { id, signal } => {
+            let signal = signal.map_or_else(|| images::stop_signal(&runtime.load(&id)?), Ok)?;
+            runtime.kill(&id, signal).map(|()| 0).map_err(Into::into)
+        }
         Command::Delete { id, force } => runtime.delete(&id, force).map(|()| 0).map_err(Into::into),
         Command::State { id } => {
             let state = runtime.load(&id)?;

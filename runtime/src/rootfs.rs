@@ -9,20 +9,21 @@
 //! what is unmounted here, with all that is mounted below it, is the copy. First the two tables are made
 //! independent ("private"), for otherwise what happens in one would be repeated in the other.
 //!
-//! Steps: `private`, `pivot`, `detach`, `working-directory`.
+//! Steps: `private`, `pivot`, `detach`, `directories`, `working-directory`.
 //!
 //! Man page: pivot_root(2), the section "pivot_root(".", ".")". Look at it: `cat /proc/self/mountinfo`
 //! inside shows no mount of the host
 
 use std::ffi::CStr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, SFlag};
 use nix::unistd::chroot;
 
 use crate::report::Fault;
+use crate::resolve::{self, Missing};
 use crate::sys::{self, MntFlags, MsFlags};
 
 /// Cuts the propagation of mounts: on most hosts they are "shared", and what the box mounts would
@@ -69,6 +70,21 @@ pub(crate) fn detach(old: &OwnedFd) -> Result<(), Fault> {
     sys::fchdir(old).map_err(Fault::of(1))?;
     sys::umount2(c".", MntFlags::MNT_DETACH).map_err(Fault::of(1))?;
     sys::chdir(c"/").map_err(Fault::of(0))
+}
+
+/// Makes a directory where it is missing, and those above it. Through no magic link: a descriptor of the host's may
+/// still be open.
+///
+/// # Errors
+/// ENOTDIR, EEXIST for something else in its place.
+pub(crate) fn directory(path: &CStr) -> Result<(), Errno> {
+    let root = resolve::root()?;
+    let made = resolve::or_make(root.as_fd(), path, Missing::Directory)?;
+    let stat = nix::sys::stat::fstat(&made)?;
+    match stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits() {
+        true => Ok(()),
+        false => Err(Errno::ENOTDIR),
+    }
 }
 
 /// Goes to the working directory and checks that it lies inside: a path through a leaked descriptor,

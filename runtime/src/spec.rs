@@ -6,6 +6,7 @@
 //! Man page: hostname(7), environ(7). Look at it: `tare-runtime run --help`
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -152,6 +153,13 @@ pub struct Spec {
     /// What is mounted from outside. Named volumes have to be found first, see [`Volumes`](crate::Volumes).
     #[serde(default)]
     pub volumes: Vec<Volume>,
+    /// Directories, as seen inside, that are made where they are missing: an image may name a working directory that
+    /// none of its layers has.
+    #[serde(default)]
+    pub directories: Vec<PathBuf>,
+    /// What others may read in [`State`](crate::State).
+    #[serde(default)]
+    pub annotations: BTreeMap<String, String>,
     /// The command and its arguments; the command is searched in the container's own `PATH`.
     pub args: Vec<String>,
     /// The environment, `NAME=value`, exactly; nothing of the caller's is added.
@@ -194,6 +202,8 @@ impl Spec {
             layers: Vec::new(),
             user: User::default(),
             volumes: Vec::new(),
+            directories: Vec::new(),
+            annotations: BTreeMap::new(),
             args,
             env: vec![format!("PATH={DEFAULT_PATH}")],
             cwd: "/".into(),

@@ -17,7 +17,9 @@ pub fn span_of(step: &str) -> &'static str {
         "clone" | "join" => "clone",
         "idmap" => "idmap",
         "overlay" => "overlay",
-        "private" | "sources" | "proc" | "sys" | "dev" | "volumes" | "mask" | "read-only" => "mounts",
+        "private" | "sources" | "proc" | "sys" | "dev" | "volumes" | "directories" | "mask" | "read-only" => {
+            "mounts"
+        }
         "pivot" | "detach" => "pivot",
         "bounding-set" | "identity" | "capabilities" | "no-new-privileges" => "capabilities",
         "seccomp" | "seccomp-by-right" => "seccomp",

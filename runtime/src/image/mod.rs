@@ -39,6 +39,7 @@ pub use budget::{Budget, stop};
 pub use departure::{Departure, Piece};
 use digest::Digest;
 pub use store::Store;
+pub use user::Account;
 
 use crate::error::{Error, Result};
 use crate::spec::Id;

@@ -203,3 +203,30 @@ impl Read for Exactly {
         Ok(count)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Somebody may swap a directory for a link between our reading of its names and our opening of the files.
+    #[test]
+    fn no_link_is_followed_and_a_link_is_what_was_opened() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        fs::create_dir_all(dir.path().join("root/d")).expect("mkdir");
+        fs::create_dir(dir.path().join("outside")).expect("mkdir");
+        for file in ["outside/f", "root/d/f"] {
+            fs::write(dir.path().join(file), file).expect("write");
+        }
+        for (name, target) in [("out", "../outside"), ("in", "d"), ("file", "d/f")] {
+            std::os::unix::fs::symlink(target, dir.path().join("root").join(name)).expect("link");
+        }
+        let root = File::open(dir.path().join("root")).expect("open");
+        let open = |path: &str| Found::open(root.as_fd(), Path::new(path));
+        for path in ["out/f", "in/f", "../outside/f", "d/../../outside/f"] {
+            assert!(open(path).is_err(), "{path}");
+        }
+        assert!(open("file").expect("the link").metadata.is_symlink());
+        let file = open("d/f").expect("the file");
+        assert_eq!(fs::read_to_string(file.path()).expect("read"), "root/d/f");
+    }
+}

@@ -148,6 +148,7 @@ pub(crate) fn blueprint(request: &Request, spec: &oci::Spec) -> Result<Blueprint
         cgroup: linux::cgroup(linux, request)?,
         hostname,
         domainname,
+        directories: Vec::new(),
         devices: linux::devices(linux)?,
         masked: linux::masked(linux)?,
         read_only: linux::paths(linux.readonly_paths().as_deref(), "linux.readonlyPaths")?,

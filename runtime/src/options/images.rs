@@ -5,9 +5,9 @@
 use std::path::PathBuf;
 
 use tare_runtime::image::{Budget, full_name};
-use tare_runtime::{Id, User, Volume};
+use tare_runtime::{Id, Volume};
 
-use super::values::{bytes, user};
+use super::values::bytes;
 use crate::transfer::What;
 use crate::words::Said;
 
@@ -16,13 +16,16 @@ use crate::words::Said;
 pub(crate) struct FromImage {
     pub(crate) name: String,
     pub(crate) cwd: Option<PathBuf>,
-    pub(crate) user: Option<User>,
+    /// A name or a number, and a group.
+    pub(crate) user: Option<String>,
+    /// Instead of the image's entry point; an empty one is none.
+    pub(crate) entrypoint: Option<String>,
 }
 
 impl FromImage {
     pub(super) fn parse(name: String, said: &Said) -> Result<Self, String> {
-        let user = said.value("user", user)?.map(|(uid, gid)| User { uid, gid, groups: Vec::new() });
-        Ok(Self { name, cwd: said.path("cwd"), user })
+        let last = |option| said.values(option).map(|mut values| values.pop());
+        Ok(Self { name, cwd: said.path("cwd"), user: last("user")?, entrypoint: last("entrypoint")? })
     }
 }
 

@@ -13,12 +13,12 @@ use std::path::PathBuf;
 
 pub(crate) use images::{FromImage, Transfer};
 pub(crate) use inside::ExecOptions;
-use nix::sys::signal::Signal;
 pub(crate) use run::{Asked, RunOptions};
 use tare_runtime::image::Budget;
 use tare_runtime::oci::Request;
 use tare_runtime::{DEFAULT_CGROUP_PARENT, Id};
-use values::{one_of, signal};
+use values::one_of;
+pub(crate) use values::signal;
 
 use crate::commands::PROGRAM;
 use crate::log::{Log, LogFormat};
@@ -38,7 +38,7 @@ pub(crate) enum Command {
     Create { request: Request, outside: Outside },
     Start { id: Id },
     Exec(Box<ExecOptions>),
-    Kill { id: Id, signal: i32 },
+    Kill { id: Id, signal: Option<i32> },
     Delete { id: Id, force: bool },
     State { id: Id },
     List { json: bool, quiet: bool },
@@ -95,9 +95,7 @@ fn command(verb: &Verb, said: Said) -> Result<Command, String> {
         },
         "start" => Command::Start { id: id()? },
         "exec" => Command::Exec(Box::new(inside::exec(id()?, said)?)),
-        "kill" => {
-            Command::Kill { id: id()?, signal: said.word(1, signal)?.unwrap_or(Signal::SIGTERM as i32) }
-        }
+        "kill" => Command::Kill { id: id()?, signal: said.word(1, signal)? },
         "delete" => Command::Delete { id: id()?, force: said.has("force") },
         "state" => Command::State { id: id()? },
         "list" => {

@@ -35,7 +35,7 @@ pub(super) fn cpus(text: &str) -> Result<MilliCpus, String> {
 }
 
 /// "TERM", "SIGTERM" or "15"; real-time signals by number.
-pub(super) fn signal(text: &str) -> Result<i32, String> {
+pub(crate) fn signal(text: &str) -> Result<i32, String> {
     if let Ok(number) = text.parse::<i32>() {
         return if (1..=64).contains(&number) { Ok(number) } else { Err(format!("{number} is no signal")) };
     }

@@ -146,3 +146,15 @@ pub(crate) fn plain(layer: Layer) -> Stored {
     let bytes = layer.bytes();
     (bytes.clone(), bytes)
 }
+
+/// The layers of a layout that was written here, none of them packed.
+pub(crate) fn layers_of(root: &Path) -> Vec<Stored> {
+    let read = |path: &Path| -> serde_json::Value {
+        serde_json::from_slice(&fs::read(path).expect("read")).expect("JSON")
+    };
+    let at =
+        |it: &serde_json::Value| root.join("blobs/sha256").join(&it["digest"].as_str().expect("digest")[7..]);
+    let manifest = read(&at(&read(&root.join("index.json"))["manifests"][0]));
+    let layers = manifest["layers"].as_array().expect("layers").iter();
+    layers.map(|layer| fs::read(at(layer)).expect("layer")).map(|bytes| (bytes.clone(), bytes)).collect()
+}

@@ -8,6 +8,7 @@ mod docker;
 mod hostile;
 mod keeping;
 mod layout;
+mod says;
 mod sources;
 mod store;
 mod stream;

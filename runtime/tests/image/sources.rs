@@ -6,7 +6,6 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::mount::{MsFlags, mount};
 use serde_json::{Value, json};
@@ -301,47 +300,5 @@ fn what_is_mounted_in_a_directory_is_not_the_images() {
         let proc = image.layers[0].join("proc");
         assert!(entries(&proc).is_empty());
         assert_eq!(proc.metadata().expect("stat").mode() & 0o7777, 0o711);
-    });
-}
-
-/// Somebody who may write there swaps a directory for a link, again and again, while root packs it.
-#[test]
-fn a_link_that_comes_while_a_directory_is_packed_leads_nowhere() {
-    let Some(scene) = Scene::new() else { return };
-    let root = scene.at("root");
-    fs::create_dir_all(scene.at("outside")).expect("mkdir");
-    fs::write(scene.at("outside/f"), "secret").expect("write");
-    for number in 0..40 {
-        fs::create_dir_all(root.join(format!("{number}"))).expect("mkdir");
-        fs::write(root.join(format!("{number}/f")), "own").expect("write");
-    }
-    let ended = AtomicBool::new(false);
-    let at = |name: String| {
-        std::ffi::CString::new(root.join(name).into_os_string().into_encoded_bytes()).expect("path")
-    };
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            symlink(scene.at("outside"), root.join("link")).expect("link");
-            for number in (0..40).cycle().take_while(|_| !ended.load(Ordering::Relaxed)) {
-                let (link, own) = (at("link".into()), at(number.to_string()));
-                for _ in 0..2 {
-                    let exchange = nix::fcntl::RenameFlags::RENAME_EXCHANGE;
-                    let here = nix::fcntl::AT_FDCWD;
-                    nix::fcntl::renameat2(here, link.as_c_str(), here, own.as_c_str(), exchange)
-                        .expect("swap");
-                }
-            }
-        });
-        for _ in 0..30 {
-            if let Ok(image) = scene.import("root", None) {
-                let all = entries(&image.layers[0]);
-                let files = all
-                    .iter()
-                    .filter(|it| !it.is_symlink())
-                    .filter_map(|it| fs::read_to_string(it.join("f")).ok());
-                files.for_each(|content| assert_eq!(content, "own"));
-            }
-        }
-        ended.store(true, Ordering::Relaxed);
     });
 }

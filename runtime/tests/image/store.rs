@@ -104,7 +104,7 @@ pub(crate) fn busybox(lab: &Lab, layers: usize, config: serde_json::Value) -> st
         base = base.directory(name);
     }
     base = base.raw(tar::EntryType::Regular, "bin/busybox", &busybox, |header| header.set_mode(0o755));
-    for name in ["sh", "cat", "id", "ls", "sleep"] {
+    for name in ["sh", "cat", "id", "ls", "sleep", "echo", "pwd"] {
         base = base.symlink(&format!("bin/{name}"), "busybox");
     }
     base = base.file("etc/passwd", "root:x:0:0::/:/bin/sh\nweb:x:33:34::/:/bin/sh\n").file("n", "0");
