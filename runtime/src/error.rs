@@ -181,6 +181,12 @@ fn meaning(step: &str, errno: Errno) -> &'static str {
         ("idmap", Errno::EPERM) => {
             "the user id could not be mapped; user namespaces are restricted on this host"
         }
+        ("bridge" | "interface", Errno::EOPNOTSUPP) => {
+            "this kernel has none (modprobe bridge, modprobe veth)"
+        }
+        ("bridge" | "interface", Errno::EPERM) => "it takes CAP_NET_ADMIN over the host's network",
+        ("bridge", Errno::EROFS) => "/proc/sys is read-only, as in another's container",
+        ("interface", Errno::EEXIST) => "an interface of that name is left from something else; remove it",
         (_, Errno::EPERM) => "not allowed",
         (_, Errno::EACCES) => "no permission",
         (_, Errno::ENOENT) => "it does not exist",

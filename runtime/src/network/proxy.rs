@@ -285,3 +285,63 @@ fn moved(from: impl AsFd, to: impl AsFd, most: usize) -> std::result::Result<usi
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A proxy in a thread of ours, of a box that is no box but ends like one.
+    fn proxied(serve: impl FnOnce(TcpStream) + Send + 'static) -> (SocketAddrV4, std::process::Child) {
+        let listen = || TcpListener::bind("127.0.0.1:0").expect("listen");
+        let at = |listener: &TcpListener| match listener.local_addr().expect("address") {
+            std::net::SocketAddr::V4(address) => address,
+            other => panic!("{other}"),
+        };
+        let (server, entrance) = (listen(), listen());
+        entrance.set_nonblocking(true).expect("nonblocking");
+        let (target, door) = (at(&server), at(&entrance));
+        let the_box = Command::new("sleep").arg("100").spawn().expect("sleep");
+        let pidfd = sys::pidfd_open(the_box.id() as i32).expect("pidfd");
+        std::thread::spawn(move || accept(&pidfd, &[entrance], &[target]));
+        std::thread::spawn(move || serve(server.accept().expect("accept").0));
+        (door, the_box)
+    }
+
+    fn end(mut the_box: std::process::Child) {
+        the_box.kill().expect("kill");
+        the_box.wait().expect("wait");
+    }
+
+    #[test]
+    fn a_server_that_has_said_all_still_hears_all() {
+        let (heard, all) = std::sync::mpsc::channel();
+        let (door, the_box) = proxied(move |mut client| {
+            client.write_all(b"said first").expect("write");
+            client.shutdown(Shutdown::Write).expect("shutdown");
+            let mut rest = Vec::new();
+            client.read_to_end(&mut rest).expect("read");
+            heard.send(rest).expect("send");
+        });
+        let mut client = TcpStream::connect(door).expect("connect");
+        let mut said = String::new();
+        client.read_to_string(&mut said).expect("the server's end is passed on");
+        assert_eq!(said, "said first");
+        let answer: Vec<u8> = (0..4 << 20).map(|number: u32| (number / 7) as u8).collect();
+        client.write_all(&answer).expect("write");
+        client.shutdown(Shutdown::Write).expect("shutdown");
+        assert!(all.recv().expect("heard") == answer, "not what was said");
+        end(the_box);
+    }
+
+    #[test]
+    fn after_the_boxs_end_nobody_is_let_in_any_more() {
+        let (door, the_box) = proxied(drop);
+        drop(TcpStream::connect(door).expect("connect"));
+        end(the_box);
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        while TcpStream::connect(door).is_ok() {
+            assert!(std::time::Instant::now() < deadline, "the proxy outlives its box");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}

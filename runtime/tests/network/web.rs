@@ -47,6 +47,9 @@ fn serves(lab: &Lab) {
     let without = get_from_a_box(lab, &[], 10, &url);
     assert!(!without.status.success(), "a box without a network reached one: {without:?}");
 
+    // The other box has ended, and the bridge stays with this one.
+    assert!(get(address, 80, "/index.html").ends_with("kept outside\n"));
+
     let namespace = fs::read_link(format!("/proc/{}/ns/net", shown["pid"])).expect("namespace");
     assert!(is_used(&namespace));
     delete(lab, &web);
