@@ -13,7 +13,10 @@
 //!   CAP_NET_RAW it may listen to what passes there; and whoever listens at an abstract socket, which has no file and no
 //!   mode, is reached by it (CVE-2020-15257). Its /sys is the host's, read-only.
 //!
-//! Names are nobody's work here: /etc/resolv.conf and /etc/hosts are the image's, or a volume's.
+//! Boxes on one bridge are neighbours on one wire, each with CAP_NET_RAW: one that is not trusted may pretend to be
+//! another, as with Docker. Who does not want that gives it a state directory (`--root`) of its own.
+//!
+//! All of it is version 4. Names are nobody's work here: /etc/resolv.conf and /etc/hosts are the image's, or a volume's.
 //!
 //! Step: `loopback`.
 //!
