@@ -94,20 +94,16 @@ impl Refusal {
 
 /// Of errors below HTTP, the innermost that says something.
 fn cause(error: &(dyn Error + 'static)) -> String {
-    let causes: Vec<_> =
-        std::iter::successors(Some(error), |error: &&(dyn Error + 'static)| (*error).source()).collect();
+    let causes: Vec<_> = std::iter::successors(Some(error), |error| below(*error)).collect();
     let find = |text: &str| causes.iter().any(|cause| cause.to_string().contains(text));
     for cause in &causes {
-        let io = cause.downcast_ref::<io::Error>();
-        // An input error does not name what it is made of among its sources.
-        let inner = io.and_then(io::Error::get_ref);
-        if let Some(error) = inner.and_then(|inner| inner.downcast_ref::<DigestError>()) {
+        if let Some(error) = cause.downcast_ref::<DigestError>() {
             return digest(error);
         }
-        if let Some(error) = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        if let Some(error) = cause.downcast_ref::<rustls::Error>() {
             return tls(error);
         }
-        match io.map(io::Error::kind) {
+        match cause.downcast_ref::<io::Error>().map(io::Error::kind) {
             Some(io::ErrorKind::ConnectionRefused) => {
                 return "nobody listens there (connection refused)".into();
             }
@@ -126,6 +122,14 @@ fn cause(error: &(dyn Error + 'static)) -> String {
     }
     // The outer ones contain addresses.
     causes.last().map_or_else(String::new, |cause| tame(&cause.to_string()))
+}
+
+/// What an error is made of. One of input or output that was made of another does not name it as its source.
+fn below<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(inner) => Some(inner),
+        None => error.source(),
+    }
 }
 
 fn tls(error: &rustls::Error) -> String {

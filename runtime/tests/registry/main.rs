@@ -12,3 +12,4 @@ mod liar;
 mod login;
 mod real;
 mod server;
+mod tls;

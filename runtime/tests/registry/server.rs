@@ -27,6 +27,12 @@ impl Server {
 
     /// The same with more lines of its configuration.
     pub(crate) fn start_with(place: &Path, more: &str) -> Option<Self> {
+        Self::start_at(place, "127.0.0.1", "", more)
+    }
+
+    /// The same at an address; if that is not the host's own, in a network namespace where it is. `http` is what its
+    /// configuration says about HTTP besides.
+    pub(crate) fn start_at(place: &Path, address: &str, http: &str, more: &str) -> Option<Self> {
         if !on_path("docker-registry") || !on_path("skopeo") {
             skip("registry", "there is no docker-registry and skopeo on PATH (scripts/setup --peers)");
             return None;
@@ -36,11 +42,22 @@ impl Server {
         let data = place.join("data").display().to_string();
         let text = format!(
             "version: 0.1\nlog: {{level: info, formatter: json}}\nstorage: {{filesystem: {{rootdirectory: {data}}}}}\n\
-             http: {{addr: \"127.0.0.1:0\"}}\n{more}\n"
+             http:\n  addr: \"{address}:0\"\n  {http}\n{more}\n"
         );
         fs::write(&config, text).expect("write");
         let file = fs::File::create(&log).expect("log");
-        let process = Command::new("docker-registry")
+        let mut command = match address {
+            "127.0.0.1" => Command::new("docker-registry"),
+            _ => {
+                let script = format!(
+                    "busybox ip link set lo up && busybox ip address add {address}/32 dev lo && exec docker-registry \"$@\""
+                );
+                let mut apart = Command::new("unshare");
+                apart.args(["--net", "sh", "-c", &script, "sh"]);
+                apart
+            }
+        };
+        let process = command
             .arg("serve")
             .arg(&config)
             .stdin(Stdio::null())
@@ -63,6 +80,11 @@ impl Server {
 
     fn said(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
     }
 
     /// The full name of something in it.
