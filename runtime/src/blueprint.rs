@@ -23,6 +23,7 @@ use crate::seccomp;
 use crate::spec::{Id, Limits, MissingLimits, Spec};
 use crate::sys::{FilterInstruction, MsFlags};
 use crate::sysctl::Sysctl;
+use crate::volumes::Volume;
 
 /// See the file's head.
 #[derive(Clone, Debug)]
@@ -204,7 +205,7 @@ impl Blueprint {
         };
         let mut mounts: Vec<Mount> =
             confinement::MOUNTS.iter().map(|mount| Mount::of(mount, rootless)).collect();
-        let volumes = spec.volumes.iter().map(|volume| volume.mount()).collect::<Result<Vec<_>>>()?;
+        let volumes = crate::volumes::mounts(&spec.volumes)?;
         mounts.extend(crate::oci::mounts(&volumes, &namespaces)?);
         Ok(Self {
             id: spec.id.clone(),
@@ -214,7 +215,12 @@ impl Blueprint {
                 path: spec.rootfs.clone(),
                 layers: spec.layers.clone(),
                 kind: RootKind::Layered,
-                propagation: MsFlags::MS_REC.union(MsFlags::MS_PRIVATE),
+                // Where a volume is to see what the host mounts later, the box's mounts must not be cut off from the
+                // host's before it is bound. What the box mounts stays inside in both cases.
+                propagation: MsFlags::MS_REC.union(match spec.volumes.iter().any(Volume::follows_the_host) {
+                    true => MsFlags::MS_SLAVE,
+                    false => MsFlags::MS_PRIVATE,
+                }),
             },
             namespaces,
             bridge: match &spec.network {

@@ -49,7 +49,8 @@ pub(crate) const BOX: &[Opt] = &[
             "volume",
             Some('v'),
             "SOURCE:TARGET[:OPTIONS]",
-            "Mount a file or directory (with a / in SOURCE) or a named volume; options of mount(8), such as ro",
+            "Mount a file or directory (with a / in SOURCE) or a named volume, which begins with what is at TARGET unless it is \
+             nocopy; options of mount(8), such as ro",
         )
     },
     Opt {

@@ -196,6 +196,9 @@ fn meaning(step: &str, errno: Errno) -> &'static str {
         (_, Errno::ENOMEM) => "out of memory",
         (_, Errno::EROFS) => "read-only file system",
         (_, Errno::EINVAL) => "the kernel does not know this, or not with these values",
+        ("volumes", Errno::ENOSYS) => {
+            "read-only with all that is mounted below takes Linux 5.12 (mount_setattr)"
+        }
         (_, Errno::ENOSYS) => "this kernel lacks the system call",
         (_, Errno::EMFILE | Errno::ENFILE) => "too many open files",
         _ => "unexpected here",

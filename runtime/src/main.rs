@@ -118,7 +118,7 @@ fn run(options: Options, begun: u64) -> Result<u8, Failure> {
             print(&volumes.list()?.iter().map(|name| format!("{name}\n")).collect::<String>())
         }
         Command::RemoveVolume { name } => {
-            volumes.remove(&name, &runtime.list()?).map(|()| 0).map_err(Into::into)
+            volumes.remove(&name, || runtime.list()).map(|()| 0).map_err(Into::into)
         }
         Command::Remove { name } => store.remove(&name).map(|()| 0).map_err(Into::into),
     }
@@ -143,9 +143,10 @@ fn start(
         }
         _ => None,
     };
-    if let Asked::Options(spec) = &mut asked {
-        volumes.open(&mut spec.volumes)?;
-    }
+    let lent = match &mut asked {
+        Asked::Options(spec) => Some(volumes.lend(spec)?),
+        Asked::Bundle(_) => None,
+    };
     let terminal = match &asked {
         Asked::Options(spec) => spec.terminal,
         Asked::Bundle(request) => oci::wants_terminal(request)?,
@@ -161,7 +162,7 @@ fn start(
         Asked::Bundle(request) => runtime.run_bundle(request, sys::STDIO, console.as_ref().map(AsFd::as_fd)),
     }?;
     // The container's directory says so from here on, and others need not wait until it ends.
-    drop(standing);
+    drop((standing, lent));
     if let Err(error) = write_pid(&outside, &container)
         .and_then(|()| write_marks(marks.as_deref(), [begun, understood], &container))
     {

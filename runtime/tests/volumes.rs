@@ -120,3 +120,206 @@ fn what_cannot_be_mounted_is_said_before_anything_is_made() {
     }
     assert!(entries(&lab.root()).iter().all(|path| path.ends_with(".volumes")));
 }
+
+#[test]
+fn a_new_volume_begins_with_what_the_image_has_there() {
+    let Some(lab) = Lab::new() else { return };
+    let from = lab.image().join("etc/data");
+    fs::create_dir_all(from.join("sub")).expect("mkdir");
+    fs::write(from.join("sub/file"), "of the image").expect("write");
+    fs::hard_link(from.join("sub/file"), from.join("hard")).expect("link");
+    symlink("sub/file", from.join("soft")).expect("link");
+    std::os::unix::fs::chown(&from, Some(33), Some(34)).expect("chown");
+    fs::set_permissions(&from, fs::Permissions::from_mode(0o1770)).expect("chmod");
+    let look = "stat -c '%a %u:%g' /etc/data; cat /etc/data/soft; stat -c ' %h' /etc/data/hard; echo own > /etc/data/new";
+    assert_eq!(must(&lab, &["-v", "filled:/etc/data"], look), "1770 33:34\nof the image 2");
+    // Only a new one: what a box has removed stays away.
+    must(&lab, &["-v", "filled:/etc/data"], "rm -r /etc/data/sub /etc/data/soft /etc/data/hard");
+    assert_eq!(must(&lab, &["-v", "filled:/etc/data"], "ls /etc/data"), "new");
+    assert_eq!(fs::read_to_string(from.join("sub/file")).expect("the image's"), "of the image");
+    assert_eq!(
+        must(&lab, &["-v", "bare:/etc/data:nocopy"], "ls -a /etc/data | wc -l; stat -c %a /etc/data"),
+        "2\n755"
+    );
+    let host = lab.path().join("host");
+    fs::create_dir(&host).expect("mkdir");
+    must(&lab, &["-v", &format!("{}:/etc/data", host.display())], "true");
+    assert!(entries(&host).is_empty(), "nothing is copied into a directory of the host");
+    let options = run(&lab, &["-v", &format!("{}:/etc/data:nocopy", host.display())], "true");
+    assert!(stderr(&options).contains("\"nocopy\" has no meaning for a bind"), "{options:?}");
+}
+
+#[test]
+fn of_two_first_boxes_one_fills_the_volume_and_a_killed_one_leaves_no_half() {
+    let Some(lab) = Lab::new() else { return };
+    let from = lab.image().join("etc/data");
+    fs::create_dir_all(&from).expect("mkdir");
+    for number in 0..300 {
+        fs::write(from.join(number.to_string()), "x").expect("write");
+    }
+    let start = |number: usize| {
+        let mut run =
+            lab.command(&["run", "-v", "shared:/etc/data", "--cgroup-parent", &lab.parent, "--rootfs"]);
+        run.arg(lab.image()).arg(format!("box{number}")).args(["--", "sh", "-c", "ls /etc/data | wc -l"]);
+        run.stdout(Stdio::piped()).stderr(Stdio::piped());
+        run
+    };
+    let mut killed = start(9).spawn().expect("it starts");
+    let new = lab.root().join(".volumes/.new-shared");
+    let filled = || entries(&new).len() + entries(&new.with_file_name("shared")).len();
+    while filled() < 5 && killed.try_wait().expect("wait").is_none() {}
+    let _ = killed.kill();
+    killed.wait().expect("wait");
+    let boxes: Vec<_> = (0..4).map(|number| start(number).spawn().expect("it starts")).collect();
+    for child in boxes {
+        let output = child.wait_with_output().expect("wait");
+        assert_eq!(stdout(&output).trim(), "300", "{output:?}");
+    }
+    assert!(!new.exists());
+    let _ = lab.command(&["delete", "--force", "box9"]).output();
+}
+
+#[test]
+fn a_volume_is_held_whatever_its_path_is_called() {
+    let Some(lab) = Lab::new() else { return };
+    let root = lab.path().join("a root, with spaces");
+    let tare = |words: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tare-runtime"));
+        command.arg("--root").arg(&root).args(words).stdin(Stdio::null()).stdout(Stdio::null());
+        command
+    };
+    let mut run = tare(&["run", "-d", "-v", "held:/data", "--cgroup-parent", &lab.parent, "--rootfs"]);
+    let started = run.arg(lab.image()).args(["holds", "--", "sleep", "60"]).stderr(Stdio::null());
+    assert!(started.status().expect("it starts").success());
+    fs::write(root.join(".volumes/held/file"), "").expect("write");
+    let refused = tare(&["rm-volume", "held"]).output().expect("it starts");
+    let deleted = tare(&["delete", "--force", "holds"]).output().expect("it starts");
+    assert!(stderr(&refused).contains("container holds has it mounted"), "{refused:?}");
+    assert!(root.join(".volumes/held/file").exists() && deleted.status.success());
+    assert!(tare(&["rm-volume", "held"]).status().expect("it starts").success());
+    assert!(entries(&root.join(".volumes")).iter().all(|path| path.ends_with(".lock")));
+}
+
+#[test]
+fn volumes_lie_as_they_are_meant_in_whatever_order_they_are_said() {
+    let Some(lab) = Lab::new() else { return };
+    let order = ["-v", "inner:/a/b", "-v", "outer:/a", "--tmpfs", "/t", "-v", "deep:/t/d"];
+    must(&lab, &order, "echo in > /a/b/f; echo out > /a/f; echo deep > /t/d/f");
+    let volume = |name: &str| fs::read_to_string(lab.root().join(".volumes").join(name)).expect("read");
+    assert_eq!([volume("inner/f"), volume("outer/f"), volume("deep/f")], ["in\n", "out\n", "deep\n"]);
+    for (options, words) in [
+        (&["-v", "a:/x", "-v", "b:/x/"][..], "two volumes at one place"),
+        (&["-v", "a:/proc/sys"], "over /proc nothing can be mounted"),
+    ] {
+        let output = run(&lab, options, "true");
+        assert!(stderr(&output).contains(words), "{output:?}");
+    }
+}
+
+#[test]
+fn a_callers_umask_does_not_close_a_volume() {
+    let Some(lab) = Lab::new() else { return };
+    let run = lab.command(&["run", "-v", "open:/data", "--cgroup-parent", &lab.parent, "--rootfs"]);
+    let mut closed = std::process::Command::new("sh");
+    closed.args(["-c", "umask 077; exec \"$@\"", "sh"]).arg(run.get_program()).args(run.get_args());
+    closed.arg(lab.image()).args(["box", "--", "stat", "-c", "%a", "/data"]);
+    assert_eq!(stdout(&closed.output().expect("it starts")), "755\n");
+}
+
+/// What is mounted on the host later: seen only by who asked for that, and never the other way round.
+#[test]
+fn propagation_is_what_was_asked_for_and_none_by_default() {
+    let Some(lab) = Lab::new() else { return };
+    let host = lab.path().join("host");
+    fs::create_dir_all(host.join("later")).expect("mkdir");
+    use nix::mount::{MsFlags, mount};
+    let (none, run) = (None::<&str>, |options: &str| {
+        must(
+            &lab,
+            &["-v", &format!("{}:/data{options}", host.display())],
+            "grep ' /data ' /proc/self/mountinfo",
+        )
+    });
+    std::thread::scope(|scope| {
+        let mounted = scope.spawn(|| {
+            nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).expect("unshare");
+            mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).expect("private");
+            mount(Some("tmpfs"), &host, Some("tmpfs"), MsFlags::empty(), none).expect("tmpfs");
+            mount(none, &host, none, MsFlags::MS_SHARED, none).expect("shared");
+            fs::create_dir_all(host.join("inner")).expect("mkdir");
+            mount(Some("tmpfs"), &host.join("inner"), Some("tmpfs"), MsFlags::empty(), none).expect("tmpfs");
+            for (options, word) in [
+                ("", None),
+                (":private", None),
+                (":rprivate", None),
+                (":slave", Some("master:")),
+                (":rslave", Some("master:")),
+                // Its own group beside: nothing that is mounted inside comes out.
+                (":shared", Some("shared: master:")),
+                (":rshared", Some("shared: master:")),
+            ] {
+                let line = run(options);
+                let fields = line.split(" - ").next().unwrap_or_default();
+                let has = |word: &str| fields.contains(&format!(" {word}"));
+                let found: Vec<&str> = ["shared:", "master:"].into_iter().filter(|word| has(word)).collect();
+                assert_eq!(found.join(" "), word.unwrap_or_default(), "{options}: {line}");
+            }
+            // What is mounted below comes with it, and is read-only with it.
+            let volume = format!("{}:/data:ro", host.display());
+            let refused = must(
+                &lab,
+                &["-v", &volume],
+                "touch /data/x /data/inner/x 2>&1 || grep -c ' /data/inner ' /proc/self/mountinfo",
+            );
+            assert_eq!(refused.matches("Read-only file system").count(), 2, "{refused}");
+            assert!(refused.ends_with("\n1"), "{refused}");
+        });
+        mounted.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    });
+}
+
+#[test]
+fn without_the_call_for_it_read_only_below_is_refused_and_not_forgotten() {
+    let Some(lab) = Lab::new() else { return };
+    if !common::has_strace() {
+        return;
+    }
+    let host = lab.path().join("host");
+    fs::create_dir(&host).expect("mkdir");
+    let run = lab.command(&[
+        "run",
+        "-v",
+        &format!("{}:/data:ro", host.display()),
+        "--cgroup-parent",
+        &lab.parent,
+        "--rootfs",
+    ]);
+    let mut old = std::process::Command::new("strace");
+    old.args([
+        "-f",
+        "-qq",
+        "-o",
+        "/dev/null",
+        "-e",
+        "trace=mount_setattr",
+        "-e",
+        "inject=mount_setattr:error=ENOSYS",
+    ]);
+    old.arg(run.get_program()).args(run.get_args()).arg(lab.image()).args(["old", "--", "true"]);
+    let output = old.output().expect("strace starts");
+    let error = stderr(&output);
+    assert!(
+        !output.status.success() && error.contains("/data") && error.contains("Linux 5.12"),
+        "{output:?}"
+    );
+    assert!(!lab.root().join("old").exists());
+}
+
+#[test]
+fn memory_has_the_mode_that_was_asked_for() {
+    let Some(lab) = Lab::new() else { return };
+    assert_eq!(must(&lab, &["--tmpfs", "/m:mode=0750,size=1m"], "stat -c %a /m"), "750");
+    let line =
+        must(&lab, &["--tmpfs", "/m:ro,noexec"], "grep ' /m ' /proc/self/mountinfo; touch /m/x 2>&1 || true");
+    assert!(line.contains("ro,nosuid,nodev,noexec") && line.contains("Read-only"), "{line}");
+}

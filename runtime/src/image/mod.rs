@@ -28,8 +28,13 @@ pub(crate) mod tree;
 mod user;
 
 use std::collections::BTreeSet;
+use std::ffi::CString;
+use std::io::{self, BufReader, BufWriter, Write};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use oci_spec::distribution::Reference;
 use oci_spec::image::{ImageConfiguration, ImageManifest};
 use serde::Serialize;
@@ -42,7 +47,10 @@ pub use store::Store;
 pub use user::Account;
 
 use crate::error::{Error, Result};
+use crate::resolve;
 use crate::spec::Id;
+use budget::Left;
+use tree::Tree;
 
 /// An image as a container needs it.
 #[derive(Clone, Debug)]
@@ -224,6 +232,52 @@ impl Store {
         let config = parse(manifest.config().digest().as_ref())?;
         Ok((manifest, json(&config.to_string(), &read(&config)?)?))
     }
+}
+
+/// Copies what the tree of these layers (the highest first) has at `target` into a directory that is empty, owner and
+/// mode of the directory itself too. False if there is no directory.
+///
+/// # Errors
+/// [`Error::Image`] of what cannot be read or made.
+pub(crate) fn copy_out(layers: &[PathBuf], target: &Path, into: &Path) -> Result<bool> {
+    let object = || format!("at {}", target.display());
+    let kernel = |errno| refuse(object(), crate::error::describe(errno));
+    let path =
+        CString::new(target.as_os_str().as_bytes()).map_err(|error| refuse(object(), error.to_string()))?;
+    let copy = || {
+        let opened = tree::open_all(layers).map_err(|(path, errno)| store::fault(&path)(errno.into()))?;
+        let root = tree::view(opened, layers).map_err(kernel)?;
+        let from = match resolve::inside(root.as_fd(), &path) {
+            Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(false),
+            other => other.map_err(kernel)?,
+        };
+        if !std::fs::metadata(format!("/proc/self/fd/{}", from.as_raw_fd())).is_ok_and(|it| it.is_dir()) {
+            return Ok(false);
+        }
+        // Packed and applied like any layer, so there is one way to copy links, attributes and holes.
+        let (reader, writer) = std::io::pipe().map_err(|error| refuse(object(), error.to_string()))?;
+        let (mut reader, mut writer) = (BufReader::new(reader), BufWriter::new(writer));
+        let tree = Tree::mount(&[], into, into, into).map_err(kernel)?;
+        let budget = Budget::default();
+        std::thread::scope(|scope| {
+            let packing = scope.spawn(move || {
+                pack::pack(from.as_fd(), &mut writer, &Left::new(budget))?;
+                writer.flush().map_err(|error| error.to_string())
+            });
+            let applied = layer::apply(&tree, &mut reader, &Left::new(budget)).map(drop);
+            // Whoever writes is to end by what it finds, and not because nobody reads.
+            let rest = io::copy(&mut reader, &mut io::sink());
+            let packed = packing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            packed.map_err(|why| refuse(object(), why))?;
+            applied.map_err(|refused| {
+                refuse(format!("{}, {:?}", object(), tree::shown(&refused.entry)), refused.why)
+            })?;
+            rest.map_err(|error| refuse(object(), error.to_string()))
+        })?;
+        store::Store::new(into.to_owned()).sync()?;
+        Ok(true)
+    };
+    tree::apart(copy).map_err(|errno| Error::at("clone", "a mount namespace", errno))?
 }
 
 fn parse(digest: &str) -> Result<Digest> {

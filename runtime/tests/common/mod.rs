@@ -15,10 +15,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use nix::poll::{PollFd, PollFlags, poll};
 use tare_runtime::{Id, Runtime, Spec};
 
-const APPLETS: [&str; 30] = [
+const APPLETS: [&str; 31] = [
     "sh", "cat", "ls", "sleep", "true", "false", "id", "mount", "umount", "hostname", "grep", "echo", "ps",
     "kill", "dd", "readlink", "stat", "wc", "head", "unshare", "ifconfig", "touch", "chmod", "mkdir",
-    "mknod", "httpd", "ip", "nc", "timeout", "wget",
+    "mknod", "httpd", "ip", "nc", "timeout", "wget", "rm",
 ];
 
 /// Says aloud why a test did not run; panics where `TARE_REQUIRE` names what is missing.

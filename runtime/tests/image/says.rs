@@ -104,6 +104,19 @@ fn a_box_is_ended_by_the_signal_that_its_image_names() {
 }
 
 #[test]
+fn a_new_volume_is_filled_from_all_layers_of_an_image() {
+    let Some(lab) = Lab::new() else { return };
+    let layers = layout::layers_of(&busybox(&lab, 2, json!({}))).into_iter();
+    let top =
+        plain(Layer::new().file("etc/.wh.passwd", "").file("etc/more", "of the top").symlink("link", "/etc"));
+    let place = lab.path().join("three");
+    layout::write_with(&place, &layers.chain([top]).collect::<Vec<_>>(), json!({}), |_| {});
+    import(&lab, &place, "it:1");
+    assert_eq!(prints(&lab, &["-v", "conf:/etc", "it:1", "--", "ls", "/etc"]), "more\n");
+    assert_eq!(prints(&lab, &["-v", "linked:/link", "it:1", "--", "cat", "/etc/more"]), "of the top");
+}
+
+#[test]
 fn another_entry_point_means_another_command() {
     let Some(lab) = Lab::new() else { return };
     import(&lab, &busybox(&lab, 1, json!({ "Entrypoint": ["echo"], "Cmd": ["own"] })), "it:1");

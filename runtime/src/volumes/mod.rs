@@ -11,15 +11,21 @@
 //! Man page: mount(8), "Bind mount operation"; tmpfs(5). Look at it:
 //! `tare-runtime run -v data:/data busybox:1 -- mount`
 
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+mod named;
+
+use std::ffi::OsStr;
+use std::path::{Component, PathBuf};
 
 use oci_spec::runtime::{Mount, MountBuilder};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::spec::Id;
+
+pub use named::{Lent, Volumes};
+
+/// The option of a named volume that is to begin empty.
+const NO_COPY: &str = "nocopy";
 
 /// A mount that a box is given.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,8 +93,8 @@ impl Volume {
     /// The same in a bundle's words.
     ///
     /// # Errors
-    /// [`Error::Spec`] for a name: its directory is to be found first, see [`Volumes::open`].
-    pub(crate) fn mount(&self) -> Result<Mount> {
+    /// [`Error::Spec`] for a name: its directory is to be found first, see [`Volumes::lend`].
+    fn mount(&self) -> Result<Mount> {
         // What a box can bring in there must not be a power on the host.
         let mut options: Vec<&str> = vec!["nosuid", "nodev"];
         // "Read-only" means all of it.
@@ -112,6 +118,12 @@ impl Volume {
         mount.options(options).build().map_err(|error| fault(error.to_string()))
     }
 
+    /// Whether it shows what is mounted on the host later on.
+    pub(crate) fn follows_the_host(&self) -> bool {
+        let words = ["shared", "rshared", "slave", "rslave"];
+        self.options.iter().any(|option| words.contains(&option.as_str()))
+    }
+
     fn propagates(&self) -> bool {
         let words =
             ["shared", "rshared", "slave", "rslave", "unbindable", "runbindable", "private", "rprivate"];
@@ -123,81 +135,36 @@ fn fault(why: impl Into<String>) -> Error {
     Error::Spec { field: "volume".into(), why: why.into() }
 }
 
-/// The named volumes, each a directory.
-#[derive(Debug)]
-pub struct Volumes {
-    root: PathBuf,
+/// All volumes of a box as mounts, those above others first: a volume at /a must not cover that at /a/b.
+///
+/// # Errors
+/// [`Error::Spec`] for two at one place, and for one over what the kernel shows there.
+pub(crate) fn mounts(volumes: &[Volume]) -> Result<Vec<Mount>> {
+    let mut volumes: Vec<&Volume> = volumes.iter().collect();
+    volumes.sort_by_key(|volume| names(volume).len());
+    for (index, volume) in volumes.iter().enumerate() {
+        let target = names(volume);
+        if target.first().is_some_and(|first| *first == "proc") {
+            let why = "over /proc nothing can be mounted: the box and this program look there for what the kernel says";
+            return Err(fault(format!("{}: {why}", volume.target.display())));
+        }
+        if volumes[..index].iter().any(|other| names(other) == target) {
+            return Err(fault(format!("{}: two volumes at one place", volume.target.display())));
+        }
+    }
+    volumes.into_iter().map(Volume::mount).collect()
 }
 
-impl Volumes {
-    /// Those in this directory, which is made when it is first needed.
-    pub fn new(root: PathBuf) -> Self {
-        Self { root }
-    }
-
-    /// Finds the directory of each named volume, and makes it if it is new.
-    ///
-    /// # Errors
-    /// [`Error::Step`] of those that could not be made.
-    pub fn open(&self, volumes: &mut [Volume]) -> Result<()> {
-        for volume in volumes {
-            if let VolumeSource::Named(name) = &volume.source {
-                let path = self.root.join(name.as_str());
-                let made = |path: &Path, mode| DirBuilder::new().recursive(true).mode(mode).create(path);
-                // Closed to others on the way: a box may put a setuid program there.
-                made(&self.root, 0o700)
-                    .and_then(|()| made(&path, 0o755))
-                    .map_err(|error| Error::io("volumes", path.display().to_string(), &error))?;
-                volume.source = VolumeSource::Host(path);
-            }
+/// The names on the way to where a volume is mounted.
+fn names(volume: &Volume) -> Vec<&OsStr> {
+    volume.target.components().fold(Vec::new(), |mut names, part| {
+        match part {
+            Component::Normal(name) => names.push(name),
+            Component::ParentDir => drop(names.pop()),
+            _ => {}
         }
-        Ok(())
-    }
-
-    /// Their names, sorted.
-    ///
-    /// # Errors
-    /// [`Error::Step`] if the directory cannot be read.
-    pub fn list(&self) -> Result<Vec<String>> {
-        let failed = |error| Error::io("volumes", self.root.display().to_string(), &error);
-        let entries = match std::fs::read_dir(&self.root) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            other => other.map_err(failed)?,
-        };
-        let names = entries.map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()));
-        let mut names = names.collect::<std::io::Result<Vec<String>>>().map_err(failed)?;
-        names.sort();
-        Ok(names)
-    }
-
-    /// Removes a volume and all that is in it. `containers`: those that may use it.
-    ///
-    /// # Errors
-    /// [`Error::Spec`] where there is none, or a container that runs has it mounted.
-    pub fn remove(&self, name: &Id, containers: &[crate::State]) -> Result<()> {
-        let path = self.root.join(name.as_str());
-        if !path.is_dir() {
-            return Err(fault(format!("{name}: there is none of that name (see `volumes`)")));
-        }
-        if let Some(by) = containers.iter().find(|state| uses(state, &path)) {
-            return Err(fault(format!("{name}: container {} has it mounted (delete that first)", by.id)));
-        }
-        std::fs::remove_dir_all(&path)
-            .map_err(|error| Error::io("volumes", path.display().to_string(), &error))
-    }
-}
-
-/// Whether the container's process sees the directory mounted. The kernel knows: nothing is written down that could be
-/// wrong.
-fn uses(state: &crate::State, path: &Path) -> bool {
-    let Some(process) = &state.process else { return false };
-    let mounts = std::fs::read_to_string(format!("/proc/{}/mountinfo", process.pid)).unwrap_or_default();
-    let Ok(path) = path.canonicalize() else { return false };
-    // The fourth field is the directory within its file system, which ends like the path on the host.
-    mounts
-        .lines()
-        .filter_map(|line| line.split(' ').nth(3))
-        .any(|root| root.len() > 1 && path.ends_with(root.trim_start_matches('/')))
+        names
+    })
 }
 
 #[cfg(test)]
@@ -229,5 +196,27 @@ mod tests {
         let mount = Volume::parse("/srv:/data:rslave").expect("host").mount().expect("mount");
         assert!(!mount.options().clone().expect("options").contains(&"rprivate".to_owned()));
         assert!(Volume::parse("data:/data").expect("named").mount().is_err());
+    }
+
+    #[test]
+    fn none_covers_another_and_two_at_one_place_are_refused() {
+        let of = |texts: &[&str]| {
+            let volumes: Vec<Volume> =
+                texts.iter().map(|text| Volume::parse(text).expect("volume")).collect();
+            mounts(&volumes).map(|mounts| {
+                let places = mounts.iter().map(|mount| mount.destination().display().to_string());
+                places.collect::<Vec<_>>().join(" ")
+            })
+        };
+        assert_eq!(of(&["/x:/a/b", "/y:/a", "/z:/c"]).expect("sorted"), "/a /c /a/b");
+        for bad in [
+            &["/x:/a", "/y:/a/"][..],
+            &["/x:/a/b", "/y://a/./b"],
+            &["/x:/proc"],
+            &["/x:/proc/sys"],
+            &["/x:/y/../proc"],
+        ] {
+            assert!(of(bad).is_err(), "{bad:?}");
+        }
     }
 }

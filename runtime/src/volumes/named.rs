@@ -1,0 +1,223 @@
+//! Named volumes: directories of ours, each under its name.
+//!
+//! A new one begins with what the image has at the place where it is mounted, owner and mode too, as Docker does it: an
+//! image of a database brings its empty tables there. It is filled beside its place and then renamed, so that nobody
+//! who is killed leaves half of it, and under a lock, so that of two first boxes one fills it and the other waits.
+//!
+//! Man page: rename(2), flock(2). Look at it: `tare-runtime run -v conf:/etc busybox:1 -- ls /etc`
+
+use std::fs::{self, DirBuilder, File, Metadata, Permissions};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{Flock, FlockArg, OFlag, open};
+use nix::sys::stat::{Mode, fstat};
+
+use super::{NO_COPY, VolumeSource, fault};
+use crate::error::{Error, Result};
+use crate::spec::{Id, Spec};
+use crate::{image, resolve};
+
+/// The named volumes, each a directory.
+#[derive(Debug)]
+pub struct Volumes {
+    root: PathBuf,
+}
+
+/// Keeps volumes from being removed.
+#[derive(Debug)]
+pub struct Lent {
+    _shared: Option<Flock<File>>,
+}
+
+impl Volumes {
+    /// Those in this directory, which is made when it is first needed.
+    pub fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    /// Finds the directory of each named volume of a box, and makes and fills it if it is new. What is returned keeps
+    /// them until the box has them mounted. Without root nothing is copied into a new one: its files could not have
+    /// their owners.
+    ///
+    /// # Errors
+    /// [`Error::Step`] of those that could not be made, [`Error::Image`] of what could not be copied.
+    pub fn lend(&self, spec: &mut Spec) -> Result<Lent> {
+        let layers = if spec.layers.is_empty() { vec![spec.rootfs.clone()] } else { spec.layers.clone() };
+        let named: Vec<(Id, PathBuf, bool)> = spec
+            .volumes
+            .iter()
+            .filter_map(|volume| match &volume.source {
+                VolumeSource::Named(name) => {
+                    let copy = !volume.options.iter().any(|option| option == NO_COPY);
+                    Some((name.clone(), volume.target.clone(), copy))
+                }
+                _ => None,
+            })
+            .collect();
+        if named.is_empty() {
+            return Ok(Lent { _shared: None });
+        }
+        let shared = loop {
+            let alone = self.lock(FlockArg::LockExclusive)?;
+            for (name, target, copy) in &named {
+                self.make(name, copy.then_some(target), &layers)?;
+            }
+            drop(alone);
+            let shared = self.lock(FlockArg::LockShared)?;
+            // Somebody may have removed one between the two locks.
+            if named.iter().all(|(name, ..)| self.path(name).is_dir()) {
+                break shared;
+            }
+        };
+        for volume in &mut spec.volumes {
+            if let VolumeSource::Named(name) = &volume.source {
+                volume.source = VolumeSource::Host(self.path(name));
+                volume.options.retain(|option| option != NO_COPY);
+            }
+        }
+        Ok(Lent { _shared: Some(shared) })
+    }
+
+    /// Makes one that is not there, and fills one that is empty.
+    fn make(&self, name: &Id, from: Option<&PathBuf>, layers: &[PathBuf]) -> Result<()> {
+        let path = self.path(name);
+        let failed = |path: &Path| {
+            let path = path.display().to_string();
+            move |error: io::Error| Error::io("volumes", path.clone(), &error)
+        };
+        let fresh = |path: &Path| {
+            DirBuilder::new().mode(0o700).create(path)?;
+            // Whatever the caller's umask is.
+            fs::set_permissions(path, Permissions::from_mode(0o755))
+        };
+        match fs::read_dir(&path).map(|mut entries| entries.next().is_none()) {
+            Ok(false) => return Ok(()),
+            Ok(true) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => fresh(&path).map_err(failed(&path))?,
+            Err(error) => return Err(failed(&path)(error)),
+        }
+        let Some(target) = from.filter(|_| nix::unistd::geteuid().is_root()) else { return Ok(()) };
+        let new = self.root.join(format!(".new-{name}"));
+        remove(&new).and_then(|()| fresh(&new)).map_err(failed(&new))?;
+        let copied = image::copy_out(layers, target, &new);
+        match copied {
+            Ok(true) => fs::rename(&new, &path).map_err(failed(&path)),
+            other => {
+                remove(&new).map_err(failed(&new))?;
+                other.map(drop)
+            }
+        }
+    }
+
+    /// Their names, sorted.
+    ///
+    /// # Errors
+    /// [`Error::Step`] if the directory cannot be read.
+    pub fn list(&self) -> Result<Vec<String>> {
+        let failed = |error| Error::io("volumes", self.root.display().to_string(), &error);
+        let entries = match fs::read_dir(&self.root) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other.map_err(failed)?,
+        };
+        let names = entries.map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()));
+        let mut names = names.collect::<io::Result<Vec<String>>>().map_err(failed)?;
+        // The lock, and what is being made.
+        names.retain(|name| Id::new(name).is_ok());
+        names.sort();
+        Ok(names)
+    }
+
+    /// Removes a volume and all that is in it. `containers`: those that may use it, asked once nobody starts any.
+    ///
+    /// # Errors
+    /// [`Error::Spec`] where there is none, or a container that runs has it mounted.
+    pub fn remove(&self, name: &Id, containers: impl FnOnce() -> Result<Vec<crate::State>>) -> Result<()> {
+        let path = self.path(name);
+        if !path.is_dir() {
+            return Err(fault(format!("{name}: there is none of that name (see `volumes`)")));
+        }
+        let _alone = self.lock(FlockArg::LockExclusive)?;
+        let failed = |error| Error::io("volumes", path.display().to_string(), &error);
+        let volume = fs::metadata(&path).map_err(failed)?;
+        if let Some(by) = containers()?.iter().find(|state| uses(state, &volume)) {
+            return Err(fault(format!("{name}: container {} has it mounted (delete that first)", by.id)));
+        }
+        // At once, and then file by file: nobody is to find half of it.
+        let gone = self.root.join(format!(".gone-{name}"));
+        remove(&gone).and_then(|()| fs::rename(&path, &gone)).and_then(|()| remove(&gone)).map_err(failed)
+    }
+
+    fn path(&self, name: &Id) -> PathBuf {
+        self.root.join(name.as_str())
+    }
+
+    fn lock(&self, how: FlockArg) -> Result<Flock<File>> {
+        let path = self.root.join(".lock");
+        let failed = |error| Error::io("volumes", path.display().to_string(), &error);
+        // Closed to others on the way: a box may put a setuid program there.
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.root).map_err(failed)?;
+        crate::state::check_own("volumes", &self.root)?;
+        let file = File::options().write(true).create(true).truncate(false).open(&path).map_err(failed)?;
+        Flock::lock(file, how).map_err(|(_, errno)| failed(errno.into()))
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// Whether the container's process sees the directory mounted. The kernel knows: nothing is written down that could be
+/// wrong. It is found by what it is and not by what it is called, for the same directory has several paths where
+/// something else is bound above it.
+fn uses(state: &crate::State, volume: &Metadata) -> bool {
+    let Some(process) = &state.process else { return false };
+    let mounts = fs::read_to_string(format!("/proc/{}/mountinfo", process.pid)).unwrap_or_default();
+    let root = format!("/proc/{}/root", process.pid);
+    let Ok(root) = open(root.as_str(), OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+    else {
+        return false;
+    };
+    // The fifth field is where, as the box sees it.
+    mounts.lines().filter_map(|line| line.split(' ').nth(4)).any(|place| {
+        let found =
+            std::ffi::CString::new(unescaped(place)).ok().map(|place| resolve::inside(root.as_fd(), &place));
+        let stat = found.and_then(std::result::Result::ok).and_then(|found| fstat(&found).ok());
+        stat.is_some_and(|stat| (stat.st_dev, stat.st_ino) == (volume.dev(), volume.ino()))
+    })
+}
+
+/// The kernel writes a space as "\040".
+fn unescaped(text: &str) -> Vec<u8> {
+    let (mut bytes, mut out) = (text.as_bytes(), Vec::new());
+    while let Some((first, rest)) = bytes.split_first() {
+        let code = rest.get(..3).and_then(|it| u8::from_str_radix(std::str::from_utf8(it).ok()?, 8).ok());
+        match (first, code) {
+            (b'\\', Some(code)) => {
+                out.push(code);
+                bytes = &rest[3..];
+            }
+            _ => {
+                out.push(*first);
+                bytes = rest;
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mount_point_is_what_the_kernel_means() {
+        assert_eq!(unescaped(r"/a\040b\134c"), br"/a b\c");
+        assert_eq!(unescaped(r"/x\9\04"), br"/x\9\04");
+    }
+}
