@@ -185,6 +185,20 @@ pub trait Contender: std::fmt::Debug {
         anyhow::bail!("{} cannot be given the image {}", self.name(), image.name)
     }
 
+    /// Whether what it keeps of images and their boxes lies where the lab can weigh it: the ways in which it can keep
+    /// them, where there are several. Or why not, in words.
+    ///
+    /// # Errors
+    /// Where it does not.
+    fn keeps_images(&self) -> Result<&'static [&'static str], &'static str> {
+        Err("it keeps no images of its own")
+    }
+
+    /// Where it keeps this image, and all boxes.
+    fn keeps_in(&self, _site: &Site, _image: &Image) -> Vec<PathBuf> {
+        Vec::new()
+    }
+
     /// What is undone after such a box, beside its [`teardown`](Self::teardown).
     fn undo_image(&self, _site: &Site, _start: &Start) -> Vec<Undo> {
         Vec::new()

@@ -36,6 +36,8 @@ pub struct Image {
     pub env: Vec<String>,
     /// Its working directory.
     pub cwd: String,
+    /// Whether each machine of it has a whole copy of its disk.
+    pub whole: bool,
 }
 
 impl Image {
@@ -49,7 +51,7 @@ impl Image {
     pub fn new_in(dir: &Path, name: &str, layers: Vec<Vec<Entry>>) -> Self {
         let (dir, tag) = (dir.join("images").join(name), format!("tare/{name}:1"));
         let env = vec![crate::contenders::search_path()];
-        Self { name: name.into(), tag, dir, layers, words: Vec::new(), env, cwd: "/".into() }
+        Self { name: name.into(), tag, dir, layers, words: Vec::new(), env, cwd: "/".into(), whole: false }
     }
 
     /// Writes the tree and the archive. Preparation, outside of every clock.

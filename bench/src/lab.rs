@@ -229,11 +229,12 @@ impl Lab {
             foreign: None,
             scripted: None,
             edits: Vec::new(),
+            disk: Vec::new(),
         };
         match launch {
-            Launch::Scripted(Script::Took { ready, teardown, cpu, memory, answers, spans, edits }) => {
+            Launch::Scripted(Script::Took { ready, teardown, cpu, memory, answers, spans, edits, disk }) => {
                 instance.ready_ns = ready;
-                instance.edits = edits;
+                (instance.edits, instance.disk) = (edits, disk);
                 instance.moments.scripted = spans;
                 instance.scripted = Some(Scripted { teardown_ns: teardown, cpu_ns: cpu, memory, answers });
                 return Ok(instance);

@@ -7,6 +7,7 @@ mod climb;
 mod cold;
 pub mod concurrency;
 pub mod density;
+pub mod disk;
 pub mod ladder;
 mod levels;
 pub mod memory;
@@ -135,6 +136,14 @@ pub trait Pass {
     fn visit(&self, lab: &mut Lab, site: &Site, contender: &mut dyn Contender, visit: &mut Visit<'_>);
 }
 
+/// Why a measure that makes images has no question for a contender: what it takes, or what that needs.
+fn without_images(taken: Result<(), &'static str>, contender: &dyn Contender) -> Option<&'static str> {
+    let able = contender.is_scripted() || nix::unistd::Uid::effective().is_root();
+    let root = (!able)
+        .then_some("owners and capabilities of an image's files need root: run the same command as root");
+    taken.err().or(root)
+}
+
 /// All measures.
 ///
 /// # Errors
@@ -150,5 +159,6 @@ pub fn all() -> Result<Vec<Box<dyn Measure>>> {
         Box::new(running::Running),
         Box::new(network::Network::default()),
         Box::new(sameness::Sameness::default()),
+        Box::new(disk::Disk),
     ])
 }

@@ -357,3 +357,25 @@ fn what_differs_from_the_image_is_counted_named_and_judged() {
         assert!(page.contains(words), "{words}");
     }
 }
+
+#[test]
+fn what_is_kept_on_disk_arrives_exactly_and_what_is_missing_is_said() {
+    let weighs = |figures: Value| json!({"Took": {"ready": 1, "teardown": 1, "cpu": 1, "disk": figures}});
+    let script = json!({"contenders": [
+        {"name": "fake-whole", "visits": [weighs(json!([4096, 1024, 40, 1064])), weighs(json!([4096, 1024, 44, 1064]))]},
+        {"name": "fake-short", "visits": [weighs(json!([4096, 4096]))]},
+    ]});
+    let run = play(&script, &["disk", "--only", "fake-whole,fake-short", "--rounds", "2"]);
+    assert_eq!(run.output.status.code(), Some(0), "{}", run.stderr());
+    let values = |name, quantity| -> Vec<Option<u64>> {
+        run.series(name, quantity).samples.iter().map(|it| it.value).collect()
+    };
+    for (quantity, expected) in
+        [("image", [4096, 4096]), ("second", [1024, 1024]), ("instance", [40, 44]), ("written", [1064, 1064])]
+    {
+        assert_eq!(values("fake-whole", quantity), expected.map(Some), "{quantity}");
+    }
+    assert_eq!(values("fake-short", "second"), [Some(4096), Some(4096)]);
+    let missing = run.series("fake-short", "instance");
+    assert!(missing.samples.iter().all(|it| it.failure == Some(Failure::NotMeasured)), "{missing:?}");
+}

@@ -63,6 +63,10 @@ impl Ground {
             common::skip(word, &missing.reason);
             return false;
         }
+        if let Err(why) = contender.takes_images() {
+            common::skip(word, why);
+            return false;
+        }
         contender.prepare(&self.site).unwrap();
         true
     }

@@ -288,6 +288,9 @@ pub struct Parameters {
     /// Number of instances the value is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instances: Option<u32>,
+    /// In which of several ways an image is kept: `qcow2 on a backing file` or `whole copy` of a machine's disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub form: Option<String>,
     /// `true` for the second, independent visit of the A/A test: the same contender once more per round.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aa: Option<bool>,

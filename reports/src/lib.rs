@@ -15,6 +15,7 @@ pub mod charts;
 pub mod claims;
 pub mod curves;
 pub mod density;
+pub mod disk;
 pub mod document;
 mod error;
 pub mod ladder;

@@ -73,6 +73,9 @@ impl Summary {
         if let Some(along) = Along::of(&self.measure, &self.quantity) {
             name.push_str(&format!(" × {}", along.level(&self.parameters)));
         }
+        if let Some(form) = &self.parameters.form {
+            name.push_str(&format!(", {form}"));
+        }
         if self.is_aa() { format!("{name} (A/A)") } else { name }
     }
 

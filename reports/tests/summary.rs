@@ -201,7 +201,7 @@ fn what_was_not_measured_is_not_claimed() {
     }
     document.series.clear();
     let all = claims(&document, &[], Lang::Zh);
-    assert!(all.len() == 7 && all.iter().all(|it| it.state == State::NotMeasured));
+    assert!(all.len() == 8 && all.iter().all(|it| it.state == State::NotMeasured));
 }
 
 /// What the host lost for each box of a contender, times a factor.

@@ -204,6 +204,17 @@ impl Contender for Docker {
         Ok(())
     }
 
+    fn keeps_images(&self) -> Result<&'static [&'static str], &'static str> {
+        match self.running {
+            None => Ok(&[]),
+            Some(_) => Err("an engine that ran already keeps what is not ours too"),
+        }
+    }
+
+    fn keeps_in(&self, site: &Site, _: &Image) -> Vec<PathBuf> {
+        vec![engine::place(site, NAME).join("data")]
+    }
+
     fn take_image(&mut self, site: &Site, image: &Image) -> Result<()> {
         if self.running.is_some() {
             self.note(site, &image.tag)?;

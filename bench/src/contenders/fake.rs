@@ -135,6 +135,10 @@ impl Contender for Fake {
         Ok(())
     }
 
+    fn keeps_images(&self) -> Result<&'static [&'static str], &'static str> {
+        Ok(&[])
+    }
+
     fn launch_image(&mut self, _: &Site, _: &Start, _: &Image) -> Result<Launch> {
         Ok(self.answer(""))
     }

@@ -8,6 +8,7 @@ use anyhow::Result;
 use super::altered::{Altered, Change};
 use super::{Contender, Undo};
 use crate::image::Image;
+use crate::lab::Instance;
 use crate::site::{Site, Start};
 use crate::spawner::protocol::Launch;
 
@@ -26,6 +27,20 @@ impl<'a> Imaged<'a> {
     /// For boxes of an image that the contender has taken.
     pub fn of(contender: &'a mut dyn Contender, image: &'a Image) -> Self {
         Self { contender, change: Of { image, made: BTreeMap::new() } }
+    }
+}
+
+impl<'a> Imaged<'a> {
+    /// For boxes that were started so and run still.
+    pub fn again(
+        contender: &'a mut dyn Contender,
+        image: &'a Image,
+        site: &Site,
+        boxes: &[Instance],
+    ) -> Self {
+        let made =
+            boxes.iter().map(|it| (it.start.id.clone(), contender.undo_image(site, &it.start))).collect();
+        Self { contender, change: Of { image, made } }
     }
 }
 

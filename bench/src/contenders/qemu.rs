@@ -143,7 +143,7 @@ impl Contender for Qemu {
     }
 
     fn takes_images(&self) -> Result<(), &'static str> {
-        self.kind.images
+        self.kind.images.and_then(|()| disk::possible())
     }
 
     fn take_image(&mut self, site: &Site, image: &Image) -> Result<()> {
@@ -153,16 +153,30 @@ impl Contender for Qemu {
         drive::write_initramfs(kernel, image).with_context(|| format!("in {}", site.dir().display()))
     }
 
+    fn keeps_images(&self) -> Result<&'static [&'static str], &'static str> {
+        self.takes_images().map(|()| &[drive::BACKED, drive::WHOLE][..])
+    }
+
+    fn keeps_in(&self, site: &Site, image: &Image) -> Vec<PathBuf> {
+        vec![image.disk(), site.boxes()]
+    }
+
     fn launch_image(&mut self, site: &Site, start: &Start, image: &Image) -> Result<Launch> {
-        let own = own_disk(site, start);
-        disk::back(&image.disk(), &own)?;
+        let [backed, whole] = own_disks(site, start);
+        let own = if image.whole {
+            std::fs::copy(image.disk(), &whole).with_context(|| format!("copy to {}", whole.display()))?;
+            whole
+        } else {
+            disk::back(&image.disk(), &backed)?;
+            backed
+        };
         let mut argv = self.argv(site, start)?;
         drive::plug_in(&mut argv, image, &own).context("the command line has no place for a disk")?;
         Ok(launch(argv))
     }
 
     fn undo_image(&self, site: &Site, start: &Start) -> Vec<Undo> {
-        vec![Undo::Remove(own_disk(site, start))]
+        own_disks(site, start).map(Undo::Remove).into()
     }
 
     fn has_a_size(&self) -> bool {
@@ -200,7 +214,8 @@ impl Contender for Qemu {
     }
 
     fn leaves(&self, site: &Site, start: &Start) -> Vec<PathBuf> {
-        vec![console(site, start), own_disk(site, start)]
+        let [backed, whole] = own_disks(site, start);
+        vec![console(site, start), backed, whole]
     }
 
     fn diagnose(&self, site: &Site, start: &Start) -> Option<(Failure, String)> {
@@ -257,9 +272,9 @@ pub(super) fn initramfs_file(site: &Site) -> PathBuf {
     site.dir().join("initramfs.cpio")
 }
 
-/// The disk of a machine that has an image.
-fn own_disk(site: &Site, start: &Start) -> PathBuf {
-    site.boxes().join(format!("{}.disk", start.id))
+/// The disk of a machine that has an image: on the image's, or a whole one.
+fn own_disks(site: &Site, start: &Start) -> [PathBuf; 2] {
+    ["qcow2", "raw"].map(|form| site.boxes().join(format!("{}.{form}", start.id)))
 }
 
 pub(super) fn console(site: &Site, start: &Start) -> PathBuf {

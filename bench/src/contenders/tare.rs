@@ -109,6 +109,14 @@ impl Contender for Tare {
         Ok(())
     }
 
+    fn keeps_images(&self) -> Result<&'static [&'static str], &'static str> {
+        Ok(&[])
+    }
+
+    fn keeps_in(&self, site: &Site, _: &Image) -> Vec<PathBuf> {
+        vec![site.runtime_root()]
+    }
+
     fn take_image(&mut self, site: &Site, image: &Image) -> Result<()> {
         let argv = self.argv(site, &["import", &text(&image.archive()), &image.tag]);
         answer(std::path::Path::new(&argv[0]), &argv[1..], &[]).map(drop)

@@ -22,6 +22,18 @@ pub fn maker() -> Result<PathBuf> {
     on_path("mke2fs").context("mke2fs is not on PATH: apt-get install e2fsprogs")
 }
 
+/// Whether both programs are there that disks are made with.
+///
+/// # Errors
+/// In words, which is not.
+pub fn possible() -> Result<(), &'static str> {
+    match (on_path("mke2fs"), on_path("qemu-img")) {
+        (None, _) => Err("mke2fs is not on PATH: apt-get install e2fsprogs"),
+        (_, None) => Err("qemu-img is not on PATH: ./scripts/setup (or apt-get install qemu-utils)"),
+        _ => Ok(()),
+    }
+}
+
 /// Makes the image's disk, with as much free room as boxes need. Equal trees have equal disks.
 ///
 /// # Errors
@@ -57,7 +69,8 @@ fn size(entry: &Entry) -> u64 {
 /// # Errors
 /// When `qemu-img` fails or is not there.
 pub fn back(base: &Path, own: &Path) -> Result<()> {
-    let program = on_path("qemu-img").context("qemu-img is not on PATH: apt-get install qemu-utils")?;
+    let program = on_path("qemu-img")
+        .context("qemu-img is not on PATH: ./scripts/setup (or apt-get install qemu-utils)")?;
     let (base, own) = (base.to_string_lossy(), own.to_string_lossy());
     let words = ["create", "-q", "-f", "qcow2", "-F", "raw", "-b", &base, &own].map(str::to_owned);
     answer(&program, &words, &[]).map(drop)

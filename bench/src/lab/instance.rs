@@ -51,6 +51,8 @@ pub struct Instance {
     pub(super) scripted: Option<Scripted>,
     /// What a script changes in what the box would say of its content.
     pub(super) edits: Vec<(String, String)>,
+    /// What a script says that it takes on disk, bytes.
+    pub(super) disk: Vec<u64>,
 }
 
 /// Moments of one start on the host's clock.
@@ -84,6 +86,11 @@ impl Instance {
     /// The host memory that a script gives to this box, bytes; none for a real box.
     pub fn scripted_memory(&self) -> Option<u64> {
         self.scripted.and_then(|it| it.memory)
+    }
+
+    /// What a script says that this box takes on disk, bytes.
+    pub fn scripted_disk(&self) -> &[u64] {
+        &self.disk
     }
 
     /// What a script changes in what this box would say of its content; none for a real box.

@@ -302,6 +302,7 @@ impl Lab {
             foreign: None,
             scripted: None,
             edits: Vec::new(),
+            disk: Vec::new(),
         };
         self.find_process(&mut instance, contender, site, pid, deadline)?;
         Ok(instance)

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use tare_reports::document::{Failure, Looked, Parameters, Sameness as Seen, Unit};
 
-use super::{Measure, Pass};
+use super::{Measure, Pass, without_images};
 use crate::contenders::{Contender, Imaged};
 use crate::image::{Image, entries, sha256};
 use crate::lab::{Failed, Lab};
@@ -70,7 +70,7 @@ impl Measure for Sameness {
     }
 
     fn left_out(&self, contender: &dyn Contender) -> Vec<String> {
-        let why = contender.takes_images().err();
+        let why = without_images(contender.takes_images(), contender);
         why.map(|why| format!("measure {} of {}: {why}", self.name(), contender.name())).into_iter().collect()
     }
 
@@ -81,7 +81,10 @@ impl Measure for Sameness {
 
 impl Pass for Sameness {
     fn settings(&self, contender: &dyn Contender) -> Vec<Parameters> {
-        contender.takes_images().map(|()| Parameters::default()).into_iter().collect()
+        match without_images(contender.takes_images(), contender) {
+            Some(_) => Vec::new(),
+            None => vec![Parameters::default()],
+        }
     }
 
     /// No time is measured.

@@ -169,6 +169,9 @@ pub enum Script {
         /// What is replaced in what it would say of its content.
         #[serde(default)]
         edits: Vec<(String, String)>,
+        /// What it takes on disk, bytes: one for each quantity of the measure, in their order.
+        #[serde(default)]
+        disk: Vec<u64>,
     },
     /// It failed.
     Failed {

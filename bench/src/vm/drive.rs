@@ -10,6 +10,11 @@ use super::kernel;
 use super::qemu::{extend, spread};
 use crate::image::Image;
 
+/// A machine's disk that has only what it wrote, on the image's as backing file.
+pub const BACKED: &str = "qcow2 on a backing file";
+/// A machine's disk that is a copy of the image's.
+pub const WHOLE: &str = "whole copy";
+
 /// What drives the disk, each after what it needs.
 const MODULES: [&str; 6] = [
     "drivers/virtio/virtio_ring.ko",

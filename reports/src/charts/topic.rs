@@ -36,7 +36,8 @@ impl<'a> Topic<'a> {
         let mut topics: Vec<Topic<'a>> = Vec::new();
         for summary in summaries {
             let mut parameters =
-                Parameters { aa: None, rung: None, step: None, ..summary.parameters.clone() }.any_way();
+                Parameters { aa: None, rung: None, step: None, form: None, ..summary.parameters.clone() }
+                    .any_way();
             let along = Along::of(&summary.measure, &summary.quantity);
             match along {
                 Some(Along::AtOnce) => parameters.concurrency = None,

@@ -2,8 +2,10 @@
 
 use super::judge::unmeasured;
 use super::{Class, Document, Judgement, Lang, State, Summary};
+use crate::disk::{self, Kept};
 use crate::document::Looked;
 use crate::sameness::{MEASURE, sides};
+use crate::units::{bytes, percent};
 
 /// "Build once, run anywhere": whether one image is the same in every box.
 pub(super) fn same_anywhere(document: &Document, _: &[Summary], lang: Lang) -> Judgement {
@@ -45,6 +47,44 @@ pub(super) fn same_anywhere(document: &Document, _: &[Summary], lang: Lang) -> J
          table in the chapter shows.",
         "逐文件核对名称、模式、属主、字节与扩展属性，以及命令、环境与工作目录，由盒子内部计算 SHA-256。仅限一个镜像、一种处理器：\
          镜像不含内核，不同的是盒子本身，见该章的表格。",
+    );
+    (state, shown, sure.to_owned())
+}
+
+/// The least that two shared layers of three have to save: they are all but a fortieth of the bytes.
+const SHARED: f64 = 0.5;
+
+/// "Images share layers": what a second image takes that has all layers of the first but the last.
+pub(super) fn share_layers(document: &Document, _: &[Summary], lang: Lang) -> Judgement {
+    let all = disk::kept(document);
+    let known: Vec<(&Kept, f64)> = all.iter().filter_map(|it| Some((it, it.share()?))).collect();
+    let (machines, layered): (Vec<_>, Vec<_>) = known.into_iter().partition(|(it, _)| it.class == Class::Vm);
+    if layered.is_empty() {
+        return unmeasured(disk::MEASURE, lang);
+    }
+    let state = match layered.iter().all(|(_, share)| *share < SHARED) {
+        true => State::Supported,
+        false => State::Refuted,
+    };
+    let mut one_each: Vec<&(&Kept, f64)> = layered.iter().chain(&machines).collect();
+    // A machine's image is the same however its boxes have theirs.
+    one_each.dedup_by(|a, b| a.0.contender == b.0.contender);
+    let each = one_each.iter().map(|(it, share)| {
+        let (name, second, share) = (&it.contender, bytes(it.second.unwrap_or(0.0)), percent(*share));
+        match lang {
+            Lang::En => format!("`{name}` {second} ({share} of the first)"),
+            Lang::Zh => format!("`{name}` {second}（为第一个的 {share}）"),
+        }
+    });
+    let each = each.collect::<Vec<_>>().join(lang.pick(", ", "，"));
+    let shown = match lang {
+        Lang::En => format!("A second image that has two layers of three in common took: {each}."),
+        Lang::Zh => format!("与第一个镜像共享三层中两层的第二个镜像占用：{each}。"),
+    };
+    let sure = lang.pick(
+        "By the blocks on disk, with images made for each look. A machine's disk is one piece: tools that share parts of \
+         disks (a store that finds equal blocks, chains of backing files) were not measured.",
+        "按磁盘上的块计，每次都使用新制作的镜像。虚拟机的磁盘是一个整体：未测量能共享部分磁盘的工具（去重存储、后备文件链）。",
     );
     (state, shown, sure.to_owned())
 }

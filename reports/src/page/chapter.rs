@@ -14,6 +14,7 @@ use crate::{Error, Lang};
 
 mod boxes;
 mod fleet;
+mod kept;
 mod weight;
 mod words;
 
@@ -53,6 +54,7 @@ pub(super) fn chapter(
             }
             (network(document, measure, lang))
             (boxes::boxes(document, measure, lang))
+            (kept::together(document, measure, lang))
             (fleet::fleet(document, measure, lang))
             (lab(document, measure, lang))
             (commands(document, measure, lang))

@@ -53,13 +53,27 @@ pub(super) fn quantity(measure: &str, name: &str, lang: Lang) -> String {
             "可达：从第一个系统调用到宿主机经 TCP 读到随机数",
         ),
         "content" => lang.pick("Content: what differs from the image", "内容：与镜像不同之处"),
+        "image" => lang.pick("An image of three layers", "一个三层镜像"),
+        "second" => lang.pick("A second image that has two of the three layers", "共享其中两层的第二个镜像"),
+        "instance" => lang.pick("One more box, that has written nothing", "每多一个未写入任何内容的盒子"),
+        "written" => lang.pick("One more box, that has written 1 MiB", "每多一个写入了 1 MiB 的盒子"),
         other => held::quantity(measure, other, lang),
     }
     .to_owned()
 }
 
-const CHAPTERS: [Words; 9] =
-    [STARTUP, SPANS, LADDER, CONCURRENCY, RUNNING, NETWORK, held::MEMORY, held::DENSITY, image::SAMENESS];
+const CHAPTERS: [Words; 10] = [
+    STARTUP,
+    SPANS,
+    LADDER,
+    CONCURRENCY,
+    RUNNING,
+    NETWORK,
+    held::MEMORY,
+    held::DENSITY,
+    image::SAMENESS,
+    image::DISK,
+];
 
 const STARTUP: Words = Words {
     measure: "startup",

@@ -56,3 +56,53 @@ pub(super) const SAMENESS: Words = Words {
         ),
     ],
 };
+
+pub(super) const DISK: Words = Words {
+    measure: "disk",
+    title: ("Disk", "磁盘"),
+    question: (
+        "What does an image take on disk, a second one that shares its layers, and one more box: before and after it writes? \
+         Beside it a machine's disk, whole and on a backing file.",
+        "一个镜像占用多少磁盘？共享其层的第二个镜像呢？每多一个盒子，写入前后各占多少？并列给出虚拟机的磁盘：完整副本与后备文件两种方式。",
+    ),
+    how: &[
+        (
+            "The lab makes two images for every look, of bytes that nobody has seen before: 20, 6 and 1 MiB in three layers, \
+             half of it noise and half a line over and over; the second has the first two layers and another third.",
+            "框架为每次测量制作两个镜像，其内容从未出现过：三层分别为 20、6 与 1 MiB，一半为噪声、一半为重复的文本行；\
+             第二个镜像有相同的前两层和不同的第三层。",
+        ),
+        (
+            "Figures are blocks that are allocated in the directories in which a tool keeps images and boxes (its whole data \
+             directory; of a machine its image's disk and the disks of boxes), each file once, after a sync, before and after.",
+            "数字为工具保存镜像与盒子的目录中已分配的块（即其整个数据目录；对虚拟机为镜像磁盘与各盒子的磁盘），每个文件只计一次，\
+             同步之后于操作前后各读一次。",
+        ),
+        (
+            "`docker` is the lab's private engine, which loads an archive; `tare` imports the same archive, and keeps each layer as \
+             it came beside what it has unpacked; a machine's disk is an ext4 file system made from the tree, with 64 MiB \
+             free.",
+            "`docker` 为框架自有的引擎，加载归档；`tare` 导入同一归档，并在解开的内容之外保留原样的层；虚拟机的磁盘为由该目录树制作的 ext4 文件系统，另留 64 MiB 空闲。",
+        ),
+        (
+            "One more box is a fourth of what four add that are held at once: an engine's own notes come in steps. Each then \
+             writes 1 MiB of noise to a file and syncs it.",
+            "每多一个盒子为同时持有的四个盒子所增加之量的四分之一：引擎自身的记录呈阶梯状增长。随后每个盒子写入 1 MiB 噪声到文件并同步。",
+        ),
+    ],
+    not_shown: &[
+        (
+            "Not what goes over a network to bring an image here, nor how long that takes.",
+            "不说明把镜像传输到本机需要多少网络流量与时间。",
+        ),
+        (
+            "Not a box that changes large files of its image: overlayfs copies a whole file up when it is first written to, a \
+             machine's disk only its blocks.",
+            "不涉及修改镜像中大文件的盒子：overlayfs 在首次写入时复制整个文件，而虚拟机磁盘只复制所写的块。",
+        ),
+        (
+            "Not the inodes that directories of an overlay take: file systems make them beforehand.",
+            "不含 overlay 目录所占的 inode：文件系统会预先分配。",
+        ),
+    ],
+};

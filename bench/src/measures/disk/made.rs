@@ -1,0 +1,42 @@
+//! The images that are weighed: three layers of some MiB, of what images are made of, half of which no program makes
+//! smaller; and a second one that has two of the layers and another third.
+
+use anyhow::Result;
+
+use crate::image::entries::{common, file, noise};
+use crate::image::{Entry, Image, Kind, sha256};
+use crate::site::Site;
+
+/// Files of each layer, and their size.
+const BASE: (usize, usize) = (40, 512 << 10);
+const MIDDLE: (usize, usize) = (12, 512 << 10);
+const TOP: (usize, usize) = (4, 256 << 10);
+
+/// Both, made. The names are in their bytes: nobody has seen these before.
+pub(super) fn images(site: &Site, name: &str, form: Option<&str>) -> Result<[Image; 2]> {
+    let shared = vec![[common(), layer(name, "base", BASE)].concat(), layer(name, "middle", MIDDLE)];
+    let image = |number: &str| -> Result<Image> {
+        let mut layers = shared.clone();
+        layers.push(layer(name, number, TOP));
+        let mut image = Image::new(site, &format!("{name}-{number}"), layers);
+        image.whole = form == Some(crate::vm::drive::WHOLE);
+        image.make()?;
+        Ok(image)
+    };
+    Ok([image("first")?, image("second")?])
+}
+
+/// A directory of files: half of each is noise, the other half a line over and over.
+fn layer(image: &str, name: &str, (files, size): (usize, usize)) -> Vec<Entry> {
+    let directory = format!("/usr/{name}");
+    let seed = sha256(format!("{image}/{name}").as_bytes());
+    let seed = u64::from_str_radix(&seed[..15], 16).unwrap_or(0);
+    let mut entries = vec![Entry::new(&directory, 0o755, Kind::Directory)];
+    entries.extend((0..files).map(|number| {
+        let mut bytes = noise(seed + number as u64, size / 2);
+        let line = format!("{image}/{name}: file {number}\n");
+        bytes.extend(line.bytes().cycle().take(size / 2));
+        file(&format!("{directory}/file{number}"), 0o644, &bytes)
+    }));
+    entries
+}

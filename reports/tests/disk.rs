@@ -1,0 +1,85 @@
+//! What is kept on disk: the figures of known samples in the table, the verdict, and the chapter in both languages.
+
+#[path = "../examples/demo/document.rs"]
+#[allow(dead_code)]
+mod made_up;
+
+use tare_reports::claims::{State, claims};
+use tare_reports::disk::kept;
+use tare_reports::document::*;
+use tare_reports::summary::summarise;
+use tare_reports::{Lang, page};
+
+const MIB: u64 = 1 << 20;
+
+/// Contender, form, and image, second, instance, written in MiB, each seen three times.
+type Row = (&'static str, Option<&'static str>, [u64; 4]);
+
+const LAYERED: Row = ("tare", None, [27, 1, 0, 1]);
+const MACHINE: [Row; 2] =
+    [("qemu", Some("backed"), [31, 31, 0, 1]), ("qemu", Some("whole"), [31, 31, 95, 95])];
+
+fn document(rows: &[Row]) -> Document {
+    let mut document = made_up::good(6);
+    document.series.clear();
+    for (contender, form, figures) in rows {
+        for (quantity, mib) in ["image", "second", "instance", "written"].into_iter().zip(figures) {
+            document.series.push(Series {
+                measure: "disk".into(),
+                quantity: quantity.into(),
+                mode: Mode::Warm,
+                contender: (*contender).into(),
+                unit: Unit::Bytes,
+                predicted: false,
+                binding: None,
+                parameters: Parameters {
+                    form: form.map(str::to_owned),
+                    instances: Some(4),
+                    ..Parameters::default()
+                },
+                samples: (0..3).map(|round| Sample::value(round, 0, mib * MIB)).collect(),
+            });
+        }
+    }
+    document
+}
+
+fn verdict(rows: &[Row]) -> (State, String) {
+    let document = document(rows);
+    let all = claims(&document, &summarise(&document), Lang::En);
+    let claim = all.into_iter().find(|it| it.said == "Images share layers").expect("the claim");
+    (claim.state, claim.shown)
+}
+
+#[test]
+fn each_way_of_keeping_has_a_row() {
+    let all = kept(&document(&[MACHINE[0], LAYERED, MACHINE[1]]));
+    let told: Vec<String> = all.iter().map(|it| it.label()).collect();
+    assert_eq!(told, ["tare", "qemu, backed", "qemu, whole"]);
+    assert_eq!((all[0].image, all[0].second), (Some(27.0 * MIB as f64), Some(MIB as f64)));
+    assert!((all[0].share().expect("a share") - 1.0 / 27.0).abs() < 1e-9);
+    assert_eq!(all[2].instance, Some(95.0 * MIB as f64));
+}
+
+#[test]
+fn shared_layers_support_it_and_a_store_that_keeps_all_twice_refutes_it() {
+    let (state, shown) = verdict(&[LAYERED, MACHINE[0], MACHINE[1]]);
+    assert_eq!(state, State::Supported);
+    assert!(
+        shown.contains("`tare` 1.00 MiB (3.7 % of the first), `qemu` 31.0 MiB (100.0 % of the first)"),
+        "{shown}"
+    );
+    assert_eq!(verdict(&[("tare", None, [27, 27, 0, 1])]).0, State::Refuted);
+    assert_eq!(verdict(&MACHINE).0, State::NotMeasured, "a machine's disk has no layers");
+}
+
+#[test]
+fn the_chapter_is_there_in_both_languages() {
+    let document = document(&[LAYERED, MACHINE[0], MACHINE[1]]);
+    for (lang, words) in [(Lang::En, "What is kept on disk"), (Lang::Zh, "磁盘上保存了什么")] {
+        let html = page::render(&document, lang).expect("a page");
+        for it in [words, "qemu, whole", "95.0 MiB", "disk-second-warm-i4-distribution"] {
+            assert!(html.contains(it), "{it}");
+        }
+    }
+}
