@@ -188,7 +188,7 @@ fn a_volume_is_held_whatever_its_path_is_called() {
         command.arg("--root").arg(&root).args(words).stdin(Stdio::null()).stdout(Stdio::null());
         command
     };
-    let mut run = tare(&["run", "-d", "-v", "held:/data", "--cgroup-parent", &lab.parent, "--rootfs"]);
+    let mut run = tare(&["run", "-d", "-v", "held:/a place", "--cgroup-parent", &lab.parent, "--rootfs"]);
     let started = run.arg(lab.image()).args(["holds", "--", "sleep", "60"]).stderr(Stdio::null());
     assert!(started.status().expect("it starts").success());
     fs::write(root.join(".volumes/held/file"), "").expect("write");

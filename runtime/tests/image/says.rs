@@ -55,7 +55,7 @@ fn a_working_directory_that_is_a_way_out_leads_nowhere() {
     for (index, (target, place)) in [
         ("../../../../../../../../..".to_owned(), format!("/link{}/made", outside.display())),
         (outside.display().to_string(), "/link/made".to_owned()),
-        ("/proc/self/fd/3".to_owned(), "/link/made".to_owned()),
+        ("/proc/self/fd/9".to_owned(), "/link/made".to_owned()),
     ]
     .into_iter()
     .enumerate()
@@ -69,7 +69,14 @@ fn a_working_directory_that_is_a_way_out_leads_nowhere() {
         layout::write_with(&with_link, &layer.collect::<Vec<_>>(), json!({ "WorkingDir": place }), |_| {});
         import(&lab, &with_link, &image);
         // Contained, or refused at the step; never outside.
-        let output = run(&lab, &[&image, "--", "id"]);
+        let run = lab.command(&["run", "--cgroup-parent", &lab.parent, &image, "--", "id"]);
+        let mut leaky = std::process::Command::new("sh");
+        leaky
+            .args(["-c", "exec 9<\"$0\"; exec \"$@\""])
+            .arg(&outside)
+            .arg(run.get_program())
+            .args(run.get_args());
+        let output = leaky.output().expect("it starts");
         assert!(
             output.status.success() || stderr(&output).contains("step directories"),
             "{target}: {output:?}"
