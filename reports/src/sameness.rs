@@ -26,9 +26,16 @@ pub const ROWS: [(&str, &str, &str); 17] = [
     ("limit/memlock", "limit of locked memory", "锁定内存上限"),
 ];
 
+/// What was seen, in the order of the contenders: in the document stands first who was visited first.
+pub fn boxes(document: &Document) -> Vec<&Looked> {
+    let mut boxes: Vec<&Looked> = document.sameness.iter().flat_map(|it| &it.boxes).collect();
+    boxes.sort_by_key(|it| document.contenders.iter().position(|row| row.name == it.contender));
+    boxes
+}
+
 /// The boxes whose content is the image's, and those whose is not.
 pub fn sides(document: &Document) -> Option<(&Sameness, Vec<&Looked>, Vec<&Looked>)> {
     let seen = document.sameness.as_ref()?;
-    let (same, other) = seen.boxes.iter().partition(|it| it.digest == seen.image && it.differ == 0);
+    let (same, other) = boxes(document).into_iter().partition(|it| it.digest == seen.image && it.differ == 0);
     Some((seen, same, other))
 }

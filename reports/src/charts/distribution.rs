@@ -1,7 +1,7 @@
 //! Every sample, on a log scale, one lane per contender.
 
 use super::canvas::{Align, Canvas, Drawn, Ink, Label, SMALL, Type, paint};
-use super::lanes::{Lanes, hue, tick};
+use super::lanes::{Lanes, hue};
 use super::scale::Log;
 use super::topic::{Table, Topic, accel_name, failure_counts};
 use super::{Chart, Format, lanes};
@@ -60,7 +60,7 @@ impl Chart for Distribution {
         let axis = Log::over(values.map(|it| it as f64), lanes.plot);
         let label = Label::of(self, topic, lang, format);
         paint(&label, (format.width(), lanes.height()), |canvas| {
-            lanes.frame(canvas, &axis, |it| tick(it, topic.unit))?;
+            lanes.frame_of(canvas, &axis, topic.unit)?;
             if failures {
                 let (left, right) = lanes.failed;
                 for index in 0..topic.lanes.len() {

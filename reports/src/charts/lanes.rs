@@ -2,7 +2,7 @@
 
 use super::Format;
 use super::canvas::{Align, Canvas, Drawn, FIGURE, HUES, Ink, NAME, SMALL, fit};
-use super::scale::Log;
+use super::scale::{Log, Tick};
 use super::topic::{Topic, accel_name};
 use crate::Lang;
 use crate::document::{Class, Unit};
@@ -84,11 +84,23 @@ impl Lanes {
 
     /// Lines between the lanes, the grid, and the axis with its labels.
     pub(super) fn frame(&self, canvas: &mut Canvas, axis: &Log, name: impl Fn(f64) -> String) -> Drawn {
+        self.grid(canvas, &axis.ticks(64), name)
+    }
+
+    /// The same for figures of this unit: those of bytes stand at powers of two.
+    pub(super) fn frame_of(&self, canvas: &mut Canvas, axis: &Log, unit: Unit) -> Drawn {
+        let ticks = if unit == Unit::Bytes { axis.byte_ticks(64) } else { Vec::new() };
+        // Between two neighbours of these others have to do.
+        let ticks = if ticks.len() < 2 { axis.ticks(64) } else { ticks };
+        self.grid(canvas, &ticks, |value| tick(value, unit))
+    }
+
+    fn grid(&self, canvas: &mut Canvas, ticks: &[Tick], name: impl Fn(f64) -> String) -> Drawn {
         for index in 0..=self.count {
             let y = self.top_of(index);
             canvas.line((0, y), (self.format.width(), y), Ink::Grid.at(0.6), 1)?;
         }
-        for tick in axis.ticks(64) {
+        for tick in ticks {
             for index in 0..self.count {
                 let (top, bottom) = self.band(index);
                 canvas.line((tick.at, top), (tick.at, bottom), Ink::Grid.at(1.0), 1)?;

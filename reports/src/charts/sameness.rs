@@ -156,7 +156,7 @@ fn row(
     let share = f64::from(end - left) * it.differ as f64 / all as f64;
     let dark = if it.differ == 0 { 0 } else { (share as i32).max(4) };
     let (up, down) = (top + layout.bar - 9, top + layout.bar + 9);
-    canvas.rectangle((left, up), (end - dark, down), Ink::Fill(0).at(1.0))?;
+    canvas.rectangle((left, up), (end - dark, down), Ink::Fill(2).at(1.0))?;
     if dark > 0 {
         canvas.rectangle((end - dark, up), (end, down), Ink::Danger.at(1.0))?;
     }

@@ -6,13 +6,14 @@ use super::super::parts::{prose, table};
 use crate::Lang;
 use crate::charts::Table;
 use crate::document::{Document, Looked};
-use crate::sameness::{MEASURE, ROWS};
+use crate::sameness::{self, MEASURE, ROWS};
 use crate::units::bytes;
 
 /// The table, in the chapter that asks it.
 pub(super) fn boxes(document: &Document, measure: &str, lang: Lang) -> Markup {
     let Some(seen) = document.sameness.as_ref().filter(|_| measure == MEASURE) else { return html! {} };
-    let known: Vec<&Looked> = seen.boxes.iter().filter(|it| !it.surroundings.is_empty()).collect();
+    let known: Vec<&Looked> =
+        sameness::boxes(document).into_iter().filter(|it| !it.surroundings.is_empty()).collect();
     if known.is_empty() {
         return html! {};
     }

@@ -1,6 +1,19 @@
 //! What the chapters on images say.
 
-use super::Words;
+use super::{Both, Words};
+
+/// How boxes of an image are started.
+const CHANGES: Both = (
+    "To the command lines below that makes these changes. `process`: the payload is executed after chroot(2) and \
+             chdir(2), on an overlay of the tree. `runc` and its like: the tree as lower layer, command, environment and \
+             directory in the bundle. `tare` and `docker`: the image's name instead of the common root's, `import ARCHIVE NAME` \
+             and `docker load --input ARCHIVE` before. A machine: another initramfs with six modules, `image=vda` for its \
+             `/init`, `-drive file=DISK,format=qcow2,if=none,id=disk` and `-device virtio-blk-pci,drive=disk`.",
+    "与下列命令行相比的变化：`process` 在该目录树的 overlay 上经 chroot(2) 与 chdir(2) 之后执行负载；`runc` 等以该目录树为下层，\
+             命令、环境与目录写在 bundle 中；`tare` 与 `docker` 以镜像名代替公共根，事先 `import ARCHIVE NAME` 与 `docker load --input ARCHIVE`；\
+             虚拟机使用另一个带六个模块的 initramfs，其 `/init` 得到 `image=vda`，另加 `-drive file=DISK,format=qcow2,if=none,id=disk` 与 \
+             `-device virtio-blk-pci,drive=disk`。",
+);
 
 pub(super) const SAMENESS: Words = Words {
     measure: "sameness",
@@ -25,6 +38,7 @@ pub(super) const SAMENESS: Words = Words {
             "各工具以自己的方式获得它：`process` 为以该目录树为根的进程，别无其他；`runc` 等以该目录树作为 overlay 的下层；\
              `docker` 加载归档，`tare` 导入归档；虚拟机则使用由 mke2fs 从该目录树制作的 ext4 文件系统，置于 virtio 磁盘上，因为 initramfs 无法携带扩展属性。",
         ),
+        CHANGES,
         (
             "The payload itself walks its file system from inside, in the order of the names' bytes, and says a line for each \
              file, directory, link and attribute, with SHA-256 of what is in it; then one for command, environment and working \
@@ -83,6 +97,13 @@ pub(super) const DISK: Words = Words {
              it came beside what it has unpacked; a machine's disk is an ext4 file system made from the tree, with 64 MiB \
              free.",
             "`docker` 为框架自有的引擎，加载归档；`tare` 导入同一归档，并在解开的内容之外保留原样的层；虚拟机的磁盘为由该目录树制作的 ext4 文件系统，另留 64 MiB 空闲。",
+        ),
+        CHANGES,
+        (
+            "A whole copy is `format=raw`; a backed disk is made by `qemu-img create -f qcow2 -F raw -b IMAGE DISK`, the image's by \
+             `mke2fs -t ext4 -d TREE`.",
+            "完整副本为 `format=raw`；带后备文件的磁盘由 `qemu-img create -f qcow2 -F raw -b IMAGE DISK` 创建，镜像磁盘由 \
+             `mke2fs -t ext4 -d TREE` 创建。",
         ),
         (
             "One more box is a fourth of what four add that are held at once: an engine's own notes come in steps. Each then \
