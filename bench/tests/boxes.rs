@@ -56,7 +56,8 @@ fn crun_is_measured_with_its_wrapper_apart_and_leaves_nothing() {
     let said = crun.not_expressed.iter().any(|line| line.contains("crun-wrapper"));
     // Its row tells that the figure holds more than crun, exactly where there is a row to tell how much.
     assert_eq!((said, wrapper.status == Status::Measured), (wrapped, wrapped), "{crun:?} {wrapper:?}");
-    let ready = |name| median(values(&document, name, "ready"));
+    // The fastest of each: a test host does other things, too.
+    let ready = |name| values(&document, name, "ready").into_iter().min().unwrap();
     if wrapped {
         let (process, wrapper, crun) = (ready("process"), ready("crun-wrapper"), ready("crun"));
         assert!(process < wrapper && wrapper < crun, "{process}, {wrapper} and {crun} ns");
