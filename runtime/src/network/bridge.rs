@@ -8,15 +8,15 @@
 //! What it is going to be stands in a file before it is made. Its net is one that the host has no way to yet; two that
 //! choose at once look again afterwards, and then at least the later one sees the other.
 //!
-//! It leads nowhere else. Whether the host passes on packets of others is a setting of the whole host, which is not
-//! ours to change; on our own bridge we switch it off, so that a box reaches the same things everywhere. It is on only
-//! as long as rules of ours let nothing but answers out (`nftables.rs`).
+//! It leads nowhere else (`wall.rs`), and knows no version 6: there anybody on the wire may offer himself to the host as
+//! the way to everywhere (CVE-2020-13401).
 //!
 //! Step: `bridge`.
 //!
 //! Man page: bridge(8), ip-link(8). Look at it: `ip -details addr show type bridge; bridge link`
 
 use std::fs;
+use std::io;
 use std::net::Ipv4Addr;
 use std::path::Path;
 
@@ -26,8 +26,8 @@ use serde::{Deserialize, Serialize};
 
 use super::lease::Leases;
 use super::netlink::{Netlink, Request, Route};
-use super::nftables;
 use super::subnet::{CHOICES, Subnet};
+use super::{nftables, wall};
 use crate::error::{Error, Result};
 use crate::image::digest::Digest;
 
@@ -47,6 +47,9 @@ pub(crate) struct Bridge {
 
 const FILE: &str = "bridge.json";
 
+/// Begins the names of all bridges of ours.
+pub(crate) const PREFIX: &str = "tare-";
+
 /// What a route leads to that covers more than this is no place, but the way to everywhere.
 const PLACE: u8 = 4;
 
@@ -59,7 +62,7 @@ pub(crate) fn name(root: &Path) -> Result<String> {
     let found = fs::metadata(root).map_err(|e| Error::io("bridge", root.display().to_string(), &e))?;
     let hash = Digest::of(format!("{}:{}", found.dev(), found.ino()).as_bytes());
     // Fifteen characters are the most; the cables' names add four.
-    Ok(format!("tare-{}", &hash.hex()[..6]))
+    Ok(format!("{PREFIX}{}", &hash.hex()[..6]))
 }
 
 /// The address of an interface's link layer, from that above it: who has the same address later is not somebody else to
@@ -81,12 +84,26 @@ pub(crate) fn ensure(
 ) -> Result<Bridge> {
     let there = if_nametoindex(name).is_ok();
     if let Some(known) = read(leases)? {
+        let fault = |why| Err(Error::Spec { field: "subnet".into(), why });
+        let leased = !leases.all()?.is_empty();
         match wanted.filter(|wanted| *wanted != known.subnet) {
-            None if there => return known.make(netlink, leases),
-            Some(wanted) if !leases.all()?.is_empty() => {
-                let why =
-                    format!("{wanted}: boxes have addresses in {} already (delete them first)", known.subnet);
-                return Err(Error::Spec { field: "subnet".into(), why });
+            None if there => return known.make(netlink),
+            // Somebody took it away, or the host was started anew and the state directory has outlived that. Boxes have
+            // addresses in its net, so it is made again as it was.
+            None if leased => {
+                return match clash(netlink, known.subnet, name)? {
+                    None => known.make(netlink),
+                    Some(other) => fault(format!(
+                        "boxes have addresses in {}, and by now the host has a route to {other} (delete them first)",
+                        known.subnet
+                    )),
+                };
+            }
+            Some(wanted) if leased => {
+                let known = known.subnet;
+                return fault(format!(
+                    "{wanted}: boxes have addresses in {known} already (delete them first)"
+                ));
             }
             _ => {}
         }
@@ -113,7 +130,7 @@ fn choose(netlink: &Netlink, leases: &Leases, name: &str, wanted: Option<Subnet>
         let warning = nftables::wall_between_boxes();
         let bridge = Bridge { name: name.to_owned(), subnet, mtu: mtu(netlink)?, warning };
         write(leases, &bridge)?;
-        let bridge = bridge.make(netlink, leases)?;
+        let bridge = bridge.make(netlink)?;
         match clash(netlink, subnet, name)? {
             None => return Ok(bridge),
             // Somebody chose it at the same time.
@@ -147,32 +164,34 @@ impl Bridge {
     }
 
     /// Makes what of it is not there: a start before us may have been killed at any point.
-    fn make(self, netlink: &Netlink, leases: &Leases) -> Result<Self> {
+    fn make(self, netlink: &Netlink) -> Result<Self> {
         let fault = |what: String| move |errno| Error::at("bridge", what, errno);
         let present = |asked| match asked {
             Err(Errno::EEXIST) => Ok(()),
             other => other,
         };
+        wall::build(netlink, &self.name)?;
         present(netlink.ask(&Request::bridge(&self.name, mac(self.gateway()), self.mtu)))
             .map_err(fault(self.name.clone()))?;
+        self.forget_version_6()?;
         let index = self.index()?;
         present(netlink.ask(&Request::address(index, self.gateway(), self.subnet.prefix())))
             .map_err(fault(format!("{} on {}", self.subnet, self.name)))?;
         netlink.ask(&Request::up(index)).map_err(fault(self.name.clone()))?;
-        self.pass_on(!leases.ruled()?.is_empty())?;
         Ok(self)
     }
 
-    /// Whether packets from the boxes to others than the host are passed on: where rules see to it that these are
-    /// answers only.
-    pub(crate) fn pass_on(&self, on: bool) -> Result<()> {
-        let path = format!("/proc/sys/net/ipv4/conf/{}/forwarding", self.name);
-        let fault = |error: std::io::Error| Error::io("bridge", path.clone(), &error);
-        let wanted = if on { "1" } else { "0" };
+    /// No address of version 6, and no ear for whoever announces routes. It has no port yet, by which anybody could.
+    fn forget_version_6(&self) -> Result<()> {
+        let path = format!("/proc/sys/net/ipv6/conf/{}/disable_ipv6", self.name);
+        let fault = |error| Error::io("bridge", path.clone(), &error);
         // Written only where it has to be: in a container /proc/sys is mostly read-only.
-        match fs::read_to_string(&path).map_err(fault)?.trim() == wanted {
-            true => Ok(()),
-            false => fs::write(&path, wanted).map_err(fault),
+        match fs::read_to_string(&path) {
+            Ok(text) if text.trim() == "1" => Ok(()),
+            Ok(_) => fs::write(&path, "1").map_err(fault),
+            // A kernel without it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(fault(error)),
         }
     }
 }
@@ -186,13 +205,14 @@ pub(crate) fn remove(netlink: &Netlink, leases: &Leases, name: &str) -> Result<(
         Ok(()) | Err(Errno::ENODEV) => {}
         Err(errno) => return Err(Error::at("bridge", name, errno)),
     }
+    wall::remove(netlink, name)?;
     leases.remove(FILE)
 }
 
 pub(crate) fn read(leases: &Leases) -> Result<Option<Bridge>> {
     let path = leases.file(FILE);
     match fs::read(&path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         // A torn file is a killed start's, which had made nothing yet.
         other => Ok(serde_json::from_slice(&other.map_err(leases.fault(&path))?).ok()),
     }
@@ -206,7 +226,7 @@ fn write(leases: &Leases, bridge: &Bridge) -> Result<()> {
 
 /// Which route of the host's leads into the net, if it is not by our own bridge.
 fn clash(netlink: &Netlink, subnet: Subnet, own: &str) -> Result<Option<String>> {
-    let fault = |error: std::io::Error| Error::io("bridge", "the host's routes", &error);
+    let fault = |error: io::Error| Error::io("bridge", "the host's routes", &error);
     let own = if_nametoindex(own).unwrap_or(0);
     let other = |route: &Route| {
         route.prefix >= PLACE
@@ -223,7 +243,7 @@ fn clash(netlink: &Netlink, subnet: Subnet, own: &str) -> Result<Option<String>>
 /// The longest packet of the interface by which the host reaches everybody else: what leaves a box is then never longer
 /// than what the next wire takes. `None`: the host reaches nobody, and the kernel's own 1,500 is as good.
 fn mtu(netlink: &Netlink) -> Result<Option<u32>> {
-    let fault = |error: std::io::Error| Error::io("bridge", "the host's routes", &error);
+    let fault = |error: io::Error| Error::io("bridge", "the host's routes", &error);
     let Some(way) = netlink.routes().map_err(fault)?.into_iter().find(|route| route.prefix == 0) else {
         return Ok(None);
     };

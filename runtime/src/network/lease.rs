@@ -83,13 +83,13 @@ impl Leases {
         Ok(all)
     }
 
-    /// The addresses for which there are rules, or were going to be.
+    /// Whether there are rules for an address, or were going to be.
     ///
     /// # Errors
     /// [`Error::Step`].
-    pub(crate) fn ruled(&self) -> Result<Vec<Ipv4Addr>> {
-        let names = self.names()?.into_iter();
-        Ok(names.filter_map(|name| name.strip_suffix(RULES)?.parse().ok()).collect())
+    pub(crate) fn is_ruled(&self, address: Ipv4Addr) -> Result<bool> {
+        let path = self.directory.join(format!("{address}{RULES}"));
+        path.try_exists().map_err(self.fault(&path))
     }
 
     /// Writes down that rules are going to be made for an address.

@@ -7,8 +7,8 @@
 //! - *none*: nothing leads out of the box, or in.
 //! - *a namespace* of somebody's: what is in it is its owner's work.
 //! - *bridge*: a cable (`veth.rs`) to a switch of ours (`bridge.rs`), an address (`lease.rs`, `subnet.rs`), and ports of
-//!   the host that lead to it (`publish.rs`, `proxy.rs`, `nftables.rs`). It reaches the host and the other boxes on the bridge, nobody
-//!   else.
+//!   the host that lead to it (`publish.rs`, `proxy.rs`, `nftables.rs`). It reaches the host and the other boxes on the
+//!   bridge, nobody else (`wall.rs`).
 //! - *host*: no namespace of its own. The box then sees and uses all of the host's interfaces and ports; with its
 //!   CAP_NET_RAW it may listen to what passes there; and whoever listens at an abstract socket, which has no file and no
 //!   mode, is reached by it (CVE-2020-15257). Its /sys is the host's, read-only.
@@ -30,6 +30,7 @@ mod proxy;
 mod publish;
 mod subnet;
 mod veth;
+mod wall;
 
 use std::ffi::CStr;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
@@ -208,7 +209,6 @@ impl Connection {
             leases.forget_rules(address)?;
             return Ok(Some(why));
         }
-        bridge.pass_on(true)?;
         Ok(None)
     }
 
@@ -255,12 +255,8 @@ impl Connection {
     fn take_back(&self, netlink: &Netlink, leases: &Leases, address: Ipv4Addr) -> Result<()> {
         // Without a bridge there never was a cable.
         if let Some(bridge) = bridge::read(leases)? {
-            let (outer, ruled) = (veth::outer(&bridge, address), leases.ruled()?);
-            if ruled.contains(&address) {
-                // With the last rules goes what they guard.
-                if ruled.len() == 1 && nix::net::if_::if_nametoindex(bridge.name.as_str()).is_ok() {
-                    bridge.pass_on(false)?;
-                }
+            let outer = veth::outer(&bridge, address);
+            if leases.is_ruled(address)? {
                 nftables::remove(&outer).map_err(|why| Error::Spec { field: "network".into(), why })?;
                 leases.forget_rules(address)?;
             }

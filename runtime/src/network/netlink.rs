@@ -22,6 +22,7 @@ use netlink_packet_route::link::{
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
+use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleHeader, RuleMessage};
 use netlink_packet_route::{AddressFamily as Family, RouteNetlinkMessage as Message};
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
@@ -66,6 +67,18 @@ pub enum Place<'a> {
     File(BorrowedFd<'a>),
     /// That of the process with this number, as the sender counts processes.
     Process(u32),
+}
+
+/// What becomes of packets that come in by an interface, looked up before any route is. The rule with the lowest number
+/// that fits counts.
+#[derive(Clone, Copy, Debug)]
+pub struct Rule<'a> {
+    /// The rule's number.
+    pub priority: u32,
+    /// The interface's name; it need not be there.
+    pub interface: &'a str,
+    /// The packets with this bit in their mark take the way that all others do; without one all are refused.
+    pub mark: Option<u32>,
 }
 
 /// The two ends of a virtual cable.
@@ -175,11 +188,38 @@ impl Request {
         Self::new(Message::NewRoute(message), NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL)
     }
 
+    /// A rule about where packets may go.
+    pub fn rule(rule: &Rule<'_>) -> Self {
+        Self::new(Message::NewRule(rule.message()), NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL)
+    }
+
+    /// Takes a rule away.
+    pub fn no_rule(rule: &Rule<'_>) -> Self {
+        Self::new(Message::DelRule(rule.message()), NLM_F_ACK)
+    }
+
     /// Takes an interface away; of a veth pair the other end goes with it.
     pub fn delete(name: &str) -> Self {
         let mut link = LinkMessage::default();
         link.attributes = vec![LinkAttribute::IfName(name.into())];
         Self::new(Message::DelLink(link), NLM_F_ACK)
+    }
+}
+
+impl Rule<'_> {
+    fn message(&self) -> RuleMessage {
+        let (action, table) = match self.mark {
+            Some(_) => (RuleAction::ToTable, RouteHeader::RT_TABLE_MAIN),
+            None => (RuleAction::Prohibit, RouteHeader::RT_TABLE_UNSPEC),
+        };
+        let mut message = RuleMessage::default();
+        message.header = RuleHeader { family: Family::Inet, table, action, ..RuleHeader::default() };
+        message.attributes =
+            vec![RuleAttribute::Priority(self.priority), RuleAttribute::Iifname(self.interface.into())];
+        let bits =
+            self.mark.into_iter().flat_map(|bit| [RuleAttribute::FwMark(bit), RuleAttribute::FwMask(bit)]);
+        message.attributes.extend(bits);
+        message
     }
 }
 

@@ -8,8 +8,9 @@
 //! connections from the host itself and from the boxes, there is the proxy. It listens in any case, so that the port is
 //! nobody else's; `state` says which way connections from outside take, and why.
 //!
-//! Each box has a table of its own, called like its cable and removed whole. In the same table stands what else holds as
-//! long as our bridge passes packets on: from outside only to published ports, and from the boxes only answers.
+//! Each box has a table of its own, called like its cable and removed whole. In the same table stands what else holds
+//! where the host passes packets on: from outside only to published ports, and only answers get the mark that lets them
+//! out again (`wall.rs`).
 //!
 //! A host's setting lets its rules judge also what passes through a bridge, from box to box (bridge-nf-call-iptables):
 //! then boxes that share one cannot reach each other where a rule drops. That too is said.
@@ -22,8 +23,9 @@ use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
 
-use super::bridge::Bridge;
+use super::bridge::{Bridge, PREFIX};
 use super::publish::Published;
+use super::wall::ANSWER;
 
 /// The rules that lead these ports to the box; nothing where none of them is for others than the host itself.
 pub(crate) fn rules(table: &str, bridge: &Bridge, address: Ipv4Addr, ports: &[Published]) -> Option<String> {
@@ -34,10 +36,11 @@ pub(crate) fn rules(table: &str, bridge: &Bridge, address: Ipv4Addr, ports: &[Pu
             Ipv4Addr::UNSPECIFIED => "fib daddr type local".to_owned(),
             own => format!("ip daddr {own}"),
         };
-        // What comes from a box or from the host itself takes the proxy: the way back would be another.
+        // What comes from the host itself or from a box, of this bridge or of another state directory's, takes the proxy:
+        // the way back would be another, or the wall would be in it.
         let _ = writeln!(
             inward,
-            "    iifname != {{ \"{bridge}\", \"lo\" }} {at} tcp dport {} dnat to {address}:{}",
+            "    iifname != \"lo\" iifname != \"{PREFIX}*\" {at} tcp dport {} dnat to {address}:{}",
             port.host, port.inside
         );
     }
@@ -47,9 +50,12 @@ pub(crate) fn rules(table: &str, bridge: &Bridge, address: Ipv4Addr, ports: &[Pu
   chain inward {{
     type nat hook prerouting priority dstnat; policy accept;
 {inward}  }}
+  chain answers {{
+    type filter hook prerouting priority mangle; policy accept;
+    iifname \"{bridge}\" ct state {{ established, related }} meta mark set meta mark or {ANSWER}
+  }}
   chain through {{
     type filter hook forward priority filter; policy accept;
-    iifname \"{bridge}\" oifname != \"{bridge}\" ct state != {{ established, related }} drop
     iifname != \"{bridge}\" oifname \"{bridge}\" ct status dnat accept
     iifname != \"{bridge}\" oifname \"{bridge}\" ct state != {{ established, related }} drop
   }}
@@ -125,7 +131,7 @@ fn drops_what_passes_through() -> Result<Option<String>, String> {
 
 /// The same where there is no nft: `None` if there is no iptables either.
 fn through_iptables() -> Option<Option<String>> {
-    let output = Command::new("iptables").args(["-S", "FORWARD"]).stderr(Stdio::null()).output().ok()?;
+    let output = tool("iptables").args(["-S", "FORWARD"]).stderr(Stdio::null()).output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout);
     let drops = text.lines().any(|line| line == "-P FORWARD DROP");
     output
@@ -134,15 +140,23 @@ fn through_iptables() -> Option<Option<String>> {
         .then(|| drops.then(|| "chain FORWARD of iptables drops what passes through".into()))
 }
 
+/// A program of the administrator's, whose place not everybody looks in: cron does not, nor does who became root by `su`.
+fn tool(name: &str) -> Command {
+    let mut path = std::env::var_os("PATH").unwrap_or_default();
+    path.push(":/usr/sbin:/sbin");
+    let mut command = Command::new(name);
+    command.env("PATH", path);
+    command
+}
+
 fn run(arguments: &[&str], input: &str) -> Result<String, String> {
     let piped = Stdio::piped;
-    let mut child =
-        match Command::new("nft").args(arguments).stdin(piped()).stdout(piped()).stderr(piped()).spawn() {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err("there is no nft".into());
-            }
-            other => other.map_err(|error| format!("nft: {error}"))?,
-        };
+    let mut child = match tool("nft").args(arguments).stdin(piped()).stdout(piped()).stderr(piped()).spawn() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err("there is no nft".into());
+        }
+        other => other.map_err(|error| format!("nft: {error}"))?,
+    };
     // It reads all before it says anything; who closes early says why in what it prints.
     if let Some(mut to) = child.stdin.take() {
         let _ = to.write_all(input.as_bytes());

@@ -10,8 +10,11 @@
 //! Nobody starts it again. It works on every host: packets are neither rewritten nor passed on, so no firewall has a
 //! say that does not have one about ordinary connections.
 //!
-//! Strangers talk to it, so it has nothing: no file of the host's open, no right, no user of its own, and no way to get
-//! any of them.
+//! Strangers talk to it, so it has nothing: no file of the host's, open or to be opened, no right, no user of its own, and
+//! no way to get any of them. What it could do is connect to others.
+//!
+//! A client whose machine is switched off never says that it has gone. So the kernel asks those who are silent whether
+//! they are still there; else their connections would stay, until there were as many as there may be.
 //!
 //! Man page: splice(2), shutdown(2). Look at it: `ps axo pid,user,args | grep "tare-runtime [p]roxy"`
 
@@ -29,7 +32,8 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, SpliceFFlags, splice};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::unistd::pipe2;
+use nix::sys::socket::{setsockopt, sockopt};
+use nix::unistd::{chroot, pipe2};
 
 use crate::error::{Error, Result};
 use crate::runtime::reap;
@@ -45,6 +49,10 @@ const MOST: usize = 1000;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long connections may go on that the box has left behind: what it said last is on its way.
 const AFTERWARDS: Duration = Duration::from_secs(1);
+/// After so many seconds of silence the kernel asks whether the other side is still there, and gives it up after nine
+/// questions, one every [`AGAIN`] seconds.
+const SILENCE: u32 = 60;
+const AGAIN: u32 = 15;
 /// Threads do little: a call and a few numbers.
 const STACK: usize = 64 * 1024;
 /// As much as a pipe holds.
@@ -154,6 +162,8 @@ fn confine(listeners: &[TcpListener]) -> std::result::Result<(), Errno> {
         Ok(_) | Err(Errno::EPERM) => {}
         Err(errno) => return Err(errno),
     }
+    // As its root a directory in which nothing is but the numbers of what it has open.
+    chroot("/proc/self/fdinfo")?;
     sys::chdir("/")?;
     sys::set_groups(&[])?;
     // With the last of root's ids all capabilities go.
@@ -242,9 +252,13 @@ fn take(client: TcpStream, target: SocketAddrV4, count: &Arc<Count>) {
 fn connect(client: &TcpStream, target: SocketAddrV4) -> io::Result<()> {
     client.set_nonblocking(false)?;
     let server = TcpStream::connect_timeout(&target.into(), PATIENCE)?;
-    // What is small and complete is not to wait for more.
-    client.set_nodelay(true)?;
-    server.set_nodelay(true)?;
+    for end in [client, &server] {
+        // What is small and complete is not to wait for more.
+        end.set_nodelay(true)?;
+        setsockopt(end, sockopt::TcpKeepIdle, &SILENCE)?;
+        setsockopt(end, sockopt::TcpKeepInterval, &AGAIN)?;
+        setsockopt(end, sockopt::KeepAlive, &true)?;
+    }
     std::thread::scope(|scope| {
         let answers = || pour(&server, client);
         std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, answers)?;
@@ -330,6 +344,27 @@ mod tests {
         client.write_all(&answer).expect("write");
         client.shutdown(Shutdown::Write).expect("shutdown");
         assert!(all.recv().expect("heard") == answer, "not what was said");
+        end(the_box);
+    }
+
+    #[test]
+    fn who_is_silent_is_asked_whether_he_is_there() {
+        let (door, the_box) = proxied(|mut client| {
+            client.write_all(b"here").expect("write");
+            drop(client.read(&mut [0]));
+        });
+        let mut client = TcpStream::connect(door).expect("connect");
+        client.read_exact(&mut [0; 4]).expect("both are connected");
+        let table = std::fs::read_to_string("/proc/self/net/tcp").expect("tcp");
+        // See proc_net_tcp.rst: the address here, the state, and a timer, of which kind 02 is this one.
+        let here = format!(":{:04X}", door.port());
+        let timers: Vec<&str> = table
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>())
+            .filter(|field| field[1].ends_with(&here) && field[3] == "01")
+            .map(|field| field[5])
+            .collect();
+        assert!(timers.len() == 1 && timers[0].starts_with("02:"), "{timers:?}");
         end(the_box);
     }
 

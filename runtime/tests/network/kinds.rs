@@ -2,8 +2,8 @@
 
 use tare_runtime::network::netlink::{Netlink, Request};
 
-use crate::apart;
-use crate::common::{Lab, stderr, stdout};
+use crate::common::{Lab, skip, stderr, stdout};
+use crate::{apart, bridge, delete, start, unique};
 
 #[test]
 fn with_none_there_is_loopback_and_with_host_all_that_the_host_has() {
@@ -51,4 +51,23 @@ fn the_proxy_is_nothing_for_who_calls_it_by_hand() {
         assert_eq!(output.status.code(), Some(2), "{words:?}");
         assert!(stderr(&output).contains("is started by `run --publish`, not by hand"), "{output:?}");
     }
+}
+
+/// A box may send what it likes on its wire, and who announces himself there as a router becomes the host's way to all of
+/// version 6.
+#[test]
+fn the_host_has_no_ear_for_routers_on_the_bridge() {
+    apart(|| {
+        let Some(lab) = Lab::new() else { return };
+        let id = unique(&lab, "box");
+        start(&lab, &["--network", "bridge"], &id, "sleep 1000");
+        let own = format!("/proc/sys/net/ipv6/conf/{}/disable_ipv6", bridge(&lab));
+        match std::fs::read_to_string(&own) {
+            Ok(text) => assert_eq!(text, "1\n"),
+            Err(error) => return skip("ipv6", &format!("{own}: {error}")),
+        }
+        let known = std::fs::read_to_string("/proc/thread-self/net/if_inet6").expect("if_inet6");
+        assert!(!known.lines().any(|line| line.ends_with(&bridge(&lab))), "{known}");
+        delete(&lab, &id);
+    });
 }

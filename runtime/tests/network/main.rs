@@ -21,7 +21,7 @@ use nix::sched::{CloneFlags, unshare};
 use serde_json::Value;
 use tare_runtime::network::netlink::{Netlink, Request};
 
-use common::{Lab, entries, stderr};
+use common::{Lab, entries, stderr, stdout};
 
 /// Runs a test in a network namespace of its own, where it is the host: what it makes there nobody else sees, and goes
 /// with it.
@@ -42,6 +42,7 @@ fn apart(test: impl FnOnce() + Send) {
 #[derive(Debug, PartialEq, Eq)]
 struct Census {
     links: BTreeSet<String>,
+    rules: String,
     tables: String,
     mounts: String,
     files: Vec<PathBuf>,
@@ -56,10 +57,12 @@ impl Census {
         let nft = Command::new("nft").args(["list", "tables"]).output();
         let tables =
             nft.map_or_else(|_| String::new(), |it| String::from_utf8_lossy(&it.stdout).into_owned());
+        let rules = Command::new("/bin/busybox").args(["ip", "rule", "list"]).output().expect("busybox");
         let mounts = fs::read_to_string("/proc/thread-self/mountinfo").expect("mountinfo");
         let files = entries(&lab.root()).into_iter().filter(|path| !path.ends_with(".volumes")).collect();
         Self {
             links: links.into_iter().map(|link| link.name).filter(own).collect(),
+            rules: stdout(&rules).lines().filter(|line| line.contains(&bridge(lab))).collect(),
             tables: tables.lines().filter(|line| line.contains(&bridge(lab))).collect(),
             mounts: mounts.lines().filter(|line| line.contains(&lab.path().display().to_string())).collect(),
             files,

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use tare_runtime::network::netlink::{Netlink, Request};
 
 use crate::common::{Lab, stderr, stdout};
-use crate::{Census, address, apart, delete, get, start, state, unique};
+use crate::{Census, address, apart, bridge, delete, get, start, state, unique};
 
 #[test]
 fn twenty_that_start_at_once_have_twenty_addresses_and_end_at_once() {
@@ -122,5 +122,33 @@ fn another_net_than_the_boxes_have_is_refused() {
         let same = lab.run_with(&["--network", "bridge", "--subnet", "10.97.0.0/24"], &second, &["true"]);
         assert!(same.status.success(), "{same:?}");
         delete(&lab, &first);
+    });
+}
+
+/// As after the host's start, where the state directory is on a disk: its files are there, and nothing of the kernel's.
+#[test]
+fn a_bridge_that_somebody_took_away_is_made_again_for_the_boxes_that_have_addresses() {
+    apart(|| {
+        let Some(lab) = Lab::new() else { return };
+        let before = Census::take(&lab);
+        let (first, second) = (unique(&lab, "a"), unique(&lab, "b"));
+        start(&lab, &["--network", "bridge", "--subnet", "10.97.0.0/24"], &first, "sleep 1000");
+        let netlink = Netlink::open().expect("netlink");
+        netlink.ask(&Request::delete(&bridge(&lab))).expect("delete");
+        start(&lab, &["--network", "bridge"], &second, "sleep 1000");
+        assert_eq!(address(&lab, &second), Ipv4Addr::new(10, 97, 0, 3));
+        netlink.ask(&Request::delete(&bridge(&lab))).expect("delete");
+        somebody_elses([10, 97, 0, 9], 24);
+        let refused = lab.run_with(&["--network", "bridge"], &unique(&lab, "c"), &["true"]);
+        let said = stderr(&refused);
+        assert!(
+            said.contains("boxes have addresses in 10.97.0.0/24, and by now the host has a route"),
+            "{said}"
+        );
+        netlink.ask(&Request::delete("foreign")).expect("delete");
+        for id in [&first, &second] {
+            delete(&lab, id);
+        }
+        assert_eq!(Census::take(&lab), before);
     });
 }

@@ -116,7 +116,7 @@ fn asked_by(stranger: &Stranger, port: u16, who: Ipv4Addr) {
 #[test]
 fn where_the_host_passes_packets_on_a_server_sees_who_asks_and_nothing_else_comes_through() {
     apart(|| {
-        let Some(lab) = Lab::new() else { return };
+        let (Some(lab), Some(other)) = (Lab::new(), Lab::new()) else { return };
         if !has_nft() {
             return;
         }
@@ -135,28 +135,36 @@ fn where_the_host_passes_packets_on_a_server_sees_who_asks_and_nothing_else_come
             assert!(answer.contains(&format!("asked by {gateway}")), "{answer}");
         }
         let url = format!("http://{HOST}:{port}/cgi-bin/who");
-        let seen = get_from_a_box(&lab, &["--network", "bridge"], 10, &url);
-        assert!(stdout(&seen).contains(&format!("asked by {gateway}")), "{seen:?}");
+        for whose in [&lab, &other] {
+            let seen = get_from_a_box(whose, &["--network", "bridge"], 10, &url);
+            assert!(stdout(&seen).contains(&format!("asked by {gateway}")), "{seen:?}");
+        }
         // Not by the box's own address, though the stranger knows a way there.
         stranger.acts(move || {
             let to = SocketAddrV4::new(address, 80).into();
             let refused = TcpStream::connect_timeout(&to, Duration::from_secs(1));
             assert!(refused.is_err(), "the stranger reached the box past its published port");
         });
-        reaches_nobody(&lab, &stranger);
+        reaches_nobody(&lab, &stranger, &id);
         assert!(Census::take(&lab).tables.contains(&id_table(&network)));
-        delete(&lab, &id);
+        // Somebody loads rules of his own, as firewalls do when they start: what ours let out is shut in again.
+        nft("flush ruleset");
+        reaches_nobody(&lab, &stranger, &id);
+        // By somebody in whose PATH there is no nft.
+        let deleted = lab.command(&["delete", "--force", &id]).env("PATH", "/usr/bin:/bin").output();
+        assert!(deleted.as_ref().is_ok_and(|it| it.status.success()), "{deleted:?}");
         assert_eq!(Census::take(&lab), before);
     });
 }
 
-/// No box's packets come as far as the stranger, who would answer.
-fn reaches_nobody(lab: &Lab, stranger: &Stranger) {
+/// The box's packets do not come as far as the stranger, who would answer.
+fn reaches_nobody(lab: &Lab, stranger: &Stranger, id: &str) {
     let (tell, listening) = channel();
     stranger.acts(move || tell.send(TcpListener::bind((STRANGER, 0)).expect("listen")).expect("send"));
     let listener = listening.recv().expect("listener");
     let port = listener.local_addr().expect("address").port();
-    let seen = get_from_a_box(lab, &["--network", "bridge"], 1, &format!("http://{STRANGER}:{port}/"));
+    let script = format!("timeout 1 wget -qO- http://{STRANGER}:{port}/; exit $?");
+    let seen = lab.command(&["exec", id, "--", "sh", "-c", &script]).output().expect("exec");
     assert!(!seen.status.success(), "{seen:?}");
     listener.set_nonblocking(true).expect("nonblocking");
     let came = listener.accept().map_err(|error| error.kind());
@@ -166,12 +174,20 @@ fn reaches_nobody(lab: &Lab, stranger: &Stranger) {
 }
 
 #[test]
-fn though_the_host_passes_packets_on_no_box_reaches_beyond_it() {
+fn though_the_host_passes_packets_on_sooner_or_later_no_box_reaches_beyond_it() {
     apart(|| {
         let Some(lab) = Lab::new() else { return };
         let stranger = Stranger::new();
-        let_pass(true);
-        reaches_nobody(&lab, &stranger);
+        for sooner in [true, false] {
+            let_pass(sooner);
+            let (before, id) = (Census::take(&lab), unique(&lab, "box"));
+            start(&lab, &["--network", "bridge"], &id, "sleep 1000");
+            // Which reaches every interface that is there by then.
+            let_pass(true);
+            reaches_nobody(&lab, &stranger, &id);
+            delete(&lab, &id);
+            assert_eq!(Census::take(&lab), before);
+        }
     });
 }
 

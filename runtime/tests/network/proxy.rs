@@ -80,7 +80,11 @@ fn it_has_no_right_no_user_no_file_and_no_way_to_any() {
     let stat = fs::read_to_string(path.join("stat")).expect("stat");
     let session = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(3)).expect("session");
     assert_eq!(session, proxy.to_string(), "the caller's session");
-    assert_eq!(fs::read_link(path.join("cwd")).expect("cwd"), PathBuf::from("/"));
+    // All that it sees of the host's files is the list of its own.
+    for name in ["root", "cwd"] {
+        let seen = fs::read_link(path.join(name)).expect(name);
+        assert_eq!(seen, path.join("fdinfo"), "{name}");
+    }
     assert_eq!(fs::read(path.join("environ")).expect("environ"), b"");
     for fd in entries(&path.join("fd")) {
         let file = fs::read_link(&fd).expect("link").display().to_string();
