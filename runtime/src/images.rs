@@ -102,7 +102,10 @@ pub(crate) fn transfer(store: &Store, it: options::Transfer, log: Option<Log>) -
     let own = std::fs::read_link("/proc/self/exe").map_err(|error| format!("/proc/self/exe: {error}"))?;
     let program = own.with_file_name(PROGRAM);
     // Comes back only if it failed.
-    let error = Command::new(&program).arg(serde_json::to_string(&transfer)?).exec();
+    let error = Command::new(&program)
+        .arg(serde_json::to_string(&transfer)?)
+        .env("NO_PROXY", not_by_proxy(|name| std::env::var(name).ok()))
+        .exec();
     Err(match error.kind() {
         io::ErrorKind::NotFound => format!(
             "{} is missing, which talks to registries (build it too: cargo build --package tare-runtime --features \
@@ -112,6 +115,13 @@ pub(crate) fn transfer(store: &Store, it: options::Transfer, log: Option<Log>) -
         _ => format!("{}: {error}", program.display()),
     }
     .into())
+}
+
+/// What is asked without the proxy that the environment names: what the environment says, and this host, which a proxy
+/// elsewhere knows under the same name, and to which we speak without TLS because nobody is between.
+fn not_by_proxy(variable: impl Fn(&str) -> Option<String>) -> String {
+    let said = variable("NO_PROXY").or_else(|| variable("no_proxy"));
+    said.into_iter().chain(["localhost,127.0.0.0/8".to_owned()]).collect::<Vec<_>>().join(",")
 }
 
 pub(crate) fn list(images: &[Listed], json: bool, quiet: bool) -> Result<u8, Failure> {

@@ -100,6 +100,14 @@ impl Arrival {
             }
         }
         let words = |why: String| refuse(self.name.as_str(), why);
+        if bytes.len() as u64 > source::LONGEST {
+            // Before anybody makes structures of it, which take twenty times the room.
+            return Err(words(format!(
+                "its manifest is of {} bytes, more than {}",
+                bytes.len(),
+                source::LONGEST
+            )));
+        }
         match choice::told(&bytes).map_err(words)? {
             Told::Index(index) => {
                 self.indexes += 1;

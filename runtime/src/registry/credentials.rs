@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::env;
+use std::ffi::OsString;
 use std::fmt;
 use std::fs;
 use std::io::{self, Write};
@@ -19,6 +20,7 @@ use oci_spec::distribution::Reference;
 use serde::Deserialize;
 
 /// A name and a password.
+#[derive(Clone)]
 pub(crate) struct Credentials {
     pub(crate) user: String,
     pub(crate) password: String,
@@ -85,14 +87,21 @@ pub(crate) fn find(name: &Reference) -> Result<Option<Credentials>, String> {
 }
 
 /// The usual files in the order in which they are looked into, and whether each must be there.
-fn files(variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> Vec<(PathBuf, bool)> {
+fn files(variable: impl Fn(&str) -> Option<OsString>) -> Vec<(PathBuf, bool)> {
     if let Some(path) = variable("REGISTRY_AUTH_FILE") {
         return vec![(path.into(), true)];
     }
-    let containers = variable("XDG_RUNTIME_DIR").map(|path| Path::new(&path).join("containers/auth.json"));
-    let home = variable("HOME").map(|path| Path::new(&path).join(".docker"));
-    let docker = variable("DOCKER_CONFIG").map(PathBuf::from).or(home).map(|path| path.join("config.json"));
-    containers.into_iter().chain(docker).map(|path| (path, false)).collect()
+    let in_home = |name: &str| variable("HOME").map(|home| Path::new(&home).join(name));
+    let running = variable("XDG_RUNTIME_DIR").map_or_else(
+        // Who became root otherwise than by logging in has none, and podman takes this.
+        || format!("/run/containers/{}", nix::unistd::geteuid()).into(),
+        |path| Path::new(&path).join("containers"),
+    );
+    let config = variable("XDG_CONFIG_HOME").map(PathBuf::from).or_else(|| in_home(".config"));
+    let podman = [Some(running), config.map(|path| path.join("containers"))];
+    let docker = variable("DOCKER_CONFIG").map(PathBuf::from).or_else(|| in_home(".docker"));
+    let podman = podman.into_iter().flatten().map(|path| path.join("auth.json"));
+    podman.chain(docker.map(|path| path.join("config.json"))).map(|path| (path, false)).collect()
 }
 
 /// What this file says about it.
@@ -251,12 +260,20 @@ mod tests {
             let found = files(|name| set.get(name).map(Into::into));
             found.into_iter().map(|(path, must)| (path.display().to_string(), must)).collect::<Vec<_>>()
         };
-        let both = [("XDG_RUNTIME_DIR", "/run"), ("HOME", "/h")];
+        let all = |paths: &[&str]| paths.iter().map(|path| ((*path).to_owned(), false)).collect::<Vec<_>>();
         assert_eq!(
-            with(&both),
-            [("/run/containers/auth.json".into(), false), ("/h/.docker/config.json".into(), false)]
+            with(&[("XDG_RUNTIME_DIR", "/run/user/7"), ("HOME", "/h")]),
+            all(&[
+                "/run/user/7/containers/auth.json",
+                "/h/.config/containers/auth.json",
+                "/h/.docker/config.json"
+            ])
         );
-        assert_eq!(with(&[("DOCKER_CONFIG", "/d"), ("HOME", "/h")]), [("/d/config.json".into(), false)]);
+        let own = format!("/run/containers/{}/auth.json", nix::unistd::geteuid());
+        assert_eq!(
+            with(&[("DOCKER_CONFIG", "/d"), ("XDG_CONFIG_HOME", "/c")]),
+            all(&[&own, "/c/containers/auth.json", "/d/config.json"])
+        );
         assert_eq!(with(&[("REGISTRY_AUTH_FILE", "/f"), ("HOME", "/h")]), [("/f".into(), true)]);
     }
 }

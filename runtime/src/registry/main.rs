@@ -8,6 +8,7 @@
 //! Man page: the OCI distribution specification. Look at it: `tare-runtime pull --help`
 
 mod credentials;
+mod entrance;
 #[path = "../log.rs"]
 mod log;
 mod memory;

@@ -23,9 +23,9 @@ pub(crate) async fn pull(
 ) -> Result<String, Failure> {
     let mut arrival = store.arrival(name, budget)?;
     let name: Reference = arrival.name().parse()?;
-    let remote = Remote::new(&name, transfer)?;
+    let remote = Remote::new(&name, transfer, RegistryOperation::Pull)?;
     let progress = Progress::new();
-    remote.greet(RegistryOperation::Pull).await?;
+    remote.greet().await?;
     let mut next = name.clone();
     while let Some(digest) = arrival.manifest(remote.manifest(&next).await?)? {
         next = name.clone_with_digest(digest);

@@ -27,9 +27,9 @@ pub(crate) async fn push(
         return Err("a digest is not given, it is computed: push under a tag".into());
     }
     let from: Reference = image.name.parse()?;
-    let remote = Remote::new(&name, transfer)?;
+    let remote = Remote::new(&name, transfer, RegistryOperation::Push)?;
     let progress = Progress::new();
-    remote.greet(RegistryOperation::Push).await?;
+    remote.greet().await?;
     let sending = image.pieces.iter().map(|piece| send(&remote, &from, piece, &progress));
     stream::iter(sending).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
     remote.put_manifest(&image.manifest, &image.media_type, &image.digest).await?;
@@ -39,7 +39,7 @@ pub(crate) async fn push(
 
 /// Sends a blob, unless it is there or lies in another repository of the same registry.
 async fn send(remote: &Remote, from: &Reference, piece: &Piece, progress: &Progress) -> Result<(), Failure> {
-    if remote.has(&piece.digest).await? || remote.mount(from, &piece.digest).await {
+    if remote.has(&piece.digest).await? || remote.mount(from, &piece.digest).await? {
         return Ok(());
     }
     let line = progress.bytes(&piece.digest, piece.size);

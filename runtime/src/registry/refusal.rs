@@ -28,7 +28,6 @@ impl Refusal {
     /// What an error means, where `what` was asked for.
     pub(crate) fn words(&self, what: &str, error: &OciDistributionError) -> Failure {
         use OciDistributionError as E;
-        let registry = &self.registry;
         let why = match error {
             E::UnauthorizedError { .. } | E::AuthenticationFailure(_) => self.unauthorized(),
             E::ServerError { code: 401, .. } => self.unauthorized(),
@@ -62,7 +61,12 @@ impl Refusal {
             E::DigestError(error) => digest(error),
             other => tame(&other.to_string()),
         };
-        format!("the registry {registry}, asked for {what}: {why}").into()
+        self.told(what, &why)
+    }
+
+    /// What we have to say of it ourselves.
+    pub(crate) fn told(&self, what: &str, why: &str) -> Failure {
+        format!("the registry {}, asked for {what}: {why}", self.registry).into()
     }
 
     /// It says nothing.
@@ -155,7 +159,7 @@ fn digest(error: &DigestError) -> String {
 }
 
 /// A stranger's words: one line, printable, not long.
-fn tame(text: &str) -> String {
+pub(crate) fn tame(text: &str) -> String {
     let mut words: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
     words.retain(|c| !c.is_control());
     if let Some((end, _)) = words.char_indices().nth(LONGEST) {

@@ -12,7 +12,7 @@ use std::net::Ipv4Addr;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use oci_client::Client;
@@ -26,9 +26,11 @@ use oci_client::manifest::{
 use oci_client::secrets::RegistryAuth;
 use oci_spec::distribution::Reference;
 use tare_runtime::image::Piece;
+use tokio::sync::Mutex;
 
 use crate::Failure;
 use crate::credentials::{self, Credentials};
+use crate::entrance::{Entrance, Wrong};
 use crate::progress::Line;
 use crate::refusal::Refusal;
 use crate::transfer::Transfer;
@@ -38,13 +40,28 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// As much of a file is read at once.
 const CHUNK: usize = 256 << 10;
 
+/// What we are to whom we ask.
+pub(crate) const USER_AGENT: &str = concat!("tare-runtime/", env!("CARGO_PKG_VERSION"));
+
 /// See the file's head.
 pub(crate) struct Remote {
-    client: Client,
-    auth: RegistryAuth,
     name: Reference,
+    what: RegistryOperation,
+    /// Without TLS.
+    plain: bool,
+    connect: Duration,
+    credentials: Option<Credentials>,
+    door: Mutex<Option<Door>>,
     idle: Duration,
     refusal: Refusal,
+}
+
+/// A way in, as long as it is open.
+#[derive(Clone)]
+struct Door {
+    client: Client,
+    auth: RegistryAuth,
+    until: Option<Instant>,
 }
 
 impl Remote {
@@ -52,33 +69,25 @@ impl Remote {
     ///
     /// # Errors
     /// What is wrong with the credentials' files.
-    pub(crate) fn new(name: &Reference, transfer: &Transfer) -> Result<Self, Failure> {
+    pub(crate) fn new(
+        name: &Reference,
+        transfer: &Transfer,
+        what: RegistryOperation,
+    ) -> Result<Self, Failure> {
         // An error says that somebody else chose one already: nobody does.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let registry = name.resolve_registry().to_owned();
-        let plain = transfer.plain_http || is_here(&registry);
-        let protocol =
-            if plain { ClientProtocol::HttpsExcept(vec![registry.clone()]) } else { ClientProtocol::Https };
-        let config = ClientConfig {
-            protocol,
-            connect_timeout: Some(CONNECT.min(Duration::from_secs(transfer.timeout))),
-            user_agent: concat!("tare-runtime/", env!("CARGO_PKG_VERSION")),
-            use_monolithic_push: true,
-            ..ClientConfig::default()
-        };
-        let (auth, from) = match credentials::find(name)? {
-            Some(Credentials { user, password, from }) => {
-                (RegistryAuth::Basic(user, password), Some(from.display().to_string()))
-            }
-            None => (RegistryAuth::Anonymous, None),
-        };
-        let refusal = Refusal { registry, credentials: from };
+        let credentials = credentials::find(name)?;
+        let from = credentials.as_ref().map(|it| it.from.display().to_string());
         Ok(Self {
-            client: Client::try_from(config).map_err(|error| refusal.words("the client", &error))?,
-            auth,
-            name: name.clone(),
+            plain: transfer.plain_http || is_here(&registry),
+            connect: CONNECT.min(Duration::from_secs(transfer.timeout)),
             idle: Duration::from_secs(transfer.timeout),
-            refusal,
+            refusal: Refusal { registry, credentials: from },
+            door: Mutex::new(None),
+            name: name.clone(),
+            what,
+            credentials,
         })
     }
 
@@ -86,8 +95,46 @@ impl Remote {
     ///
     /// # Errors
     /// Why it cannot be reached, or that it refuses us.
-    pub(crate) async fn greet(&self, what: RegistryOperation) -> Result<(), Failure> {
-        self.in_time("a way in", self.client.auth(&self.name, &self.auth, what)).await.map(drop)
+    pub(crate) async fn greet(&self) -> Result<(), Failure> {
+        self.door().await.map(drop)
+    }
+
+    /// Whom to ask. Tokens are good for minutes, and a large image takes longer; one that is soon over is renewed.
+    async fn door(&self) -> Result<Door, Failure> {
+        let mut door = self.door.lock().await;
+        if let Some(open) = door.as_ref().filter(|door| door.until.is_none_or(|until| Instant::now() < until))
+        {
+            return Ok(open.clone());
+        }
+        let registry = self.name.resolve_registry();
+        let entrance = Entrance {
+            name: &self.name,
+            plain: self.plain,
+            here: is_here(registry),
+            connect: self.connect,
+            credentials: self.credentials.as_ref(),
+        };
+        let what = "a way in";
+        let pass = match tokio::time::timeout(self.idle, entrance.pass(self.what)).await {
+            Ok(Ok(pass)) => pass,
+            Ok(Err(Wrong::Client(error))) => return Err(self.refusal.words(what, &error)),
+            Ok(Err(Wrong::Told(why))) => return Err(self.refusal.told(what, &why)),
+            Err(_) => return Err(self.refusal.silence(what, self.idle)),
+        };
+        let except = if self.plain { vec![registry.to_owned()] } else { Vec::new() };
+        let config = ClientConfig {
+            protocol: ClientProtocol::HttpsExcept(except),
+            connect_timeout: Some(self.connect),
+            user_agent: USER_AGENT,
+            use_monolithic_push: true,
+            ..ClientConfig::default()
+        };
+        let client = Client::try_from(config).map_err(|error| self.refusal.words("the client", &error))?;
+        if !matches!(pass.auth, RegistryAuth::Anonymous) {
+            client.store_auth_if_needed(registry, &pass.auth).await;
+        }
+        let until = pass.good_for.map(|time| Instant::now() + time * 9 / 10);
+        Ok(door.insert(Door { client, auth: pass.auth, until }).clone())
     }
 
     /// The manifest that this name leads to, as it is.
@@ -99,7 +146,8 @@ impl Remote {
             IMAGE_MANIFEST_LIST_MEDIA_TYPE,
         ];
         let what = name.digest().unwrap_or("its manifest");
-        let (bytes, _) = self.in_time(what, self.client.pull_manifest_raw(name, &self.auth, &kinds)).await?;
+        let Door { client, auth, .. } = self.door().await?;
+        let (bytes, _) = self.in_time(what, client.pull_manifest_raw(name, &auth, &kinds)).await?;
         Ok(bytes.to_vec())
     }
 
@@ -107,20 +155,24 @@ impl Remote {
     /// to places that only this host reaches.
     pub(crate) async fn blob(&self, digest: &str) -> Result<Blob<'_>, Failure> {
         let layer = LayerDescriptor { digest, urls: &None };
-        let stream = self.in_time(digest, self.client.pull_blob_stream(&self.name, &layer)).await?;
+        let Door { client, .. } = self.door().await?;
+        let stream = self.in_time(digest, client.pull_blob_stream(&self.name, &layer)).await?;
         Ok(Blob { stream, remote: self, digest: digest.to_owned() })
     }
 
     /// Whether it has this blob.
     pub(crate) async fn has(&self, digest: &str) -> Result<bool, Failure> {
-        self.in_time(digest, self.client.blob_exists(&self.name, digest)).await
+        let Door { client, .. } = self.door().await?;
+        self.in_time(digest, client.blob_exists(&self.name, digest)).await
     }
 
     /// Whether it has this blob in another of its repositories, and takes it from there: it need not, and then it is sent.
-    pub(crate) async fn mount(&self, from: &Reference, digest: &str) -> bool {
-        from.registry() == self.name.registry()
-            && from.repository() != self.name.repository()
-            && self.in_time(digest, self.client.mount_blob(&self.name, from, digest)).await.is_ok()
+    pub(crate) async fn mount(&self, from: &Reference, digest: &str) -> Result<bool, Failure> {
+        if from.registry() != self.name.registry() || from.repository() == self.name.repository() {
+            return Ok(false);
+        }
+        let Door { client, .. } = self.door().await?;
+        Ok(self.in_time(digest, client.mount_blob(&self.name, from, digest)).await.is_ok())
     }
 
     /// Sends a blob from its file. It is given up when nothing of it moves for a while.
@@ -143,7 +195,8 @@ impl Remote {
             Err(error) => Some(Err(error)),
         });
         let chunks = futures_util::stream::iter(chunks);
-        let sending = self.client.push_blob_stream(&self.name, chunks, &piece.digest, Some(piece.size));
+        let Door { client, .. } = self.door().await?;
+        let sending = client.push_blob_stream(&self.name, chunks, &piece.digest, Some(piece.size));
         let mut sending = std::pin::pin!(sending);
         loop {
             let before = moved.load(Ordering::Relaxed);
@@ -164,8 +217,9 @@ impl Remote {
     ) -> Result<(), Failure> {
         let what = "its manifest";
         let kind = media_type.parse().map_err(|_| format!("its manifest is of type {media_type:?}"))?;
-        self.in_time(what, self.client.push_manifest_raw(&self.name, bytes.to_vec(), kind)).await?;
-        let is = self.in_time(what, self.client.fetch_manifest_digest(&self.name, &self.auth)).await?;
+        let Door { client, auth, .. } = self.door().await?;
+        self.in_time(what, client.push_manifest_raw(&self.name, bytes.to_vec(), kind)).await?;
+        let is = self.in_time(what, client.fetch_manifest_digest(&self.name, &auth)).await?;
         if is == digest {
             return Ok(());
         }
@@ -210,7 +264,7 @@ impl Blob<'_> {
 }
 
 /// Whether it is on this host: a name that always means it, or an address of the loopback interface.
-fn is_here(registry: &str) -> bool {
+pub(crate) fn is_here(registry: &str) -> bool {
     let host = registry.rsplit_once(':').map_or(registry, |(host, _)| host);
     host == "localhost" || host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
 }

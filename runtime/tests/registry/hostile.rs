@@ -15,7 +15,7 @@ use crate::server::{command, left, must, refused};
 type Answer = Box<dyn Fn(&Request, &mut TcpStream, &Stock) -> io::Result<()> + Send + Sync>;
 
 /// A small image.
-fn stock(lab: &Lab) -> Stock {
+pub(crate) fn stock(lab: &Lab) -> Stock {
     let place = lab.path().join("layout");
     layout::write(
         &place,
@@ -96,6 +96,11 @@ fn what_is_not_what_was_promised_is_refused() {
             "the registry's answer has no end",
         ),
         ("a manifest without an end", at("/manifests/", |stream, _| endless(stream, "200 OK")), "has no end"),
+        (
+            "a manifest of five megabytes",
+            at("/manifests/", |stream, _| answer(stream, "200 OK", "", &vec![b' '; 5 << 20])),
+            "its manifest is of 5242880 bytes, more than 4194304",
+        ),
         (
             "no manifest",
             at("/manifests/", |stream, _| answer(stream, "200 OK", "", b"<html>")),

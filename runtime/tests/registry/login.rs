@@ -52,10 +52,12 @@ fn who_logged_in_with_docker_or_podman_may_push_and_pull() {
     let at = |name: &str| lab.path().join(name).display().to_string();
     write(&lab.path().join("own/config.json"), &entry(RIGHT));
     write(&lab.path().join("run/containers/auth.json"), &entry(RIGHT));
+    write(&lab.path().join("config/containers/auth.json"), &entry(RIGHT));
     for (variable, value) in [
         ("DOCKER_CONFIG", at("own")),
         ("REGISTRY_AUTH_FILE", at("own/config.json")),
         ("XDG_RUNTIME_DIR", at("run")),
+        ("XDG_CONFIG_HOME", at("config")),
     ] {
         let output = command(&lab, &pull).env(variable, &value).output().expect("it starts");
         assert!(output.status.success(), "{variable}: {output:?}");

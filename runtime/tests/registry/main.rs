@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod ended;
+mod entrance;
 mod hostile;
 #[path = "../image/layout.rs"]
 #[allow(dead_code)] // The images' tests write more kinds of entries.

@@ -166,7 +166,9 @@ pub(crate) fn put(layout: &Path, name: &str) {
 /// `tare-runtime` with these words, for somebody who has never logged in anywhere.
 pub(crate) fn command(lab: &Lab, arguments: &[&str]) -> Command {
     let mut command = lab.command(arguments);
-    for variable in ["REGISTRY_AUTH_FILE", "DOCKER_CONFIG", "XDG_RUNTIME_DIR", "SSL_CERT_FILE"] {
+    for variable in
+        ["REGISTRY_AUTH_FILE", "DOCKER_CONFIG", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "SSL_CERT_FILE"]
+    {
         command.env_remove(variable);
     }
     command.env("HOME", lab.path().join("home"));
