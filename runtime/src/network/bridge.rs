@@ -83,7 +83,8 @@ pub(crate) fn ensure(
     wanted: Option<Subnet>,
 ) -> Result<Bridge> {
     let there = if_nametoindex(name).is_ok();
-    if let Some(known) = read(leases)? {
+    let known = read(leases)?;
+    if let Some(known) = known.clone() {
         let fault = |why| Err(Error::Spec { field: "subnet".into(), why });
         let leased = !leases.all()?.is_empty();
         match wanted.filter(|wanted| *wanted != known.subnet) {
@@ -108,8 +109,8 @@ pub(crate) fn ensure(
             _ => {}
         }
     }
-    if there {
-        // Half of one, that a killed start left.
+    if there || known.is_some() {
+        // Half of one, that a killed start or deletion left.
         remove(netlink, leases, name)?;
     }
     choose(netlink, leases, name, wanted)
@@ -170,7 +171,7 @@ impl Bridge {
             Err(Errno::EEXIST) => Ok(()),
             other => other,
         };
-        wall::build(netlink, &self.name)?;
+        wall::build(netlink, &self)?;
         present(netlink.ask(&Request::bridge(&self.name, mac(self.gateway()), self.mtu)))
             .map_err(fault(self.name.clone()))?;
         self.forget_version_6()?;
@@ -205,7 +206,9 @@ pub(crate) fn remove(netlink: &Netlink, leases: &Leases, name: &str) -> Result<(
         Ok(()) | Err(Errno::ENODEV) => {}
         Err(errno) => return Err(Error::at("bridge", name, errno)),
     }
-    wall::remove(netlink, name)?;
+    if let Some(known) = read(leases)? {
+        wall::remove(netlink, &known)?;
+    }
     leases.remove(FILE)
 }
 

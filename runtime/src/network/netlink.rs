@@ -69,16 +69,19 @@ pub enum Place<'a> {
     Process(u32),
 }
 
-/// What becomes of packets that come in by an interface, looked up before any route is. The rule with the lowest number
-/// that fits counts.
+/// What becomes of packets, looked up before any route is. The rule with the lowest number that fits counts.
 #[derive(Clone, Copy, Debug)]
 pub struct Rule<'a> {
     /// The rule's number.
     pub priority: u32,
-    /// The interface's name; it need not be there.
-    pub interface: &'a str,
-    /// The packets with this bit in their mark take the way that all others do; without one all are refused.
+    /// Those that come in by this interface, which need not be there; by `lo` come the host's own.
+    pub by: Option<&'a str>,
+    /// Those to addresses that begin with so many bits of this one.
+    pub to: Option<(Ipv4Addr, u8)>,
+    /// Those with this bit in their mark.
     pub mark: Option<u32>,
+    /// Whether they take the way that the main table knows, or are refused.
+    pub pass: bool,
 }
 
 /// The two ends of a virtual cable.
@@ -208,17 +211,18 @@ impl Request {
 
 impl Rule<'_> {
     fn message(&self) -> RuleMessage {
-        let (action, table) = match self.mark {
-            Some(_) => (RuleAction::ToTable, RouteHeader::RT_TABLE_MAIN),
-            None => (RuleAction::Prohibit, RouteHeader::RT_TABLE_UNSPEC),
+        let (action, table) = match self.pass {
+            true => (RuleAction::ToTable, RouteHeader::RT_TABLE_MAIN),
+            false => (RuleAction::Prohibit, RouteHeader::RT_TABLE_UNSPEC),
         };
+        let dst_len = self.to.map_or(0, |(_, bits)| bits);
         let mut message = RuleMessage::default();
-        message.header = RuleHeader { family: Family::Inet, table, action, ..RuleHeader::default() };
-        message.attributes =
-            vec![RuleAttribute::Priority(self.priority), RuleAttribute::Iifname(self.interface.into())];
-        let bits =
-            self.mark.into_iter().flat_map(|bit| [RuleAttribute::FwMark(bit), RuleAttribute::FwMask(bit)]);
-        message.attributes.extend(bits);
+        message.header = RuleHeader { family: Family::Inet, table, action, dst_len, ..RuleHeader::default() };
+        message.attributes = vec![RuleAttribute::Priority(self.priority)];
+        message.attributes.extend(self.by.map(|name| RuleAttribute::Iifname(name.into())));
+        message.attributes.extend(self.to.map(|(address, _)| RuleAttribute::Destination(address.into())));
+        let bits = self.mark.map(|bit| [RuleAttribute::FwMark(bit), RuleAttribute::FwMask(bit)]);
+        message.attributes.extend(bits.into_iter().flatten());
         message
     }
 }

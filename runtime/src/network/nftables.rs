@@ -8,9 +8,8 @@
 //! connections from the host itself and from the boxes, there is the proxy. It listens in any case, so that the port is
 //! nobody else's; `state` says which way connections from outside take, and why.
 //!
-//! Each box has a table of its own, called like its cable and removed whole. In the same table stands what else holds
-//! where the host passes packets on: from outside only to published ports, and only answers get the mark that lets them
-//! out again (`wall.rs`).
+//! Each box has a table of its own, called like its cable and removed whole. In the same table packets that were led to
+//! a box so, and its answers to them, get the mark with which the wall lets them pass (`wall.rs`).
 //!
 //! A host's setting lets its rules judge also what passes through a bridge, from box to box (bridge-nf-call-iptables):
 //! then boxes that share one cannot reach each other where a rule drops. That too is said.
@@ -25,7 +24,7 @@ use std::process::{Command, Stdio};
 
 use super::bridge::{Bridge, PREFIX};
 use super::publish::Published;
-use super::wall::ANSWER;
+use super::wall::PASS;
 
 /// The rules that lead these ports to the box; nothing where none of them is for others than the host itself.
 pub(crate) fn rules(table: &str, bridge: &Bridge, address: Ipv4Addr, ports: &[Published]) -> Option<String> {
@@ -50,14 +49,10 @@ pub(crate) fn rules(table: &str, bridge: &Bridge, address: Ipv4Addr, ports: &[Pu
   chain inward {{
     type nat hook prerouting priority dstnat; policy accept;
 {inward}  }}
-  chain answers {{
-    type filter hook prerouting priority mangle; policy accept;
-    iifname \"{bridge}\" ct state {{ established, related }} meta mark set meta mark or {ANSWER}
-  }}
-  chain through {{
-    type filter hook forward priority filter; policy accept;
-    iifname != \"{bridge}\" oifname \"{bridge}\" ct status dnat accept
-    iifname != \"{bridge}\" oifname \"{bridge}\" ct state != {{ established, related }} drop
+  chain pass {{
+    type filter hook prerouting priority dstnat + 1; policy accept;
+    ip daddr {address} ct status dnat meta mark set meta mark or {PASS}
+    iifname \"{bridge}\" ip saddr {address} ct status dnat meta mark set meta mark or {PASS}
   }}
 }}
 "

@@ -38,6 +38,11 @@ impl Subnet {
         Self { first: first.into(), prefix: PREFIX }
     }
 
+    /// The address that stands for the net.
+    pub(crate) fn first(self) -> Ipv4Addr {
+        self.first
+    }
+
     /// How many bits name the net.
     pub fn prefix(self) -> u8 {
         self.prefix

@@ -2,7 +2,7 @@
 //! packets on, else by the proxy, and nowhere else.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
@@ -12,6 +12,7 @@ use std::time::Duration;
 use nix::sched::{CloneFlags, unshare};
 use tare_runtime::network::netlink::{Netlink, Pair, Place, Request};
 
+use crate::common::bundle::eventually;
 use crate::common::{Lab, skip, stdout};
 use crate::{Census, address, apart, delete, get, get_from_a_box, port, start, state, unique};
 
@@ -150,6 +151,7 @@ fn where_the_host_passes_packets_on_a_server_sees_who_asks_and_nothing_else_come
         // Somebody loads rules of his own, as firewalls do when they start: what ours let out is shut in again.
         nft("flush ruleset");
         reaches_nobody(&lab, &stranger, &id);
+        is_reached_by_nobody(&lab, &stranger, &id);
         // By somebody in whose PATH there is no nft.
         let deleted = lab.command(&["delete", "--force", &id]).env("PATH", "/usr/bin:/bin").output();
         assert!(deleted.as_ref().is_ok_and(|it| it.status.success()), "{deleted:?}");
@@ -173,8 +175,33 @@ fn reaches_nobody(lab: &Lab, stranger: &Stranger, id: &str) {
     std::net::TcpStream::connect((STRANGER, port)).expect("the host reaches the stranger");
 }
 
+/// How many datagrams have come to the box for ports at which nobody listens.
+fn came(lab: &Lab, id: &str) -> u32 {
+    let seen =
+        stdout(&lab.command(&["exec", id, "--", "grep", "Udp:", "/proc/net/snmp"]).output().expect("exec"));
+    let mut lines = seen.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let (names, counts) = (lines.next().expect("names"), lines.next().expect("counts"));
+    let at = names.iter().position(|name| *name == "NoPorts").expect("NoPorts");
+    counts[at].parse().expect("a number")
+}
+
+/// What the stranger sends to the box's own address does not come there; what the host sends does.
+fn is_reached_by_nobody(lab: &Lab, stranger: &Stranger, id: &str) {
+    let (before, to) = (came(lab, id), SocketAddrV4::new(address(lab, id), 9));
+    let send = move |count: u32| {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("socket");
+        for _ in 0..count {
+            socket.send_to(b"hello", to).expect("send");
+        }
+    };
+    stranger.acts(move || send(20));
+    send(1);
+    eventually("what the host has sent", || came(lab, id) > before);
+    assert_eq!(came(lab, id), before + 1, "the stranger reached a port that is not published");
+}
+
 #[test]
-fn though_the_host_passes_packets_on_sooner_or_later_no_box_reaches_beyond_it() {
+fn though_the_host_passes_packets_on_sooner_or_later_no_box_reaches_beyond_it_nor_is_reached() {
     apart(|| {
         let Some(lab) = Lab::new() else { return };
         let stranger = Stranger::new();
@@ -185,6 +212,7 @@ fn though_the_host_passes_packets_on_sooner_or_later_no_box_reaches_beyond_it() 
             // Which reaches every interface that is there by then.
             let_pass(true);
             reaches_nobody(&lab, &stranger, &id);
+            is_reached_by_nobody(&lab, &stranger, &id);
             delete(&lab, &id);
             assert_eq!(Census::take(&lab), before);
         }
