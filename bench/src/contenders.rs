@@ -10,6 +10,7 @@ pub mod containerd;
 pub mod crun;
 pub mod docker;
 pub mod fake;
+mod fetches;
 pub mod firecracker;
 pub mod floor;
 pub(crate) mod ground;
@@ -48,6 +49,7 @@ pub use crate::network::Wiring;
 use crate::program::{answer, is_program, on_path};
 use crate::site::{Site, Start};
 use crate::spawner::protocol::{Launch, Mark};
+pub use fetches::{Fetches, Parcel};
 pub use imaged::Imaged;
 pub use needs::Needs;
 pub use told::{Description, Found, Missing, Resumption, Surroundings, Undo};
@@ -197,6 +199,14 @@ pub trait Contender: std::fmt::Debug {
     /// Where it keeps this image, and all boxes.
     fn keeps_in(&self, _site: &Site, _image: &Image) -> Vec<PathBuf> {
         Vec::new()
+    }
+
+    /// How it fetches images over a network; why it does not, in words.
+    ///
+    /// # Errors
+    /// Where it does not.
+    fn fetches(&self) -> Result<&dyn Fetches, &'static str> {
+        Err("nobody has said how it fetches an image")
     }
 
     /// What is undone after such a box, beside its [`teardown`](Self::teardown).

@@ -18,6 +18,7 @@ use sha2::{Digest, Sha256};
 use crate::site::Site;
 
 pub use entries::{Entry, Kind};
+pub use layer::gzipped;
 
 /// An image and where it lies.
 #[derive(Debug, Clone)]
@@ -59,10 +60,18 @@ impl Image {
     /// # Errors
     /// When something of it cannot be made; owners and capabilities need root.
     pub fn make(&self) -> Result<()> {
-        fs::create_dir_all(&self.dir).with_context(|| format!("make {}", self.dir.display()))?;
-        tree::write(&self.tree(), &self.merged())?;
+        self.make_tree()?;
         fs::write(self.archive(), self.docker_archive()?)
             .with_context(|| format!("write {}", self.archive().display()))
+    }
+
+    /// Writes the tree alone.
+    ///
+    /// # Errors
+    /// As [`make`](Self::make).
+    pub fn make_tree(&self) -> Result<()> {
+        fs::create_dir_all(&self.dir).with_context(|| format!("make {}", self.dir.display()))?;
+        tree::write(&self.tree(), &self.merged())
     }
 
     /// The directory with its files.
@@ -108,18 +117,27 @@ impl Image {
         listing::lines(self, left_out)
     }
 
-    /// The image with a manifest and its configuration, as `docker load` and `tare-runtime import` take it.
-    fn docker_archive(&self) -> Result<Vec<u8>> {
-        let packed = self.layers.iter().map(|it| layer::pack(it)).collect::<Result<Vec<_>>>()?;
-        let digests: Vec<String> = packed.iter().map(|it| format!("sha256:{}", sha256(it))).collect();
+    /// Its configuration, and its layers as archives that nobody has packed.
+    ///
+    /// # Errors
+    /// When an archive cannot be made.
+    pub fn unpacked(&self) -> Result<(Vec<u8>, Vec<Vec<u8>>)> {
+        let archives = self.layers.iter().map(|it| layer::pack(it)).collect::<Result<Vec<_>>>()?;
+        let digests: Vec<String> = archives.iter().map(|it| format!("sha256:{}", sha256(it))).collect();
         let config = json!({
             "architecture": "amd64", "os": "linux",
             "config": {"Env": self.env, "WorkingDir": self.cwd, "Cmd": ["/payload"]},
             "rootfs": {"type": "layers", "diff_ids": digests},
         });
+        Ok((serde_json::to_vec(&config)?, archives))
+    }
+
+    /// The image with a manifest and its configuration, as `docker load` and `tare-runtime import` take it.
+    fn docker_archive(&self) -> Result<Vec<u8>> {
+        let (config, packed) = self.unpacked()?;
         let names: Vec<String> = (0..packed.len()).map(|index| format!("layer{index}.tar")).collect();
         let manifest = json!([{"Config": "config.json", "RepoTags": [&self.tag], "Layers": names}]);
-        let mut files = vec![("config.json".to_owned(), serde_json::to_vec(&config)?)];
+        let mut files = vec![("config.json".to_owned(), config)];
         files.extend(names.into_iter().zip(packed));
         files.push(("manifest.json".to_owned(), serde_json::to_vec(&manifest)?));
         let entries: Vec<Entry> = files

@@ -15,6 +15,7 @@ mod process;
 mod reach;
 mod resume;
 mod stop;
+mod tools;
 mod volley;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -230,11 +231,22 @@ impl Lab {
             scripted: None,
             edits: Vec::new(),
             disk: Vec::new(),
+            transfers: Vec::new(),
         };
         match launch {
-            Launch::Scripted(Script::Took { ready, teardown, cpu, memory, answers, spans, edits, disk }) => {
+            Launch::Scripted(Script::Took {
+                ready,
+                teardown,
+                cpu,
+                memory,
+                answers,
+                spans,
+                edits,
+                disk,
+                transfers,
+            }) => {
                 instance.ready_ns = ready;
-                (instance.edits, instance.disk) = (edits, disk);
+                (instance.edits, instance.disk, instance.transfers) = (edits, disk, transfers);
                 instance.moments.scripted = spans;
                 instance.scripted = Some(Scripted { teardown_ns: teardown, cpu_ns: cpu, memory, answers });
                 return Ok(instance);

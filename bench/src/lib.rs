@@ -30,6 +30,7 @@ pub mod network;
 pub mod payload;
 pub mod program;
 pub mod record;
+pub mod registry;
 pub mod rounds;
 pub mod run;
 pub mod site;

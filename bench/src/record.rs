@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
-use tare_reports::document::{Binding, Document, HostChange, Mode, Parameters, Sample, Series, Unit};
+use tare_reports::document::{Binding, Document, Fetch, HostChange, Mode, Parameters, Sample, Series, Unit};
 
 use crate::lab::Failed;
 
@@ -269,6 +269,14 @@ impl Visit<'_> {
         let name = Name { measure, quantity, contender, mode, parameters };
         if let Some(series) = self.record.document.series.iter_mut().find(|it| name.is_of(it)) {
             series.binding = Some(binding);
+        }
+    }
+
+    /// Notes in the contender's row how it fetches images, the first time.
+    pub fn fetched_by(&mut self, fetch: Fetch) {
+        let row = self.record.document.contenders.iter_mut().find(|row| row.name == self.contender);
+        if let Some(row) = row {
+            row.fetch.get_or_insert(fetch);
         }
     }
 

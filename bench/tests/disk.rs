@@ -1,9 +1,10 @@
-//! What real tools keep on disk of images that share layers, and of boxes.
+//! What real tools keep on disk of images that share layers, and of boxes; and what they fetch.
 
 mod common;
 
 use common::{document, finish, left_of, root, row, samples, skip, tare, values};
 use tare_reports::document::{Document, Status};
+use tare_reports::transfer::STEPS;
 
 const MIB: u64 = 1 << 20;
 
@@ -17,7 +18,7 @@ fn figure(document: &Document, contender: &str, quantity: &str, form: &str) -> u
 }
 
 #[test]
-fn layers_are_kept_once_and_a_box_adds_what_it_writes() {
+fn layers_are_kept_and_moved_once_and_a_box_adds_what_it_writes() {
     if !root() {
         return;
     }
@@ -28,6 +29,7 @@ fn layers_are_kept_once_and_a_box_adds_what_it_writes() {
     assert_eq!(left_of(&document.run.id), Vec::<std::path::PathBuf>::new());
     let census = document.run.census.as_ref().unwrap();
     assert_eq!((census.after.mounts, census.after.files, census.after.cgroups), (0, 0, 0));
+    transfers(&document);
     for contender in ["tare", "docker"] {
         if row(&document, contender).status == Status::Skipped
             || samples(&document, contender, "image").is_empty()
@@ -60,4 +62,46 @@ fn layers_are_kept_once_and_a_box_adds_what_it_writes() {
     assert!(of("instance", backed) < 2 * MIB, "{}", of("instance", backed));
     assert!(of("written", backed) - of("instance", backed) >= MIB);
     assert!(of("instance", whole) >= of("image", whole), "the whole disk");
+}
+
+/// What each transfer of a contender took, in one of its ways.
+fn moved(document: &Document, contender: &str, form: Option<&str>, quantity: &str) -> [u64; 3] {
+    STEPS.map(|transfer| {
+        let found = document.series.iter().find(|it| {
+            (it.contender.as_str(), it.quantity.as_str()) == (contender, quantity)
+                && it.parameters.transfer.as_deref() == Some(transfer)
+                && it.parameters.form.as_deref() == form
+                && it.parameters.aa.is_none()
+        });
+        let series = found.unwrap_or_else(|| panic!("no {quantity} of {contender}, {form:?}, {transfer}"));
+        series.samples[0].value.unwrap_or_else(|| panic!("{transfer}: {:?}", series.samples[0]))
+    })
+}
+
+/// An update moves what has changed, and a whole disk moves whole.
+fn transfers(document: &Document) {
+    if let Err(why) = tare::registry::possible() {
+        return skip("registry", why);
+    }
+    // Half of 27 MiB is noise, and half of the 1 MiB that changes.
+    let (whole, layer) = (13 * MIB..17 * MIB, MIB / 2..MIB);
+    let forms = [
+        ("tare", None, true),
+        ("docker", None, true),
+        ("qemu", Some("qcow2 on a backing file"), true),
+        ("qemu", Some("whole copy"), false),
+    ];
+    for (contender, form, saves) in forms {
+        let row = row(document, contender);
+        if row.status == Status::Skipped || row.fetch.is_none() {
+            skip(contender, row.reason.as_deref().unwrap_or("it keeps what is not ours too"));
+            continue;
+        }
+        let [first, second, update] = moved(document, contender, form, "wire");
+        assert!(whole.contains(&first), "{contender}, {form:?}: {first}");
+        let expected = if saves { &layer } else { &whole };
+        let others = [second, update];
+        assert!(others.iter().all(|it| expected.contains(it)), "{contender}, {form:?}: {others:?}");
+        assert!(moved(document, contender, form, "pull").iter().all(|it| *it > 1_000_000));
+    }
 }

@@ -379,3 +379,43 @@ fn what_is_kept_on_disk_arrives_exactly_and_what_is_missing_is_said() {
     let missing = run.series("fake-short", "instance");
     assert!(missing.samples.iter().all(|it| it.failure == Some(Failure::NotMeasured)), "{missing:?}");
 }
+
+#[test]
+fn what_transfers_take_arrives_exactly_and_what_did_not_come_says_why() {
+    let took =
+        |transfers: Value| json!({"Took": {"ready": 1, "teardown": 1, "cpu": 1, "transfers": transfers}});
+    let script = json!({"contenders": [
+        {"name": "fake-pulls", "visits": [took(json!([[400, 9000], [50, 700], [40, 650]]))]},
+        {"name": "fake-ends", "visits": [took(json!([[300, 8000]]))]},
+        {"name": "fake-fails", "visits": [{"Failed": {"failure": "timeout", "detail": "it hung"}}]},
+    ]});
+    let run = play(&script, &["disk", "--only", "fake-pulls,fake-ends,fake-fails", "--rounds", "3"]);
+    // One whose every start failed has failed.
+    assert_eq!(run.output.status.code(), Some(3), "{}", run.stderr());
+    let document = run.document();
+    let samples = |contender: &str, quantity: &str, transfer: &str| {
+        let own = |it: &&Series| {
+            (it.contender.as_str(), it.quantity.as_str()) == (contender, quantity)
+                && it.parameters.transfer.as_deref() == Some(transfer)
+                && it.parameters.aa.is_none()
+        };
+        document.series.iter().find(own).unwrap_or_else(|| panic!("{contender} {transfer}")).samples.clone()
+    };
+    for (transfer, [pull, wire]) in [("first", [400, 9000]), ("second", [50, 700]), ("update", [40, 650])] {
+        let values = |quantity| {
+            samples("fake-pulls", quantity, transfer).iter().map(|it| it.value).collect::<Vec<_>>()
+        };
+        assert_eq!(values("pull"), [Some(pull); 3], "{transfer}");
+        assert_eq!(values("wire"), [Some(wire); 3], "{transfer}");
+    }
+    assert_eq!(samples("fake-ends", "pull", "first")[0].value, Some(300));
+    for (contender, transfer, failure) in [
+        ("fake-ends", "second", Failure::NotMeasured),
+        ("fake-ends", "update", Failure::NotMeasured),
+        ("fake-fails", "first", Failure::Timeout),
+        ("fake-fails", "update", Failure::Timeout),
+    ] {
+        let all = samples(contender, "wire", transfer);
+        assert!(all.len() == 3 && all.iter().all(|it| it.failure == Some(failure)), "{contender}: {all:?}");
+    }
+}

@@ -2,8 +2,7 @@
 
 mod common;
 
-use std::ops::Deref;
-
+use common::Cleared;
 use tare::contenders::docker::Docker;
 use tare::contenders::process::PlainProcess;
 use tare::contenders::qemu::Qemu;
@@ -23,24 +22,6 @@ struct Ground {
     _dir: tempfile::TempDir,
 }
 
-/// A site that goes when the test does, however that ends.
-struct Cleared(Option<Site>);
-
-impl Deref for Cleared {
-    type Target = Site;
-
-    fn deref(&self) -> &Site {
-        self.0.as_ref().expect("it is there until the end")
-    }
-}
-
-impl Drop for Cleared {
-    fn drop(&mut self) {
-        // A test that fails says why by itself.
-        let _ = self.0.take().map(Site::remove);
-    }
-}
-
 /// None, said aloud, where owners and capabilities of files cannot be made.
 fn ground(name: &str) -> Option<Ground> {
     if !common::root() {
@@ -52,7 +33,7 @@ fn ground(name: &str) -> Option<Ground> {
     let image = sameness::image(&site);
     image.make().unwrap();
     let lines = image.lines(&sameness::LEFT_OUT);
-    Some(Ground { lab, site: Cleared(Some(site)), image, lines, _dir: dir })
+    Some(Ground { lab, site: Cleared::of(site), image, lines, _dir: dir })
 }
 
 impl Ground {
@@ -118,7 +99,7 @@ impl Ground {
 
     fn end(mut self, mut contender: impl Contender) {
         contender.finish(&self.site).unwrap();
-        self.site.0.take().unwrap().remove().unwrap();
+        self.site.remove().unwrap();
     }
 }
 

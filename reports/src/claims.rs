@@ -51,7 +51,7 @@ struct Entry {
     judge: fn(&Document, &[Summary], Lang) -> Judgement,
 }
 
-const CLAIMS: [Entry; 8] = [
+const CLAIMS: [Entry; 9] = [
     Entry { said: ("VMs boot in minutes", "虚拟机启动要好几分钟"), judge: judge::minutes },
     Entry {
         said: ("Containers start faster than VMs", "容器比虚拟机启动更快"), judge: judge::faster_start
@@ -71,6 +71,7 @@ const CLAIMS: [Entry; 8] = [
     },
     Entry { said: ("Build once, run anywhere", "一次构建，到处运行"), judge: image::same_anywhere },
     Entry { said: ("Images share layers", "镜像共享层"), judge: image::share_layers },
+    Entry { said: ("Layers make updates cheap", "分层让更新很便宜"), judge: image::cheap_updates },
 ];
 
 /// Judges every hypothesis for this document.

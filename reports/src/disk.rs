@@ -46,7 +46,8 @@ pub fn kept(document: &Document) -> Vec<Kept> {
     let own = |it: &&Series| it.measure == MEASURE && it.parameters.aa != Some(true);
     let mut all: Vec<Kept> = Vec::new();
     for row in &document.contenders {
-        for series in document.series.iter().filter(own).filter(|it| it.contender == row.name) {
+        let own = |it: &&Series| own(it) && it.parameters.transfer.is_none() && it.contender == row.name;
+        for series in document.series.iter().filter(own) {
             let form = &series.parameters.form;
             let at = all.iter().position(|it| it.contender == row.name && it.form == *form);
             let at = at.unwrap_or_else(|| {

@@ -235,6 +235,18 @@ pub struct Contender {
     /// SHA-256 of the payload it ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payload_sha256: Option<String>,
+    /// How it fetched an image, where it was asked to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fetch: Option<Fetch>,
+}
+
+/// How a contender fetched an image from a registry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Fetch {
+    /// The exact command lines of one transfer, one after another; names vary.
+    pub commands: Vec<Vec<String>>,
+    /// What is inside the clock, in order.
+    pub inside_clock: Vec<String>,
 }
 
 /// What one image was seen to be in every box.

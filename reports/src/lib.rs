@@ -34,6 +34,7 @@ pub mod stats;
 mod store;
 pub mod summary;
 pub mod text;
+pub mod transfer;
 pub mod units;
 
 pub use document::Document;

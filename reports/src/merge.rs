@@ -118,6 +118,7 @@ fn contenders(documents: &[Document]) -> Vec<Contender> {
         let (better, worse) =
             if rank(row) > rank(known) { (row.clone(), known.clone()) } else { (known.clone(), row.clone()) };
         *known = better;
+        known.fetch = known.fetch.take().or(worse.fetch);
         if let Some(reason) = worse.reason
             && worse.status != Status::Measured
             && known.reason.as_ref() != Some(&reason)

@@ -67,7 +67,7 @@ impl Summary {
     }
 
     /// What tells it apart in its table: the rung on the ladder, else the contender's name, with its level on
-    /// a curve; marked where it is the second visit of the A/A test.
+    /// a curve, and with form and transfer; marked where it is the second visit of the A/A test.
     pub fn label(&self) -> String {
         let mut name = self.parameters.rung.clone().unwrap_or_else(|| self.contender.clone());
         if let Some(along) = Along::of(&self.measure, &self.quantity) {
@@ -75,6 +75,9 @@ impl Summary {
         }
         if let Some(form) = &self.parameters.form {
             name.push_str(&format!(", {form}"));
+        }
+        if let Some(transfer) = &self.parameters.transfer {
+            name.push_str(&format!(", {transfer}"));
         }
         if self.is_aa() { format!("{name} (A/A)") } else { name }
     }

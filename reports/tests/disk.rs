@@ -8,6 +8,7 @@ use tare_reports::claims::{State, claims};
 use tare_reports::disk::kept;
 use tare_reports::document::*;
 use tare_reports::summary::summarise;
+use tare_reports::transfer::{STEPS, fetched};
 use tare_reports::{Lang, page};
 
 const MIB: u64 = 1 << 20;
@@ -79,6 +80,91 @@ fn the_chapter_is_there_in_both_languages() {
     for (lang, words) in [(Lang::En, "What is kept on disk"), (Lang::Zh, "磁盘上保存了什么")] {
         let html = page::render(&document, lang).expect("a page");
         for it in [words, "qemu, whole", "95.0 MiB", "disk-second-warm-i4-distribution"] {
+            assert!(html.contains(it), "{it}");
+        }
+    }
+}
+
+/// Contender, form, and of each transfer ns and bytes, by round.
+type Moved = (&'static str, Option<&'static str>, fn(u64) -> [[u64; 2]; 3]);
+
+fn fetching(rows: &[Moved], rounds: u32) -> Document {
+    let mut document = document(&[]);
+    for (contender, form, figures) in rows {
+        for (number, transfer) in STEPS.into_iter().enumerate() {
+            for (place, (quantity, unit)) in
+                [("pull", Unit::Ns), ("wire", Unit::Bytes)].into_iter().enumerate()
+            {
+                let value = |round: u32| figures(u64::from(round))[number][place];
+                document.series.push(Series {
+                    measure: "disk".into(),
+                    quantity: quantity.into(),
+                    mode: Mode::Warm,
+                    contender: (*contender).into(),
+                    unit,
+                    predicted: false,
+                    binding: None,
+                    parameters: Parameters {
+                        form: form.map(str::to_owned),
+                        transfer: Some(transfer.into()),
+                        ..Parameters::default()
+                    },
+                    samples: (0..rounds).map(|round| Sample::value(round, 0, value(round))).collect(),
+                });
+            }
+        }
+    }
+    document
+}
+
+const PULLS: Moved =
+    ("tare", None, |it| [[400_000_000 + it, 14 * MIB], [80_000_000, MIB / 2], [60_000_000 + it, MIB / 2]]);
+const WHOLE: Moved = ("qemu", Some("whole copy"), |it| {
+    [[90_000_000 + it, 15 * MIB], [90_000_000, 15 * MIB], [90_000_000, 15 * MIB]]
+});
+
+fn updates(rows: &[Moved], rounds: u32) -> (State, String) {
+    let document = fetching(rows, rounds);
+    let all = claims(&document, &summarise(&document), Lang::En);
+    let claim = all.into_iter().find(|it| it.said == "Layers make updates cheap").expect("the claim");
+    (claim.state, claim.shown)
+}
+
+#[test]
+fn a_cheap_update_supports_it_a_dear_one_refutes_it_and_few_samples_say_nothing() {
+    let (state, shown) = updates(&[PULLS, WHOLE], 12);
+    assert_eq!(state, State::Supported, "{shown}");
+    assert!(
+        shown.contains("`tare` 3.6 % [3.6 %, 3.6 %] of the bytes and 15.0 % [15.0 %, 15.0 %] of the time"),
+        "{shown}"
+    );
+    assert!(shown.contains("`qemu, whole copy` 100.0 % [100.0 %, 100.0 %] of the bytes"), "{shown}");
+    let (state, shown) = updates(&[PULLS], 3);
+    assert_eq!(state, State::Unconfirmed, "{shown}");
+    assert!(shown.contains("`tare` 3.6 % of the bytes and 15.0 % of the time"), "{shown}");
+    let slow: Moved = ("tare", None, |_| [[100, 14 * MIB], [80, MIB], [90, MIB]]);
+    assert_eq!(updates(&[slow, WHOLE], 12).0, State::Refuted, "the bytes alone do not make it cheap");
+    let fat: Moved = ("tare", None, |_| [[100, 14 * MIB], [20, MIB], [20, 14 * MIB]]);
+    assert_eq!(updates(&[fat, PULLS], 12).0, State::Refuted);
+    assert_eq!(updates(&[WHOLE], 12).0, State::NotMeasured, "a machine's disk has no layers");
+}
+
+#[test]
+fn what_travelled_is_drawn_and_told_and_is_no_row_of_what_is_kept() {
+    let mut document = fetching(&[WHOLE, PULLS], 12);
+    let lost =
+        document.series.iter_mut().find(|it| it.contender == "tare" && it.quantity == "pull").expect("it");
+    lost.samples[3] = Sample::failure(3, 0, Failure::Start, "the registry is gone");
+    assert_eq!(kept(&document), []);
+    let all = fetched(&document);
+    let told: Vec<String> = all.iter().map(|it| it.label()).collect();
+    assert_eq!(told, ["tare", "qemu, whole copy"]);
+    assert_eq!((all[0].steps[0].time.n, all[0].steps[0].time.failed), (11, 1));
+    assert_eq!(all[0].steps[2].wire.median, Some(MIB as f64 / 2.0));
+    assert_eq!(all[0].steps[0].wire.of_first, None, "the first is not compared with itself");
+    for (lang, words) in [(Lang::En, "Time, and bytes that travel"), (Lang::Zh, "时间与传输字节数")] {
+        let html = page::render(&document, lang).expect("a page");
+        for it in [words, "tare, update", "qemu, whole copy, first", "disk-pull-warm-transfer", "14.0 MiB"] {
             assert!(html.contains(it), "{it}");
         }
     }

@@ -12,13 +12,14 @@ use tare_reports::document::{Accel, Class};
 
 use super::tool::tool;
 use super::{
-    CPUS, Contender, Description, Found, HOSTNAME, MEMORY, Missing, Needs, PIDS, Surroundings, Undo, Wiring,
-    example, on_path, text, version_of,
+    CPUS, Contender, Description, Fetches, Found, HOSTNAME, MEMORY, Missing, Needs, PIDS, Surroundings, Undo,
+    Wiring, example, on_path, text, version_of,
 };
 use crate::engine::daemon::{self, Daemon};
 use crate::engine::journal::{self, Entry};
 use crate::engine::{self, archive, call};
 use crate::image::Image;
+use crate::registry;
 use crate::site::{Site, Start};
 use crate::spawner::protocol::Launch;
 
@@ -42,13 +43,18 @@ pub struct Docker {
 
 impl Docker {
     /// The client with the words that say which engine, and that leave the user's own settings alone.
-    fn words(&self, site: &Site, words: &[&str]) -> Vec<String> {
+    pub(super) fn words(&self, site: &Site, words: &[&str]) -> Vec<String> {
         let dir = engine::place(site, NAME);
         let address =
             self.running.clone().unwrap_or_else(|| format!("unix://{}", text(&dir.join("docker.sock"))));
         let mut argv = client(&self.client, &address, &dir.join("client"));
         argv.extend(words.iter().map(|word| (*word).to_owned()));
         argv
+    }
+
+    /// The process of a private engine.
+    pub(super) fn daemon_pid(&self) -> Option<u32> {
+        self.daemon.as_ref().map(Daemon::pid)
     }
 
     fn run(&self, site: &Site, start: &Start) -> Vec<String> {
@@ -213,6 +219,10 @@ impl Contender for Docker {
 
     fn keeps_in(&self, site: &Site, _: &Image) -> Vec<PathBuf> {
         vec![engine::place(site, NAME).join("data")]
+    }
+
+    fn fetches(&self) -> Result<&dyn Fetches, &'static str> {
+        registry::possible().and(self.keeps_images()).map(|_| self as _)
     }
 
     fn take_image(&mut self, site: &Site, image: &Image) -> Result<()> {

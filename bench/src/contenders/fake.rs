@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use tare_reports::document::{Accel, Class};
 
-use super::{Contender, Description, Found, Missing, Surroundings, Undo};
+use super::{Contender, Description, Fetches, Found, Missing, Parcel, Surroundings, Undo};
 use crate::image::Image;
 use crate::site::{Site, Start};
 use crate::spawner::protocol::{Launch, Script};
@@ -139,6 +139,10 @@ impl Contender for Fake {
         Ok(&[])
     }
 
+    fn fetches(&self) -> Result<&dyn Fetches, &'static str> {
+        Ok(self)
+    }
+
     fn launch_image(&mut self, _: &Site, _: &Start, _: &Image) -> Result<Launch> {
         Ok(self.answer(""))
     }
@@ -155,5 +159,20 @@ impl Contender for Fake {
 
     fn command(&mut self, _: &Site) -> Vec<String> {
         vec!["fake".into(), self.role.name.clone()]
+    }
+}
+
+/// What it would fetch, its script says; it is not asked for more.
+impl Fetches for Fake {
+    fn commands(&self, _: &Site, parcel: &Parcel, _: &str) -> Result<Vec<Vec<String>>> {
+        bail!("{} fetches nothing: it was to fetch {}", self.role.name, parcel.tag)
+    }
+
+    fn inside_clock(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn forget(&self, _: &Site, _: &[Parcel], _: &str) -> Vec<Undo> {
+        Vec::new()
     }
 }

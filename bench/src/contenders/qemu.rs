@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tare_reports::document::{Accel, Class, Failure};
+use tare_reports::summary::QEMU;
 
-use super::{Contender, Description, Found, Missing, Surroundings, Undo, Wiring, example};
+use super::{Contender, Description, Fetches, Found, Missing, Surroundings, Undo, Wiring, example};
 use crate::image::{Image, disk};
 use crate::network::Link;
+use crate::registry;
 use crate::site::{Site, Start};
 use crate::spans::machine;
 use crate::spawner::protocol::Launch;
@@ -62,7 +64,7 @@ pub(super) const WITH_SEABIOS: &[&str] = &[
 ];
 
 const BASELINE: Kind = Kind {
-    name: "qemu",
+    name: QEMU,
     about: "QEMU q35 with SeaBIOS, Debian's cloud kernel and the payload as initramfs: the baseline VM",
     inside_clock: WITH_SEABIOS,
     kernel: kernel::find,
@@ -159,6 +161,13 @@ impl Contender for Qemu {
 
     fn keeps_in(&self, site: &Site, image: &Image) -> Vec<PathBuf> {
         vec![image.disk(), site.boxes()]
+    }
+
+    fn fetches(&self) -> Result<&dyn Fetches, &'static str> {
+        match self.kind.name {
+            QEMU => registry::possible().and(self.takes_images()).map(|()| self as _),
+            _ => Err("its disks travel as those of qemu do"),
+        }
     }
 
     fn launch_image(&mut self, site: &Site, start: &Start, image: &Image) -> Result<Launch> {

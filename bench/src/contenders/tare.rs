@@ -6,11 +6,12 @@ use anyhow::{Context, Result};
 use tare_reports::document::{Accel, Class};
 
 use super::{
-    CPUS, Contender, Description, Found, HOSTNAME, MEMORY, Missing, PIDS, Surroundings, Undo, Wiring, answer,
-    example, is_program, text, version_of,
+    CPUS, Contender, Description, Fetches, Found, HOSTNAME, MEMORY, Missing, PIDS, Surroundings, Undo,
+    Wiring, answer, example, is_program, text, version_of,
 };
 use crate::image::Image;
 use crate::network::Link;
+use crate::registry;
 use crate::site::{Site, Start};
 use crate::spawner::protocol::{Launch, Mark};
 
@@ -21,7 +22,7 @@ pub struct Tare {
 }
 
 impl Tare {
-    fn argv(&self, site: &Site, words: &[&str]) -> Vec<String> {
+    pub(super) fn argv(&self, site: &Site, words: &[&str]) -> Vec<String> {
         let program = self.program.as_deref().map_or_else(|| "tare-runtime".into(), text);
         let mut argv = vec![program, "--root".into(), text(&site.runtime_root())];
         argv.extend(words.iter().map(|w| (*w).to_owned()));
@@ -115,6 +116,10 @@ impl Contender for Tare {
 
     fn keeps_in(&self, site: &Site, _: &Image) -> Vec<PathBuf> {
         vec![site.runtime_root()]
+    }
+
+    fn fetches(&self) -> Result<&dyn Fetches, &'static str> {
+        registry::possible().map(|()| self as _)
     }
 
     fn take_image(&mut self, site: &Site, image: &Image) -> Result<()> {

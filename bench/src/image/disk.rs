@@ -69,9 +69,42 @@ fn size(entry: &Entry) -> u64 {
 /// # Errors
 /// When `qemu-img` fails or is not there.
 pub fn back(base: &Path, own: &Path) -> Result<()> {
+    tool(&["create", "-q", "-f", "qcow2", "-F", "raw", "-b", &base.to_string_lossy(), &own.to_string_lossy()])
+}
+
+/// A disk as the file in which it travels: qcow2, each cluster compressed. With a `base`, that is such a file in the same
+/// directory, only the clusters that differ from it are in the file, which names it as its backing file.
+///
+/// # Errors
+/// As [`back`].
+pub fn to_travel(disk: &Path, base: Option<&Path>, file: &Path) -> Result<()> {
+    let (disk, to) = (disk.to_string_lossy(), file.to_string_lossy());
+    let Some(base) = base else {
+        return tool(&["convert", "-q", "-c", "-f", "raw", "-O", "qcow2", &disk, &to]);
+    };
+    // Looked for beside the file, wherever that is.
+    let base = base.file_name().context("a backing file without a name")?.to_string_lossy();
+    let differs = file.with_extension("differs");
+    let between = differs.to_string_lossy();
+    // A disk of nothing on this one, put on the other instead: what differs has to be written (qemu-img(1), rebase).
+    tool(&["create", "-q", "-f", "qcow2", "-F", "raw", "-b", &disk, &between])?;
+    tool(&["rebase", "-q", "-f", "qcow2", "-F", "qcow2", "-b", &base, &between])?;
+    tool(&["convert", "-q", "-c", "-f", "qcow2", "-O", "qcow2", "-F", "qcow2", "-B", &base, &between, &to])?;
+    fs::remove_file(&differs).with_context(|| format!("remove {between}"))
+}
+
+/// Whether the disk in a qcow2 file is this one, byte for byte.
+///
+/// # Errors
+/// When it is not, with the first place in which they differ, or `qemu-img` fails.
+pub fn same(file: &Path, disk: &Path) -> Result<()> {
+    let (file, disk) = (file.to_string_lossy(), disk.to_string_lossy());
+    tool(&["compare", "-q", "-f", "qcow2", "-F", "raw", &file, &disk])
+        .with_context(|| format!("{file} is not the disk that was published"))
+}
+
+fn tool(words: &[&str]) -> Result<()> {
     let program = on_path("qemu-img")
         .context("qemu-img is not on PATH: ./scripts/setup (or apt-get install qemu-utils)")?;
-    let (base, own) = (base.to_string_lossy(), own.to_string_lossy());
-    let words = ["create", "-q", "-f", "qcow2", "-F", "raw", "-b", &base, &own].map(str::to_owned);
-    answer(&program, &words, &[]).map(drop)
+    answer(&program, words, &[]).map(drop)
 }

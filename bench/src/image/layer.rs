@@ -1,8 +1,10 @@
 //! A layer: entries as an archive (tar(5), with attributes in the words that GNU tar and Docker read).
 
-use std::io;
+use std::io::{self, Write};
 
 use anyhow::{Context, Result};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use tar::{Builder, EntryType, Header};
 
 use super::{Entry, Kind};
@@ -17,6 +19,16 @@ pub(super) fn pack(entries: &[Entry]) -> Result<Vec<u8>> {
         one(&mut builder, entry).with_context(|| format!("put {} into an archive", entry.path))?;
     }
     Ok(builder.into_inner()?)
+}
+
+/// An archive as registries keep it.
+///
+/// # Errors
+/// None is known: it is packed in memory.
+pub fn gzipped(archive: &[u8]) -> Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(archive)?;
+    Ok(encoder.finish()?)
 }
 
 fn one(builder: &mut Builder<Vec<u8>>, entry: &Entry) -> io::Result<()> {

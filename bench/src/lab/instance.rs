@@ -53,6 +53,8 @@ pub struct Instance {
     pub(super) edits: Vec<(String, String)>,
     /// What a script says that it takes on disk, bytes.
     pub(super) disk: Vec<u64>,
+    /// What a script says of its transfers, ns and bytes.
+    pub(super) transfers: Vec<[u64; 2]>,
 }
 
 /// Moments of one start on the host's clock.
@@ -91,6 +93,11 @@ impl Instance {
     /// What a script says that this box takes on disk, bytes.
     pub fn scripted_disk(&self) -> &[u64] {
         &self.disk
+    }
+
+    /// What a script says that its transfers take, ns and bytes.
+    pub fn scripted_transfers(&self) -> &[[u64; 2]] {
+        &self.transfers
     }
 
     /// What a script changes in what this box would say of its content; none for a real box.

@@ -76,6 +76,11 @@ impl Lab {
         if let Some((failure, detail)) = contender.diagnose(site, start) {
             return Failed::new(failure, detail);
         }
+        self.with_last_words(failed)
+    }
+
+    /// Adds to a failure what was said on standard error since the thing in hand was begun.
+    pub(super) fn with_last_words(&mut self, failed: Failed) -> Failed {
         let mut said = String::new();
         let read = self.errors.seek(SeekFrom::Start(self.errors_from));
         if read.is_ok() && self.errors.read_to_string(&mut said).is_ok() && !said.trim().is_empty() {

@@ -126,7 +126,7 @@ impl Lab {
         self.kill_children();
     }
 
-    fn kill_children(&mut self) {
+    pub(super) fn kill_children(&mut self) {
         let deadline = Deadline::after(STEP);
         while let Ok(pids) = self.children() {
             if pids.is_empty() || deadline.passed() {

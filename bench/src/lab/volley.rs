@@ -303,6 +303,7 @@ impl Lab {
             scripted: None,
             edits: Vec::new(),
             disk: Vec::new(),
+            transfers: Vec::new(),
         };
         self.find_process(&mut instance, contender, site, pid, deadline)?;
         Ok(instance)

@@ -1,11 +1,12 @@
 //! `disk`: what an image takes on disk, what a second one takes that shares its layers, what one more box takes, and what
-//! that is once it has written.
+//! that is once it has written; and in rounds of their own how they come here (`transfer`).
 //!
 //! By the blocks of what lies in the directories that a contender keeps images and boxes in, each file once, before and
 //! after. Every visit has images of its own, whose bytes nobody has seen before.
 
 mod kept;
 mod made;
+mod transfer;
 
 use tare_reports::document::{Failure, Parameters, Unit};
 
@@ -19,9 +20,18 @@ use crate::site::Site;
 
 pub use kept::allocated;
 
-/// In the order of a visit.
+/// What is weighed, in the order of a visit.
 const QUANTITIES: [(&str, Unit); 4] =
     [("image", Unit::Bytes), ("second", Unit::Bytes), ("instance", Unit::Bytes), ("written", Unit::Bytes)];
+/// The same with what the transfers bring.
+const ALL: [(&str, Unit); 6] = [
+    QUANTITIES[0],
+    QUANTITIES[1],
+    QUANTITIES[2],
+    QUANTITIES[3],
+    transfer::QUANTITIES[0],
+    transfer::QUANTITIES[1],
+];
 
 /// Boxes that are looked at together: an engine's own notes come in steps.
 const BOXES: u32 = 4;
@@ -38,11 +48,12 @@ impl Measure for Disk {
     }
 
     fn about(&self) -> &'static str {
-        "what an image takes on disk, another that shares its layers, and one more box, before and after it writes"
+        "what an image takes on disk, another that shares its layers, and one more box; and what it takes to fetch \
+         them: time, and bytes that travel"
     }
 
     fn quantities(&self) -> &'static [(&'static str, Unit)] {
-        &QUANTITIES
+        &ALL
     }
 
     fn in_profile(&self, profile: Profile) -> bool {
@@ -50,12 +61,20 @@ impl Measure for Disk {
     }
 
     fn left_out(&self, contender: &dyn Contender) -> Vec<String> {
-        let why = without_images(contender.keeps_images().map(drop), contender);
-        why.map(|why| format!("measure {} of {}: {why}", self.name(), contender.name())).into_iter().collect()
+        let said =
+            |of: &str, why: &str| format!("measure {} of {}{of}: {why}", self.name(), contender.name());
+        let weighed = without_images(contender.keeps_images().map(drop), contender);
+        match (weighed, transfer::without(contender)) {
+            (Some(why), Some(_)) => vec![said("", why)],
+            (weighed, fetched) => {
+                let weighed = weighed.map(|why| said(", what it keeps", why));
+                weighed.into_iter().chain(fetched.map(|why| said(", what it fetches", why))).collect()
+            }
+        }
     }
 
     fn passes(&self) -> Vec<&dyn Pass> {
-        vec![self]
+        vec![self, &transfer::Transfer]
     }
 }
 

@@ -39,6 +39,7 @@ pub(super) fn row(contender: &mut dyn Contender, surroundings: &Surroundings) ->
         inside_clock: described.inside_clock.iter().map(|s| (*s).to_owned()).collect(),
         not_expressed: found.not_expressed,
         payload_sha256: able.then(payload::sha256),
+        fetch: None,
     };
     (row, able)
 }

@@ -172,6 +172,9 @@ pub enum Script {
         /// What it takes on disk, bytes: one for each quantity of the measure, in their order.
         #[serde(default)]
         disk: Vec<u64>,
+        /// What it fetches: how long each transfer takes, ns, and what travels, bytes, in their order.
+        #[serde(default)]
+        transfers: Vec<[u64; 2]>,
     },
     /// It failed.
     Failed {

@@ -1,11 +1,13 @@
 //! What the tests on real boxes share.
 #![allow(dead_code)] // each test file uses its part
 
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use tare::site::Site;
 use tare_reports::document::{Contender, Document, Sample, Status};
 
 /// Says why a test is skipped; a failure where TARE_REQUIRE names what is missing.
@@ -105,6 +107,35 @@ impl Drop for Guard {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
+    }
+}
+
+/// A site that goes when the test does, however that ends.
+pub(crate) struct Cleared(Option<Site>);
+
+impl Cleared {
+    pub(crate) fn of(site: Site) -> Self {
+        Self(Some(site))
+    }
+
+    /// Takes it away now; what stays fails the test.
+    pub(crate) fn remove(&mut self) -> anyhow::Result<()> {
+        self.0.take().map_or(Ok(()), Site::remove)
+    }
+}
+
+impl Deref for Cleared {
+    type Target = Site;
+
+    fn deref(&self) -> &Site {
+        self.0.as_ref().expect("it is there until the end")
+    }
+}
+
+impl Drop for Cleared {
+    fn drop(&mut self) {
+        // A test that fails says why by itself.
+        let _ = self.remove();
     }
 }
 

@@ -200,6 +200,7 @@ fn contender(row: &Row) -> Contender {
             .to_vec(),
         not_expressed: if name == "runc" { vec!["masked path /proc/acpi".into()] } else { Vec::new() },
         payload_sha256: Some("9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08".into()),
+        fetch: None,
     }
 }
 
@@ -211,6 +212,7 @@ fn skipped() -> Contender {
         fix: Some("scripts/guest-kernel".into()),
         inside_clock: Vec::new(),
         payload_sha256: None,
+        fetch: None,
         ..contender(&row)
     }
 }

@@ -16,6 +16,7 @@ mod sameness;
 mod scale;
 mod slope;
 mod topic;
+mod transfer;
 mod waterfall;
 
 use crate::document::Document;
@@ -103,8 +104,9 @@ pub fn standalone(
 }
 
 /// The list, in the order of the page.
-pub static ALL: [&dyn Chart; 12] = [
+pub static ALL: [&dyn Chart; 13] = [
     &ladder::Ladder,
+    &transfer::Transfer,
     &distribution::Distribution,
     &ratio::RatioChart,
     &order::Order,

@@ -5,6 +5,7 @@ use crate::curves::Along;
 use crate::density;
 use crate::document::{Accel, Document, Failure, Mode, Parameters, Sample, Series, Unit};
 use crate::summary::Summary;
+use crate::transfer::STEPS;
 
 /// The series that belong in one chart and one table.
 pub struct Topic<'a> {
@@ -35,9 +36,15 @@ impl<'a> Topic<'a> {
     pub fn all(document: &'a Document, summaries: &'a [Summary]) -> Vec<Topic<'a>> {
         let mut topics: Vec<Topic<'a>> = Vec::new();
         for summary in summaries {
-            let mut parameters =
-                Parameters { aa: None, rung: None, step: None, form: None, ..summary.parameters.clone() }
-                    .any_way();
+            let mut parameters = Parameters {
+                aa: None,
+                rung: None,
+                step: None,
+                form: None,
+                transfer: None,
+                ..summary.parameters.clone()
+            }
+            .any_way();
             let along = Along::of(&summary.measure, &summary.quantity);
             match along {
                 Some(Along::AtOnce) => parameters.concurrency = None,
@@ -103,6 +110,14 @@ impl<'a> Topic<'a> {
             self.lanes.sort_by_key(|it| place(it));
             return;
         }
+        if self.is_of_transfers() {
+            let place =
+                |it: &Summary| self.document.contenders.iter().position(|row| row.name == it.contender);
+            let step =
+                |it: &Summary| STEPS.iter().position(|step| it.parameters.transfer.as_deref() == Some(step));
+            self.lanes.sort_by_key(|it| (place(it), it.parameters.form.clone(), step(it), it.is_aa()));
+            return;
+        }
         if let Some(along) = self.along {
             let place =
                 |it: &Summary| self.document.contenders.iter().position(|row| row.name == it.contender);
@@ -139,6 +154,11 @@ impl<'a> Topic<'a> {
     /// Whether it is about what boxes hold: no figure that is better or worse, but the same or not.
     pub(crate) fn is_of_content(&self) -> bool {
         self.measure == crate::sameness::MEASURE
+    }
+
+    /// Whether it is about images that are fetched, whose lanes are the transfers of each contender.
+    pub(crate) fn is_of_transfers(&self) -> bool {
+        self.lanes.iter().any(|it| it.parameters.transfer.is_some())
     }
 
     /// The samples behind a lane.

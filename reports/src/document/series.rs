@@ -63,6 +63,9 @@ pub struct Parameters {
     /// In which of several ways an image is kept: `qcow2 on a backing file` or `whole copy` of a machine's disk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub form: Option<String>,
+    /// Which of the transfers of a visit: `first`, `second`, which shares its layers, or `update` of one of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transfer: Option<String>,
     /// `true` for the second, independent visit of the A/A test: the same contender once more per round.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aa: Option<bool>,

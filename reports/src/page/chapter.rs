@@ -233,6 +233,11 @@ fn commands(document: &Document, measure: &str, lang: Lang) -> Markup {
                 @if !row.inside_clock.is_empty() {
                     p.note { b { (lang.pick("Inside the clock: ", "计时之内：")) } (row.inside_clock.join(" → ")) }
                 }
+                @if let Some(fetch) = row.fetch.as_ref().filter(|_| measure == crate::disk::MEASURE) {
+                    p.note { (lang.pick("What fetches an image:", "拉取镜像的命令：")) }
+                    @for command in &fetch.commands { pre tabindex="0" { code { (shell(command)) } } }
+                    p.note { b { (lang.pick("Inside its clock: ", "其计时之内：")) } (fetch.inside_clock.join(" → ")) }
+                }
                 @if !row.not_expressed.is_empty() {
                     p.note { b { (lang.pick("Not expressed or not applied: ", "未能表达或未生效：")) } (row.not_expressed.join("; ")) }
                 }

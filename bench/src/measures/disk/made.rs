@@ -1,5 +1,5 @@
-//! The images that are weighed: three layers of some MiB, of what images are made of, half of which no program makes
-//! smaller; and a second one that has two of the layers and another third.
+//! The images that are weighed and fetched: three layers of some MiB, of what images are made of, half of which no program
+//! makes smaller; others have two of the layers and another third.
 
 use anyhow::Result;
 
@@ -12,23 +12,32 @@ const BASE: (usize, usize) = (40, 512 << 10);
 const MIDDLE: (usize, usize) = (12, 512 << 10);
 const TOP: (usize, usize) = (4, 256 << 10);
 
-/// Both, made. The names are in their bytes: nobody has seen these before.
+/// Two images that share two layers, made. The names are in their bytes: nobody has seen these before.
 pub(super) fn images(site: &Site, name: &str, form: Option<&str>) -> Result<[Image; 2]> {
-    let shared = vec![[common(), layer(name, "base", BASE)].concat(), layer(name, "middle", MIDDLE)];
-    let image = |number: &str| -> Result<Image> {
-        let mut layers = shared.clone();
-        layers.push(layer(name, number, TOP));
-        let mut image = Image::new(site, &format!("{name}-{number}"), layers);
+    let made = |mut image: Image| -> Result<Image> {
         image.whole = form == Some(crate::vm::drive::WHOLE);
         image.make()?;
         Ok(image)
     };
-    Ok([image("first")?, image("second")?])
+    let [first, second] = sharing(site, name, ["first", "second"]);
+    Ok([made(first)?, made(second)?])
+}
+
+/// Images that share all layers but the last, of which nothing is made yet.
+pub(super) fn sharing<const N: usize>(site: &Site, name: &str, numbers: [&str; N]) -> [Image; N] {
+    let shared =
+        vec![[common(), layer(name, "base", "base", BASE)].concat(), layer(name, "middle", "middle", MIDDLE)];
+    numbers.map(|number| {
+        let mut layers = shared.clone();
+        // At the same place in each: a machine's disk that is made anew is not to differ by more than this.
+        layers.push(layer(name, number, "top", TOP));
+        Image::new(site, &format!("{name}-{number}"), layers)
+    })
 }
 
 /// A directory of files: half of each is noise, the other half a line over and over.
-fn layer(image: &str, name: &str, (files, size): (usize, usize)) -> Vec<Entry> {
-    let directory = format!("/usr/{name}");
+fn layer(image: &str, name: &str, place: &str, (files, size): (usize, usize)) -> Vec<Entry> {
+    let directory = format!("/usr/{place}");
     let seed = sha256(format!("{image}/{name}").as_bytes());
     let seed = u64::from_str_radix(&seed[..15], 16).unwrap_or(0);
     let mut entries = vec![Entry::new(&directory, 0o755, Kind::Directory)];

@@ -56,6 +56,8 @@ pub(super) fn quantity(measure: &str, name: &str, lang: Lang) -> String {
         "image" => lang.pick("An image of three layers", "一个三层镜像"),
         "second" => lang.pick("A second image that has two of the three layers", "共享其中两层的第二个镜像"),
         "instance" => lang.pick("One more box, that has written nothing", "每多一个未写入任何内容的盒子"),
+        "pull" => lang.pick("Fetching an image: how long it takes", "拉取镜像：所需时间"),
+        "wire" => lang.pick("Fetching an image: bytes that travel", "拉取镜像：传输的字节数"),
         "written" => lang.pick("One more box, that has written 1 MiB", "每多一个写入了 1 MiB 的盒子"),
         other => held::quantity(measure, other, lang),
     }

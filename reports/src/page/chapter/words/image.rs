@@ -76,8 +76,10 @@ pub(super) const DISK: Words = Words {
     title: ("Disk", "磁盘"),
     question: (
         "What does an image take on disk, a second one that shares its layers, and one more box: before and after it writes? \
-         Beside it a machine's disk, whole and on a backing file.",
-        "一个镜像占用多少磁盘？共享其层的第二个镜像呢？每多一个盒子，写入前后各占多少？并列给出虚拟机的磁盘：完整副本与后备文件两种方式。",
+         And what does it take to fetch them, and an update of one layer: time, and bytes that travel? Beside it a machine's \
+         disk, whole and on a backing file.",
+        "一个镜像占用多少磁盘？共享其层的第二个镜像呢？每多一个盒子，写入前后各占多少？拉取它们以及更新其中一层，又需要多少时间与传输字节？\
+         并列给出虚拟机的磁盘：完整副本与后备文件两种方式。",
     ),
     how: &[
         (
@@ -110,11 +112,46 @@ pub(super) const DISK: Words = Words {
              writes 1 MiB of noise to a file and syncs it.",
             "每多一个盒子为同时持有的四个盒子所增加之量的四分之一：引擎自身的记录呈阶梯状增长。随后每个盒子写入 1 MiB 噪声到文件并同步。",
         ),
+        (
+            "Fetched in rounds of their own: from Debian's docker-registry, started anew and empty for each visit, over a line of \
+             the lab's that counts what comes from the registry, headers included. Three times: the first image; another that \
+             has two of its layers; the first again, by the same name, once its last layer has other files. The three are new \
+             to everybody: published before (layers packed by gzip), synced, and in the registry's page cache for all alike.",
+            "拉取在单独的轮次中进行：仓库为 Debian 的 docker-registry，每次访问都新启动且为空；经由框架的线路，统计来自仓库的字节（含报头）。\
+             共三次：首个镜像；与其共享两层的另一个；首个镜像的最后一层换了文件之后，以同名再次拉取。三者对所有人都是全新的：事先发布（层以 gzip 压缩）、\
+             同步，且对所有参与者都在仓库的页缓存中。",
+        ),
+        (
+            "Inside the clock, from the request to start the first program until the last has ended: `tare-runtime pull NAME` and \
+             `docker pull --quiet NAME`, which verify digests, unpack and store (of docker the client; its engine runs already); \
+             for a machine `curl --output DISK URL` and `sha256sum --check`. Then a box of it can be started: containers need \
+             their layers unpacked for that, a machine nothing more.",
+            "计时从请求启动第一个程序起，到最后一个程序结束止：`tare-runtime pull NAME` 与 `docker pull --quiet NAME`，二者校验摘要、解包并存储\
+             （docker 为客户端，其引擎已在运行）；虚拟机为 `curl --output DISK URL` 与 `sha256sum --check`。之后即可启动盒子：容器为此需解开各层，虚拟机则无需更多步骤。",
+        ),
+        (
+            "After each transfer, outside the clock, a box of the image is started and asked for all that it sees, which must be \
+             what was published, to the byte; a machine's disk is compared by `qemu-img compare`.",
+            "每次传输之后，在计时之外启动该镜像的一个盒子并询问其所见全部内容，须与发布的逐字节一致；虚拟机的磁盘由 `qemu-img compare` 比较。",
+        ),
+        (
+            "A machine's disk travels as qcow2, compressed (`qemu-img convert -c`). `whole copy`: each time all of it. `qcow2 on a \
+             backing file`: the second and the update hold only the clusters of 64 KiB that differ from the first, which they \
+             name as their backing file (`qemu-img rebase`, `convert -c -B`). No machine runs here: these times are the host's \
+             own, whatever emulates its machines.",
+            "虚拟机的磁盘以压缩的 qcow2 传输（`qemu-img convert -c`）。`whole copy`：每次传输全部。`qcow2 on a backing file`：第二个与更新只含与首个不同的 \
+             64 KiB 簇，并以首个为后备文件（`qemu-img rebase`、`convert -c -B`）。此处不运行任何虚拟机：这些时间都是宿主机自身的，与用什么模拟虚拟机无关。",
+        ),
     ],
     not_shown: &[
         (
-            "Not what goes over a network to bring an image here, nor how long that takes.",
-            "不说明把镜像传输到本机需要多少网络流量与时间。",
+            "Not a wide-area network: the registry is on this host. Nor a registry's own speed, or many who fetch at once.",
+            "不涉及广域网：仓库就在本机。也不说明仓库自身的速度或许多人同时拉取的情形。",
+        ),
+        (
+            "Not that what was fetched is safe on the disk: whether a tool syncs what it wrote is its own choice and in its time; \
+             curl does not.",
+            "不保证拉取的内容已落盘：工具是否同步其写入由其自行决定并计入其时间；curl 不同步。",
         ),
         (
             "Not a box that changes large files of its image: overlayfs copies a whole file up when it is first written to, a \
