@@ -2,7 +2,7 @@
 //! packets on, else by the proxy, and nowhere else.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
@@ -159,30 +159,40 @@ fn where_the_host_passes_packets_on_a_server_sees_who_asks_and_nothing_else_come
     });
 }
 
-/// The box's packets do not come as far as the stranger, who would answer.
+/// One of the numbers in a table of /proc/net/snmp: two lines for each protocol, names and numbers.
+fn counted(table: &str, protocol: &str, name: &str) -> u64 {
+    let mut lines = table.lines().filter_map(|line| line.strip_prefix(protocol));
+    let mut fields = || lines.next().expect("a line").split_whitespace().collect::<Vec<_>>();
+    let (names, numbers) = (fields(), fields());
+    let at = names.iter().position(|it| *it == name).expect("a name");
+    numbers[at].parse().expect("a number")
+}
+
+/// Nothing of the box's comes as far as the stranger, not even what asks for a connection.
 fn reaches_nobody(lab: &Lab, stranger: &Stranger, id: &str) {
-    let (tell, listening) = channel();
-    stranger.acts(move || tell.send(TcpListener::bind((STRANGER, 0)).expect("listen")).expect("send"));
-    let listener = listening.recv().expect("listener");
-    let port = listener.local_addr().expect("address").port();
-    let script = format!("timeout 1 wget -qO- http://{STRANGER}:{port}/; exit $?");
+    let (tell, told) = channel();
+    let segments = || {
+        let tell = tell.clone();
+        stranger.acts(move || {
+            let table = fs::read_to_string("/proc/thread-self/net/snmp").expect("snmp");
+            tell.send(counted(&table, "Tcp:", "InSegs")).expect("send");
+        });
+        told.recv().expect("a number")
+    };
+    let before = segments();
+    let script = format!("timeout 1 wget -qO- http://{STRANGER}:9/; exit $?");
     let seen = lab.command(&["exec", id, "--", "sh", "-c", &script]).output().expect("exec");
     assert!(!seen.status.success(), "{seen:?}");
-    listener.set_nonblocking(true).expect("nonblocking");
-    let came = listener.accept().map_err(|error| error.kind());
-    assert!(matches!(came, Err(std::io::ErrorKind::WouldBlock)), "a box reached the stranger: {came:?}");
+    assert_eq!(segments(), before, "a box reached the stranger");
     // The host does: the wire is there.
-    std::net::TcpStream::connect((STRANGER, port)).expect("the host reaches the stranger");
+    TcpStream::connect((STRANGER, 9)).expect_err("nobody listens there");
+    assert!(segments() > before, "the host does not reach the stranger");
 }
 
 /// How many datagrams have come to the box for ports at which nobody listens.
-fn came(lab: &Lab, id: &str) -> u32 {
-    let seen =
-        stdout(&lab.command(&["exec", id, "--", "grep", "Udp:", "/proc/net/snmp"]).output().expect("exec"));
-    let mut lines = seen.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-    let (names, counts) = (lines.next().expect("names"), lines.next().expect("counts"));
-    let at = names.iter().position(|name| *name == "NoPorts").expect("NoPorts");
-    counts[at].parse().expect("a number")
+fn came(lab: &Lab, id: &str) -> u64 {
+    let seen = lab.command(&["exec", id, "--", "cat", "/proc/net/snmp"]).output().expect("exec");
+    counted(&stdout(&seen), "Udp:", "NoPorts")
 }
 
 /// What the stranger sends to the box's own address does not come there; what the host sends does.

@@ -15,10 +15,10 @@ use crate::liar::{Liar, Request, Stock, answer};
 use crate::server::{command, left, must, refused};
 
 /// "me:open:sesame" and "me:other" in base64.
-const PASSWORD: &str = "bWU6b3BlbjpzZXNhbWU=";
+pub(crate) const PASSWORD: &str = "bWU6b3BlbjpzZXNhbWU=";
 const OTHER: &str = "bWU6b3RoZXI=";
 
-fn log_in(lab: &Lab, hosts: &[(&str, &str)]) -> PathBuf {
+pub(crate) fn log_in(lab: &Lab, hosts: &[(&str, &str)]) -> PathBuf {
     let file = lab.path().join("home/.docker/config.json");
     fs::create_dir_all(file.parent().expect("parent")).expect("mkdir");
     let auths: serde_json::Map<String, serde_json::Value> =
@@ -28,7 +28,7 @@ fn log_in(lab: &Lab, hosts: &[(&str, &str)]) -> PathBuf {
 }
 
 fn is_told(request: &Request, what: &str) -> bool {
-    request.head.to_ascii_lowercase().contains(&format!("authorization: {}\r\n", what.to_ascii_lowercase()))
+    request.field("authorization").is_some_and(|said| said.eq_ignore_ascii_case(what))
 }
 
 /// A registry that gives everything for the token "a-token", which is to be had at `realm`; `{}` there is its own address.
@@ -45,8 +45,7 @@ fn for_a_token(
         if is_told(request, "bearer a-token") {
             return stock.honest(request, stream);
         }
-        let host =
-            request.head.split("ost: ").nth(1).and_then(|rest| rest.split('\r').next()).unwrap_or_default();
+        let host = request.field("host").unwrap_or_default();
         let realm = realm.replace("{}", host);
         answer(
             stream,
@@ -92,9 +91,7 @@ fn a_token_servers_host_is_told_only_the_password_that_is_for_it() {
     log_in(&lab, &[]);
     must(&lab, &["pull", &name]);
     let asked = elsewhere.requests().split_off(asked.len());
-    assert!(
-        !asked.is_empty() && asked.iter().all(|it| !it.head.to_ascii_lowercase().contains("authorization"))
-    );
+    assert!(!asked.is_empty() && asked.iter().all(|it| it.field("authorization").is_none()));
 
     // At its own address the registry may know it.
     let own = for_a_token(&stock, "http://{}/token", a_token);
@@ -156,8 +153,7 @@ fn a_token_that_is_over_before_the_image_is_there_is_renewed() {
             let token = json!({ "token": format!("number-{}", now + 1), "expires_in": 1 });
             return answer(stream, "200 OK", "", token.to_string().as_bytes());
         }
-        let host =
-            request.head.split("ost: ").nth(1).and_then(|rest| rest.split('\r').next()).unwrap_or_default();
+        let host = request.field("host").unwrap_or_default();
         if !is_told(request, &format!("bearer number-{now}")) {
             let realm = format!("WWW-Authenticate: Bearer realm=\"http://{host}/token\"\r\n");
             return answer(stream, "401 Who", &realm, b"");

@@ -240,12 +240,7 @@ fn only_the_registry_is_asked_and_only_it_is_told_who_we_are() {
             return answer(stream, "200 OK", "", br#"{"token": "a-token"}"#);
         }
         if !known {
-            let host = request
-                .head
-                .split("ost: ")
-                .nth(1)
-                .and_then(|rest| rest.split('\r').next())
-                .unwrap_or_default();
+            let host = request.field("host").unwrap_or_default();
             let realm = format!("WWW-Authenticate: Bearer realm=\"http://{host}/token\",service=\"it\"\r\n");
             return answer(stream, "401 Who", &realm, b"");
         }

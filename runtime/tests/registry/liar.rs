@@ -81,6 +81,21 @@ fn read(stream: &mut TcpStream) -> Option<Request> {
     Some(Request { path: head.split(' ').nth(1)?.to_owned(), head })
 }
 
+impl Request {
+    /// The value of a field of its head.
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
+        let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
+        lines.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    /// Reads what comes behind the head: who does not is gone before the other side has said all.
+    pub(crate) fn body(&self, stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+        let length = self.field("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
+        let mut body = vec![0; length];
+        stream.read_exact(&mut body).map(|()| body)
+    }
+}
+
 /// An answer.
 pub(crate) fn answer(stream: &mut TcpStream, status: &str, more: &str, body: &[u8]) -> io::Result<()> {
     write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n{more}\r\n", body.len())?;

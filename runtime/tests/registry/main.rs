@@ -11,6 +11,7 @@ mod hostile;
 mod layout;
 mod liar;
 mod login;
+mod push;
 mod real;
 mod server;
 mod tls;
