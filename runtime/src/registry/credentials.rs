@@ -10,14 +10,16 @@ use std::env;
 use std::ffi::OsString;
 use std::fmt;
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use oci_spec::distribution::Reference;
 use serde::Deserialize;
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
 
 /// A name and a password.
 #[derive(Clone)]
@@ -73,13 +75,13 @@ struct Answer {
 ///
 /// # Errors
 /// Which file cannot be read or understood, or which helper fails.
-pub(crate) fn find(name: &Reference) -> Result<Option<Credentials>, String> {
+pub(crate) async fn find(name: &Reference) -> Result<Option<Credentials>, String> {
     for (path, must) in files(|variable| env::var_os(variable).filter(|value| !value.is_empty())) {
         let text = match fs::read(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && !must => continue,
             other => other.map_err(|error| format!("credentials in {}: {error}", path.display()))?,
         };
-        if let Some(found) = look(&path, &text, name)? {
+        if let Some(found) = look(&path, &text, name).await? {
             return Ok(Some(found));
         }
     }
@@ -105,19 +107,18 @@ fn files(variable: impl Fn(&str) -> Option<OsString>) -> Vec<(PathBuf, bool)> {
 }
 
 /// What this file says about it.
-fn look(path: &Path, text: &[u8], name: &Reference) -> Result<Option<Credentials>, String> {
+async fn look(path: &Path, text: &[u8], name: &Reference) -> Result<Option<Credentials>, String> {
     let wrong = |why: String| format!("credentials in {}: {why}", path.display());
     // What is wrong with it is told by its place: the words around it may be a password.
     let login: Login = serde_json::from_slice(text).map_err(|error| {
         wrong(format!("not understood, line {} column {} (log in again)", error.line(), error.column()))
     })?;
-    let helper = |program: &str, key: &str| {
-        ask(program, key)
-            .map(|(user, password)| Credentials { user, password, from: path.to_owned() })
-            .map_err(wrong)
+    let helper = async |program: &str, key: &str| {
+        let (user, password) = ask(program, key).await.map_err(wrong)?;
+        Ok(Some(Credentials { user, password, from: path.to_owned() }))
     };
     if let Some((key, program)) = best(&login.cred_helpers, name) {
-        return helper(program, key).map(Some);
+        return helper(program, key).await;
     }
     let Some((key, entry)) = best(&login.auths, name) else { return Ok(None) };
     if !entry.identitytoken.is_empty() {
@@ -127,7 +128,7 @@ fn look(path: &Path, text: &[u8], name: &Reference) -> Result<Option<Credentials
     }
     if entry.auth.is_empty() {
         return match &login.creds_store {
-            Some(program) => helper(program, key).map(Some),
+            Some(program) => helper(program, key).await,
             None => Err(wrong(format!("{key} has neither a password nor a helper (log in again)"))),
         };
     }
@@ -165,8 +166,9 @@ fn place(key: &str) -> &str {
     }
 }
 
-/// Asks a helper for the name and the password.
-fn ask(program: &str, key: &str) -> Result<(String, String), String> {
+/// Asks a helper for the name and the password. It may ask somebody first, and takes its time; who is interrupted
+/// meanwhile takes it along.
+async fn ask(program: &str, key: &str) -> Result<(String, String), String> {
     // It becomes a program's name.
     if !program.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')) {
         return Err(format!("{program:?} is no helper's name"));
@@ -178,13 +180,14 @@ fn ask(program: &str, key: &str) -> Result<(String, String), String> {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
+        .kill_on_drop(true)
         .spawn()
         .map_err(words)?;
     if let Some(mut input) = child.stdin.take() {
         // One that does not read what is asked has failed already, and says so below.
-        let _ = input.write_all(key.as_bytes());
+        let _ = input.write_all(key.as_bytes()).await;
     }
-    let output = child.wait_with_output().map_err(words)?;
+    let output = child.wait_with_output().await.map_err(words)?;
     if !output.status.success() {
         return Err(format!("{program} has none for {key} ({})", output.status));
     }
@@ -202,7 +205,9 @@ mod tests {
 
     fn look_in(text: &str, name: &str) -> Result<Option<(String, String)>, String> {
         let name = name.parse().expect("a name");
-        look(Path::new("/f"), text.as_bytes(), &name).map(|found| found.map(|it| (it.user, it.password)))
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+        let found = runtime.block_on(look(Path::new("/f"), text.as_bytes(), &name));
+        found.map(|found| found.map(|it| (it.user, it.password)))
     }
 
     fn auth(text: &str) -> String {

@@ -103,7 +103,7 @@ impl Entrance<'_> {
         match challenge(answer.headers()) {
             Challenge::Bearer { realm, service } => {
                 let realm = self.realm(&realm, &registry).map_err(words)?;
-                let known = self.known_to(&realm, &registry)?;
+                let known = self.known_to(&realm, &registry).await?;
                 let scope = match what {
                     RegistryOperation::Pull => format!("repository:{}:pull", self.name.repository()),
                     RegistryOperation::Push => format!("repository:{}:pull,push", self.name.repository()),
@@ -165,7 +165,7 @@ impl Entrance<'_> {
     }
 
     /// Who we are to the realm.
-    fn known_to(&self, realm: &Url, registry: &Url) -> Result<Option<Credentials>, Wrong> {
+    async fn known_to(&self, realm: &Url, registry: &Url) -> Result<Option<Credentials>, Wrong> {
         let Some(known) = self.credentials else { return Ok(None) };
         let (Some(there), Some(host)) = (realm.host_str(), registry.host_str()) else { return Ok(None) };
         if is_its_own(there, host) {
@@ -173,7 +173,7 @@ impl Entrance<'_> {
         }
         let address = realm.port().map_or_else(|| there.to_owned(), |port| format!("{there}:{port}"));
         let place = Reference::with_tag(address, self.name.repository().to_owned(), "latest".to_owned());
-        credentials::find(&place).map_err(words)?.map(Some).ok_or_else(|| {
+        credentials::find(&place).await.map_err(words)?.map(Some).ok_or_else(|| {
             words(format!(
                 "its tokens are from {}, and the credentials from {} are not for that host (log in there too, if it is to \
                  have them)",

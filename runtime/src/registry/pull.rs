@@ -23,7 +23,7 @@ pub(crate) async fn pull(
 ) -> Result<String, Failure> {
     let mut arrival = store.arrival(name, budget)?;
     let name: Reference = arrival.name().parse()?;
-    let remote = Remote::new(&name, transfer, RegistryOperation::Pull)?;
+    let remote = Remote::new(&name, transfer, RegistryOperation::Pull).await?;
     let progress = Progress::new();
     remote.greet().await?;
     let mut next = name.clone();

@@ -27,7 +27,7 @@ pub(crate) async fn push(
         return Err("a digest is not given, it is computed: push under a tag".into());
     }
     let from: Reference = image.name.parse()?;
-    let remote = Remote::new(&name, transfer, RegistryOperation::Push)?;
+    let remote = Remote::new(&name, transfer, RegistryOperation::Push).await?;
     let progress = Progress::new();
     remote.greet().await?;
     let sending = image.pieces.iter().map(|piece| send(&remote, &from, piece, &progress));

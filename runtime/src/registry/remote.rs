@@ -69,7 +69,7 @@ impl Remote {
     ///
     /// # Errors
     /// What is wrong with the credentials' files.
-    pub(crate) fn new(
+    pub(crate) async fn new(
         name: &Reference,
         transfer: &Transfer,
         what: RegistryOperation,
@@ -77,7 +77,7 @@ impl Remote {
         // An error says that somebody else chose one already: nobody does.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let registry = name.resolve_registry().to_owned();
-        let credentials = credentials::find(name)?;
+        let credentials = credentials::find(name).await?;
         let from = credentials.as_ref().map(|it| it.from.display().to_string());
         Ok(Self {
             plain: transfer.plain_http || is_here(&registry),

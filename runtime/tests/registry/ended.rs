@@ -102,3 +102,26 @@ fn a_killed_pull_leaves_no_half_image_and_the_next_succeeds() {
     }
     assert!(killed > moments / 3, "only {killed} of {moments} pulls were killed");
 }
+
+#[test]
+fn who_interrupts_while_a_helper_asks_takes_it_along() {
+    let Some(lab) = Lab::new() else { return };
+    let (own, pid) = (lab.path().join("own"), lab.path().join("pid"));
+    std::fs::create_dir(&own).expect("mkdir");
+    let helper = own.join("docker-credential-slow");
+    let script = format!("#!/bin/sh\necho $$ > {0}.new; mv {0}.new {0}; exec sleep 1000\n", pid.display());
+    std::fs::write(&helper, script).expect("write");
+    std::fs::set_permissions(&helper, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("chmod");
+    std::fs::write(own.join("config.json"), r#"{"credHelpers": {"127.0.0.1:1": "slow"}}"#).expect("write");
+    let path = format!("{}:{}", own.display(), std::env::var("PATH").expect("PATH"));
+    let mut pull = command(&lab, &["pull", "127.0.0.1:1/me/it:1"]);
+    pull.env("DOCKER_CONFIG", &own).env("PATH", path).stdout(Stdio::null()).stderr(Stdio::null());
+    let pull = pull.spawn().expect("it starts");
+    until("the helper asks", || pid.exists());
+    let asking: i32 = std::fs::read_to_string(&pid).expect("pid").trim().parse().expect("a number");
+    let asking = tare_runtime::sys::pidfd_open(asking).expect("it runs");
+    kill(Pid::from_raw(pull.id() as i32), Signal::SIGTERM).expect("kill");
+    assert_eq!(wait(pull), Some(143));
+    let mut ready = [nix::poll::PollFd::new(std::os::fd::AsFd::as_fd(&asking), nix::poll::PollFlags::POLLIN)];
+    assert_eq!(nix::poll::poll(&mut ready, 10_000_u16), Ok(1), "the helper goes on asking");
+}
