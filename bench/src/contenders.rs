@@ -281,6 +281,15 @@ pub trait Contender: std::fmt::Debug {
         None
     }
 
+    /// Starts an engine of the lab's own anew where it has ended by itself; its boxes are ended then, too. Whether it
+    /// had ended.
+    ///
+    /// # Errors
+    /// When it does not start again.
+    fn revive(&mut self, _site: &Site) -> Result<bool> {
+        Ok(false)
+    }
+
     /// Takes away what [`prepare`](Self::prepare) made outside the site, and ends what it started.
     ///
     /// # Errors

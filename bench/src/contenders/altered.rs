@@ -144,6 +144,10 @@ impl<C: Change> Contender for Altered<'_, C> {
         self.contender.served_in(site)
     }
 
+    fn revive(&mut self, site: &Site) -> Result<bool> {
+        self.contender.revive(site)
+    }
+
     fn finish(&mut self, site: &Site) -> Result<()> {
         self.contender.finish(site)
     }

@@ -251,6 +251,14 @@ impl Contender for Containerd {
         paths
     }
 
+    fn revive(&mut self, site: &Site) -> Result<bool> {
+        let Some(server) = self.server.clone() else { return Ok(false) };
+        let Some(ended) = daemon::ended(&mut self.daemon)? else { return Ok(false) };
+        ended.stop()?;
+        self.daemon = Some(self.start_daemon(site, &server)?);
+        Ok(true)
+    }
+
     fn finish(&mut self, site: &Site) -> Result<()> {
         let cleared = self.made.take().map_or(Ok(()), |made| made.clear());
         let stopped = self.daemon.take().map_or(Ok(()), Daemon::stop);

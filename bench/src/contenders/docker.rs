@@ -297,6 +297,18 @@ impl Contender for Docker {
         paths
     }
 
+    fn revive(&mut self, site: &Site) -> Result<bool> {
+        let Some(dockerd) = self.dockerd.clone() else { return Ok(false) };
+        let Some(ended) = daemon::ended(&mut self.daemon)? else { return Ok(false) };
+        ended.stop()?;
+        // Its containerd ended with it, but dockerd takes the process id that stands there for one that runs as long as
+        // nobody has reaped it, and waits for that.
+        let state = engine::place(site, NAME).join("exec");
+        std::fs::remove_dir_all(&state).with_context(|| format!("remove {}", state.display()))?;
+        self.daemon = Some(self.start_daemon(site, &dockerd)?);
+        Ok(true)
+    }
+
     fn finish(&mut self, site: &Site) -> Result<()> {
         let cleared = self.made.drain(..).map(|made| made.clear()).fold(Ok(()), Result::and);
         self.daemon.take().map_or(Ok(()), Daemon::stop).and(cleared).and(journal::clear_traces(site.dir()))

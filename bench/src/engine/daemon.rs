@@ -106,6 +106,15 @@ impl Drop for Daemon {
     }
 }
 
+/// Takes a daemon that has ended by itself; none where it runs, or was never started.
+///
+/// # Errors
+/// When the kernel does not say.
+pub fn ended(daemon: &mut Option<Daemon>) -> Result<Option<Daemon>> {
+    let over = daemon.as_mut().map_or(Ok(None), |it| it.child.try_wait())?.is_some();
+    Ok(daemon.take_if(|_| over))
+}
+
 /// CPU time of all that is and was in this cgroup and below it, ns.
 ///
 /// # Errors

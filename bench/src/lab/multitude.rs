@@ -96,6 +96,11 @@ impl Multitude {
         self.groups.iter().any(|group| group.boxes.iter().any(|it| it.lost))
     }
 
+    /// Notes that all of them have ended, as they do with an engine that is started anew.
+    pub fn give_up(&mut self) {
+        self.groups.iter_mut().flat_map(|group| &mut group.boxes).for_each(|it| it.lost = true);
+    }
+
     /// The host memory that a script gives to all of them, bytes; none for real boxes.
     pub fn scripted_memory(&self) -> Option<u64> {
         (!self.scripted.is_empty()).then(|| self.scripted.iter().filter_map(Instance::scripted_memory).sum())

@@ -57,11 +57,11 @@ fn edge_descriptors() {
 }
 
 /// A cgroup with one limit in it; removed at the end.
-struct Parent(String);
+pub(crate) struct Parent(pub(crate) String);
 
 impl Parent {
     /// `files` are the names of the limit on cgroup v1 and v2.
-    fn with(controller: &str, files: [&str; 2], limit: &str) -> Option<Self> {
+    pub(crate) fn with(controller: &str, files: [&str; 2], limit: &str) -> Option<Self> {
         let Some(root) = cgroups::root_of(controller) else {
             common::skip("root", &format!("this host has no {controller} controller"));
             return None;

@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod edges;
+mod engine;
 mod scripted;
 
 use std::process::Stdio;

@@ -68,6 +68,8 @@ impl<'a, 'v> Standing<'a, 'v> {
         visit: &'a mut Visit<'v>,
         (state, hold, emulated): (State, Duration, bool),
     ) -> Result<Self, Failed> {
+        // The search of another state may have ended with the engine's end.
+        contender.revive(site).map_err(unseen)?;
         let base = memory::settled().map_err(unseen)?.bytes;
         let before = census::take(site, lab.spawner_pid());
         let latency = if emulated { EMULATED } else { LATENCY };
@@ -98,8 +100,9 @@ impl<'a, 'v> Standing<'a, 'v> {
     /// When something is.
     pub(super) fn clear(&mut self) -> Result<(), Failed> {
         let held = self.multitude.len();
+        let ended = self.revive()?;
         let took = self.lab.shrink(self.contender, self.site, &mut self.multitude, 0)?;
-        if held > 0 && held == self.most {
+        if held > 0 && held == self.most && !ended {
             let each = took.as_nanos() as u64 / u64::from(held);
             self.record(held, |visit| visit.outcome("clear", Unit::Ns, Ok(each)));
         }
@@ -123,6 +126,16 @@ impl<'a, 'v> Standing<'a, 'v> {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Starts the contender's engine anew where it has ended, as one does that the kernel has killed for want of memory.
+    /// The boxes that it held end with that. Whether it had ended.
+    fn revive(&mut self) -> Result<bool, Failed> {
+        let ended = self.contender.revive(self.site);
+        if !matches!(ended, Ok(false)) {
+            self.multitude.give_up();
+        }
+        ended.map_err(unseen)
     }
 
     /// Records something of so many boxes.
@@ -186,6 +199,7 @@ impl<'a, 'v> Standing<'a, 'v> {
 
     /// Makes them as many as that, or fewer where the lookout says that it is time to look at them.
     fn bring(&mut self, boxes: u32, mut lookout: Lookout) -> Result<Option<Stood>, Failed> {
+        self.revive()?;
         self.lab.losses(&mut self.multitude)?;
         let held = self.multitude.len();
         if held > boxes || self.multitude.lost() {
