@@ -71,6 +71,8 @@ pub struct Lab {
     /// Where a multitude is: only processes that began at or after this moment, in clock ticks after boot, may be of
     /// the box in hand.
     young_since: Option<u64>,
+    /// The last box that was taken away by force, with its contender's name.
+    rescued: Option<(String, Start)>,
     /// CPU time the spawner spent on the instance in hand, ns.
     spawner_cpu_ns: u64,
     patience: Patience,
@@ -113,6 +115,7 @@ impl Lab {
             answers: HashMap::new(),
             held: BTreeSet::new(),
             young_since: None,
+            rescued: None,
             spawner_cpu_ns: 0,
             patience: Patience::default(),
             helpers_cpu_ns: None,

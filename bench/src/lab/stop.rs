@@ -119,11 +119,25 @@ impl Lab {
     /// Takes away whatever is left of an instance, without looking at the time.
     pub(super) fn rescue(&mut self, contender: &mut dyn Contender, site: &Site, start: &Start) {
         self.kill_children();
-        for undo in contender.rescue(site, start) {
-            // Each step is tried: the one before may have had nothing to do.
+        self.undo_each(contender.rescue(site, start));
+        self.kill_children();
+        self.rescued = Some((contender.name().to_owned(), start.clone()));
+    }
+
+    /// Takes away once more the last box that was taken away by force: what an engine has a helper end, which ends a moment
+    /// later, and the cgroup that it was in.
+    pub(super) fn rescue_again(&mut self, contender: &dyn Contender, site: &Site) {
+        let last = self.rescued.take_if(|(name, _)| name == contender.name());
+        if let Some((_, start)) = last {
+            self.undo_each(contender.rescue(site, &start));
+        }
+    }
+
+    /// Each step is tried: the one before may have had nothing to do.
+    pub(super) fn undo_each(&mut self, steps: Vec<Undo>) {
+        for undo in steps {
             let _ = self.undo(undo);
         }
-        self.kill_children();
     }
 
     pub(super) fn kill_children(&mut self) {
