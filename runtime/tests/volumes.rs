@@ -150,6 +150,30 @@ fn a_new_volume_begins_with_what_the_image_has_there() {
 }
 
 #[test]
+fn a_volume_that_a_box_has_mounted_is_not_replaced_though_it_is_empty() {
+    let Some(lab) = Lab::new() else { return };
+    fs::create_dir_all(lab.image().join("etc/data")).expect("mkdir");
+    fs::write(lab.image().join("etc/data/file"), "of the image").expect("write");
+    let start = |id: &str, volume: &str, script: &str| {
+        let mut run = lab.command(&["run", "-d", "-v", volume, "--cgroup-parent", &lab.parent, "--rootfs"]);
+        run.arg(lab.image()).args([id, "--", "sh", "-c", script]).stdout(Stdio::null()).stderr(Stdio::null());
+        assert!(run.status().expect("it starts").success(), "{id}");
+    };
+    // The image has nothing where the first box has it, and a file where the second one does.
+    start("first", "data:/data", "sleep 60");
+    start("second", "data:/etc/data", "sleep 60");
+    let written =
+        lab.command(&["exec", "first", "sh", "-c", "echo kept > /data/own"]).output().expect("exec");
+    let seen = lab.command(&["exec", "second", "ls", "/etc/data"]).output().expect("exec");
+    for id in ["first", "second"] {
+        assert!(lab.command(&["delete", "--force", id]).status().expect("delete").success());
+    }
+    assert!(written.status.success(), "{written:?}");
+    assert_eq!(stdout(&seen).trim(), "own", "{seen:?}");
+    assert_eq!(must(&lab, &["-v", "data:/data"], "cat /data/own"), "kept");
+}
+
+#[test]
 fn of_two_first_boxes_one_fills_the_volume_and_a_killed_one_leaves_no_half() {
     let Some(lab) = Lab::new() else { return };
     let from = lab.image().join("etc/data");

@@ -2,7 +2,9 @@
 //!
 //! A new one begins with what the image has at the place where it is mounted, owner and mode too, as Docker does it: an
 //! image of a database brings its empty tables there. It is filled beside its place and then renamed, so that nobody
-//! who is killed leaves half of it, and under a lock, so that of two first boxes one fills it and the other waits.
+//! who is killed leaves half of it, and under a lock, so that of two first boxes one fills it and the other waits. One
+//! that exists stays as it is, though it be empty (Docker fills that too): a box may have it mounted and write to it at
+//! this moment.
 //!
 //! Man page: rename(2), flock(2). Look at it: `tare-runtime run -v conf:/etc busybox:1 -- ls /etc`
 
@@ -81,7 +83,7 @@ impl Volumes {
         Ok(Lent { _shared: Some(shared) })
     }
 
-    /// Makes one that is not there, and fills one that is empty.
+    /// Makes one that is not there, with what it begins with.
     fn make(&self, name: &Id, from: Option<&PathBuf>, layers: &[PathBuf]) -> Result<()> {
         let path = self.path(name);
         let failed = |path: &Path| {
@@ -93,23 +95,22 @@ impl Volumes {
             // Whatever the caller's umask is.
             fs::set_permissions(path, Permissions::from_mode(0o755))
         };
-        match fs::read_dir(&path).map(|mut entries| entries.next().is_none()) {
-            Ok(false) => return Ok(()),
-            Ok(true) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => fresh(&path).map_err(failed(&path))?,
+        match fs::metadata(&path) {
+            Ok(found) if found.is_dir() => return Ok(()),
+            Ok(_) => return Err(failed(&path)(io::ErrorKind::NotADirectory.into())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(failed(&path)(error)),
         }
-        let Some(target) = from.filter(|_| nix::unistd::geteuid().is_root()) else { return Ok(()) };
         let new = self.root.join(format!(".new-{name}"));
         remove(&new).and_then(|()| fresh(&new)).map_err(failed(&new))?;
-        let copied = image::copy_out(layers, target, &new);
-        match copied {
-            Ok(true) => fs::rename(&new, &path).map_err(failed(&path)),
-            other => {
-                remove(&new).map_err(failed(&new))?;
-                other.map(drop)
-            }
+        if let Some(target) = from.filter(|_| nix::unistd::geteuid().is_root())
+            && let Err(error) = image::copy_out(layers, target, &new)
+        {
+            // What is left of it goes before the next one is made, if not now.
+            let _ = remove(&new);
+            return Err(error);
         }
+        fs::rename(&new, &path).map_err(failed(&path))
     }
 
     /// Their names, sorted.
