@@ -11,7 +11,7 @@ use tar::{EntryType, GnuExtSparseHeader, GnuSparseHeader, Header};
 use super::pax::Pax;
 
 /// The most pieces of one file: more is no file but an attack.
-const MOST: usize = 1 << 16;
+pub(crate) const MOST: usize = 1 << 16;
 
 /// So many bytes at such a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +103,15 @@ pub(crate) fn check(pieces: &[Piece], size: u64, stored: u64) -> Result<(), Stri
     if sum == stored { Ok(()) } else { Err(format!("its pieces are {sum} bytes, the stream has {stored}")) }
 }
 
+/// The newer list of these pieces, as it begins a file's data: whole blocks.
+pub(crate) fn list(pieces: &[Piece]) -> Vec<u8> {
+    let numbers = pieces.iter().flat_map(|piece| [piece.at, piece.length]);
+    let lines = std::iter::once(pieces.len() as u64).chain(numbers).map(|number| format!("{number}\n"));
+    let mut list = lines.collect::<String>().into_bytes();
+    list.resize(list.len().next_multiple_of(512), 0);
+    list
+}
+
 /// The numbers of a newer list: how many pieces, then place and length of each.
 #[derive(Default)]
 pub(crate) struct List {
@@ -152,6 +161,17 @@ mod tests {
         assert_eq!(check(&pieces, 1032, 12), Ok(()));
         for (size, stored) in [(1031, 12), (1032, 11)] {
             assert!(check(&pieces, size, stored).is_err());
+        }
+    }
+
+    #[test]
+    fn a_list_is_read_as_it_was_written() {
+        for count in [0, 1, 200] {
+            let pieces: Vec<Piece> = (0..count).map(|it| Piece { at: it << 40, length: it }).collect();
+            let (written, mut read) = (list(&pieces), List::default());
+            let mut found = written.chunks(512).map(|block| read.take(block).unwrap());
+            assert_eq!(found.find_map(|it| it), Some(pieces));
+            assert_eq!(found.count(), 0, "what follows is data");
         }
     }
 

@@ -3,9 +3,10 @@
 
 use std::ffi::CString;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::process::Command;
 
 use nix::mount::{MsFlags, mount};
 use serde_json::{Value, json};
@@ -276,6 +277,47 @@ fn a_directory_is_packed_as_it_is() {
     fs::write(root.join("d/.wh.f"), "").expect("write");
     let error = scene.import("root", None).expect_err("a mark");
     assert!(error.contains("\"d/.wh.f\" in it: in a layer this name means"), "{error}");
+}
+
+#[test]
+fn holes_in_a_directorys_files_stay_holes() {
+    let Some(scene) = Scene::new() else { return };
+    let long = format!("d/{}", "n".repeat(120));
+    fs::create_dir_all(scene.at("root/d")).expect("mkdir");
+    let write = |name: &str, size: u64, places: &[u64]| {
+        let file = fs::File::create(scene.at("root").join(name)).expect("create");
+        file.set_len(size).expect("size");
+        places.iter().for_each(|at| file.write_all_at(b"bytes", *at).expect("write"));
+    };
+    write("between", 64 << 20, &[0, 32 << 20, (64 << 20) - 5]);
+    write("at-the-end", (64 << 20) + 1, &[8 << 20]);
+    write("nothing-else", 64 << 20, &[]);
+    // More pieces than a block of the list has room for, and a name that a header has no room for.
+    write(&long, 64 << 20, &(0..60).map(|it| it << 20).collect::<Vec<u64>>());
+    write("none", 5, &[0]);
+    xattr::set(scene.at("root/between"), "user.note", b"here").expect("xattr");
+    let image = scene.import("root", None).expect("import");
+    let archive = entries(&scene.at("store/blobs"))
+        .into_iter()
+        .find(|it| fs::read(it).expect("blob").starts_with(b"./"));
+    let archive = archive.expect("the layer as it is kept");
+    assert!(archive.metadata().expect("stat").len() < 2 << 20, "{:?}", archive.metadata());
+    // What others make of the archive is the same.
+    fs::create_dir(scene.at("tar")).expect("mkdir");
+    let tar =
+        Command::new("tar").arg("-xf").arg(&archive).arg("-C").arg(scene.at("tar")).output().expect("tar");
+    assert!(tar.status.success(), "{tar:?}");
+    for name in ["between", "at-the-end", "nothing-else", &long, "none"] {
+        let is = fs::read(scene.at("root").join(name)).expect("read");
+        for (who, tree) in [("here", image.layers[0].clone()), ("tar", scene.at("tar"))] {
+            let file = tree.join(name);
+            assert!(fs::read(&file).expect("read") == is, "{name}, {who}");
+            let blocks = file.metadata().expect("stat").blocks();
+            assert!(blocks * 512 < 1 << 20, "{name}, {who}: {blocks} blocks");
+        }
+    }
+    let note = xattr::get(image.layers[0].join("between"), "user.note").expect("xattr");
+    assert_eq!(note.as_deref(), Some(&b"here"[..]));
 }
 
 #[test]
