@@ -74,6 +74,14 @@ impl Image {
         tree::write(&self.tree(), &self.merged())
     }
 
+    /// Removes all that was made of it here; what a contender has taken stays where that keeps it.
+    ///
+    /// # Errors
+    /// When something stays.
+    pub fn remove(&self) -> Result<()> {
+        fs::remove_dir_all(&self.dir).with_context(|| format!("remove {}", self.dir.display()))
+    }
+
     /// The directory with its files.
     pub fn dir(&self) -> &Path {
         &self.dir
@@ -92,6 +100,11 @@ impl Image {
     /// A file system with the tree, for a machine: see [`disk`].
     pub fn disk(&self) -> PathBuf {
         self.dir.join("disk.raw")
+    }
+
+    /// What a machine boots from before it goes over to its disk: with the image's command.
+    pub fn initramfs(&self) -> PathBuf {
+        self.dir.join("initramfs.cpio")
     }
 
     /// Program and arguments of a box, the lab's own words at the end.

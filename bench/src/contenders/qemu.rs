@@ -160,7 +160,7 @@ impl Contender for Qemu {
     }
 
     fn keeps_in(&self, site: &Site, image: &Image) -> Vec<PathBuf> {
-        vec![image.disk(), site.boxes()]
+        vec![image.disk(), image.initramfs(), site.boxes()]
     }
 
     fn fetches(&self) -> Result<&dyn Fetches, &'static str> {
@@ -173,7 +173,7 @@ impl Contender for Qemu {
     fn launch_image(&mut self, site: &Site, start: &Start, image: &Image) -> Result<Launch> {
         let [backed, whole] = own_disks(site, start);
         let own = if image.whole {
-            std::fs::copy(image.disk(), &whole).with_context(|| format!("copy to {}", whole.display()))?;
+            disk::copy(&image.disk(), &whole)?;
             whole
         } else {
             disk::back(&image.disk(), &backed)?;

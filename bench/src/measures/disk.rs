@@ -12,6 +12,7 @@ use tare_reports::document::{Failure, Parameters, Unit};
 
 use super::{Measure, Pass, without_images};
 use crate::contenders::{Contender, Imaged};
+use crate::image::Image;
 use crate::lab::{Failed, Instance, Lab};
 use crate::record::Visit;
 use crate::rounds::Plan;
@@ -140,31 +141,47 @@ fn each(
         return Ok(());
     }
     let failed = |error: anyhow::Error| Failed::new(Failure::Start, format!("{error:#}"));
-    let name = format!("disk-{}-{}-{}", contender.name(), form.map_or(0, str::len), visit.round);
-    let [first, second] = made::images(site, &name, form).map_err(failed)?;
+    let words = form.unwrap_or_default().split(' ').next().unwrap_or_default();
+    let name = format!("disk-{}-{}{}", contender.name(), words, visit.round);
+    let images = made::images(site, &name, form).map_err(failed)?;
+    let weighed = of_images(lab, site, contender, &images, found);
+    // The next visit has others, and the lab's own files of these would only fill the disk.
+    let removed = images.iter().try_for_each(Image::remove);
+    weighed.and(removed.map_err(|error| Failed::new(Failure::Leak, format!("{error:#}"))))
+}
+
+/// The figures of two images, one after another, and of boxes of the first.
+fn of_images(
+    lab: &mut Lab,
+    site: &Site,
+    contender: &mut dyn Contender,
+    [first, second]: &[Image; 2],
+    found: &mut Vec<u64>,
+) -> Result<(), Failed> {
+    let failed = |error: anyhow::Error| Failed::new(Failure::Start, format!("{error:#}"));
     let weigh = |contender: &dyn Contender| -> Result<u64, Failed> {
         let places =
-            [&first, &second].into_iter().flat_map(|it| contender.keeps_in(site, it)).collect::<Vec<_>>();
+            [first, second].into_iter().flat_map(|it| contender.keeps_in(site, it)).collect::<Vec<_>>();
         allocated(&places).map_err(|e| Failed::new(Failure::NotMeasured, format!("look what is kept: {e}")))
     };
     let mut before = weigh(contender)?;
-    for image in [&first, &second] {
+    for image in [first, second] {
         contender.take_image(site, image).map_err(failed)?;
         let now = weigh(contender)?;
-        found.push(now.saturating_sub(before));
+        found.push(more(now, before)?);
         before = now;
     }
     let mut herd = Vec::new();
-    lab.hold(&mut Imaged::of(contender, &first), site, &mut herd, BOXES)?;
-    let each = |more: u64| more / u64::from(BOXES);
+    lab.hold(&mut Imaged::of(contender, first), site, &mut herd, BOXES)?;
+    let each = |now: u64| Ok(more(now, before)? / u64::from(BOXES));
     let looked = weigh(contender).and_then(|idle| {
-        found.push(each(idle.saturating_sub(before)));
+        found.push(each(idle)?);
         write(lab, site, contender, &mut herd)?;
-        found.push(each(weigh(contender)?.saturating_sub(before)));
+        found.push(each(weigh(contender)?)?);
         Ok(())
     });
     // The same boxes are taken down by whoever started them.
-    let mut imaged = Imaged::again(contender, &first, site, &herd);
+    let mut imaged = Imaged::again(contender, first, site, &herd);
     match looked {
         Ok(()) => lab.release(&mut imaged, site, herd),
         Err(failed) => {
@@ -172,6 +189,13 @@ fn each(
             Err(failed)
         }
     }
+}
+
+/// What came on top. Where there is less than before, something else was taken away meanwhile, and nothing is known.
+fn more(now: u64, before: u64) -> Result<u64, Failed> {
+    let less =
+        || format!("{before} bytes were kept before and {now} after: something was taken away meanwhile");
+    now.checked_sub(before).ok_or_else(|| Failed::new(Failure::NotMeasured, less()))
 }
 
 /// Has every box write, to the disk.
@@ -186,4 +210,16 @@ fn scripted(lab: &mut Lab, site: &Site, contender: &mut dyn Contender) -> Result
     let figures = instance.scripted_disk().to_vec();
     lab.stop(contender, site, instance).teardown_ns?;
     Ok(figures)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn less_than_before_is_no_figure() {
+        assert_eq!(more(7, 7), Ok(0));
+        assert_eq!(more(4096, 512), Ok(3584));
+        assert_eq!(more(512, 4096).unwrap_err().failure, Failure::NotMeasured);
+    }
 }

@@ -31,7 +31,7 @@ const MODULES: [&str; 6] = [
 /// When a module is missing, or it cannot be written.
 pub fn write_initramfs(kernel: &Path, image: &Image) -> Result<()> {
     let modules = kernel::modules(kernel, &MODULES).map_err(anyhow::Error::msg)?;
-    let path = image.dir().join("initramfs.cpio");
+    let path = image.initramfs();
     let extras = Extras { modules, command: Some(command(image)) };
     initramfs::write_with(&path, &extras).with_context(|| format!("write {}", path.display()))
 }
@@ -41,7 +41,7 @@ pub fn write_initramfs(kernel: &Path, image: &Image) -> Result<()> {
 pub fn plug_in(argv: &mut Vec<String>, image: &Image, disk: &Path) -> Option<()> {
     let after = |argv: &[String], option: &str| argv.iter().position(|it| it == option).map(|at| at + 1);
     let (append, initrd) = (after(argv, "-append")?, after(argv, "-initrd")?);
-    *argv.get_mut(initrd)? = image.dir().join("initramfs.cpio").to_string_lossy().into_owned();
+    *argv.get_mut(initrd)? = image.initramfs().to_string_lossy().into_owned();
     argv.get_mut(append)?.push_str(" image=vda");
     let format = if disk.extension().is_some_and(|it| it == "raw") { "raw" } else { "qcow2" };
     let drive = format!("file={},format={format},if=none,id=disk", spread(disk));

@@ -28,9 +28,9 @@ pub fn allocated(paths: &[PathBuf]) -> io::Result<u64> {
     Ok(sum)
 }
 
-fn below(path: &Path, device: u64, seen: &mut BTreeSet<u64>) -> io::Result<u64> {
+fn below(path: &Path, device: u64, seen: &mut BTreeSet<(u64, u64)>) -> io::Result<u64> {
     let Some(meta) = gone_is_none(fs::symlink_metadata(path))? else { return Ok(0) };
-    if meta.dev() != device || !seen.insert(meta.ino()) {
+    if meta.dev() != device || !seen.insert((meta.dev(), meta.ino())) {
         return Ok(0);
     }
     let mut sum = meta.blocks() * BLOCK;
