@@ -33,9 +33,22 @@ pub fn boxes(document: &Document) -> Vec<&Looked> {
     boxes
 }
 
+/// Whether a box holds what the image holds: nothing that differs was found, and the sum over all of it is the image's.
+pub fn is_same(seen: &Sameness, it: &Looked) -> bool {
+    it.digest == seen.image && it.differ == 0
+}
+
+/// Who was to be looked into and never was, in the order of the contenders: it took no image, or its boxes failed.
+pub fn unseen(document: &Document) -> Vec<&str> {
+    let looked = |name: &str| boxes(document).iter().any(|it| it.contender == name);
+    let asked = |name: &str| document.series.iter().any(|it| it.measure == MEASURE && it.contender == name);
+    let names = document.contenders.iter().map(|row| row.name.as_str());
+    names.filter(|name| asked(name) && !looked(name)).collect()
+}
+
 /// The boxes whose content is the image's, and those whose is not.
 pub fn sides(document: &Document) -> Option<(&Sameness, Vec<&Looked>, Vec<&Looked>)> {
     let seen = document.sameness.as_ref()?;
-    let (same, other) = boxes(document).into_iter().partition(|it| it.digest == seen.image && it.differ == 0);
+    let (same, other) = boxes(document).into_iter().partition(|it| is_same(seen, it));
     Some((seen, same, other))
 }

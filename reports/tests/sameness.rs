@@ -82,7 +82,27 @@ fn one_difference_refutes_it_and_fails_the_audit() {
     // A digest that is another one without a difference that was found is no sameness.
     let mut silent = document(vec![looked("runc", &[]), looked("qemu", &[])]);
     silent.sameness.as_mut().expect("seen").boxes[1].digest = SUM.replace('b', "f");
-    assert_eq!(verdict(&silent, Lang::En).0, State::Refuted);
+    let (state, shown) = verdict(&silent, Lang::En);
+    assert_eq!(state, State::Refuted);
+    assert!(shown.ends_with("`qemu` said another digest."), "{shown}");
+    assert!(text::table(&silent).contains("another digest"), "{}", text::table(&silent));
+    let html = page::render(&silent, Lang::En).expect("a page");
+    assert!(html.contains(">another digest</text>"), "the chart says that it is the same");
+}
+
+#[test]
+fn a_box_that_could_not_be_looked_into_leaves_it_open() {
+    let mut one_is_missing = document(vec![looked("runc", &[]), looked("qemu", &[]), looked("tare", &[])]);
+    let seen = one_is_missing.sameness.as_mut().expect("seen");
+    seen.boxes.retain(|it| it.contender != "tare");
+    for series in one_is_missing.series.iter_mut().filter(|it| it.contender == "tare") {
+        series.samples = vec![Sample::failure(0, 0, Failure::Start, "the image was not taken")];
+    }
+    let (state, shown) = verdict(&one_is_missing, Lang::En);
+    assert_eq!(state, State::Unconfirmed);
+    assert!(shown.ends_with(" Could not be looked at: `tare`; the reasons stand in the chapter."), "{shown}");
+    assert!(text::table(&one_is_missing).contains("  tare: not looked at"));
+    assert!(page::render(&one_is_missing, Lang::Zh).expect("a page").contains("the image was not taken"));
 }
 
 #[test]

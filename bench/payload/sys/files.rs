@@ -23,13 +23,13 @@ impl Status {
     /// Of the file itself, where it is a link. `path` ends with a null byte.
     pub(crate) fn of(path: &[u8]) -> Result<Self, Errno> {
         const HERE: usize = -100isize as usize;
-        const NO_FOLLOW_NO_AUTOMOUNT: usize = 0x900;
+        const NO_FOLLOW: usize = 0x100;
         const BASIC: usize = 0x7ff;
         let path = terminated(path)?;
         let mut status = Self([0; 32]);
         let out = status.0.as_mut_ptr() as usize;
         // SAFETY: `path` ends with a null; the array has the 256 bytes of struct statx.
-        unsafe { call(332, [HERE, path as usize, NO_FOLLOW_NO_AUTOMOUNT, BASIC | MOUNT as usize, out, 0]) }?;
+        unsafe { call(332, [HERE, path as usize, NO_FOLLOW, BASIC | MOUNT as usize, out, 0]) }?;
         Ok(status)
     }
 
@@ -41,6 +41,11 @@ impl Status {
 
     pub(crate) fn links(&self) -> u32 {
         self.half(16)
+    }
+
+    /// What tells it from the other files of its mount.
+    pub(crate) fn number(&self) -> u64 {
+        self.0[4]
     }
 
     pub(crate) fn owner(&self) -> [u32; 2] {

@@ -18,6 +18,7 @@ use crate::engine::daemon::{self, Daemon};
 use crate::engine::journal::{self, Entry};
 use crate::engine::{self, archive, call};
 use crate::host::cgroups;
+use crate::image::Image;
 use crate::network::Link;
 use crate::site::{Site, Start};
 use crate::spawner::protocol::Launch;
@@ -50,18 +51,23 @@ impl Containerd {
     }
 
     fn run(&self, site: &Site, start: &Start) -> Vec<String> {
+        self.run_of(site, start, &image(site), &["/payload".to_owned(), start.nonce.clone(), own_word()])
+    }
+
+    /// A box of this image, with this command.
+    fn run_of(&self, site: &Site, start: &Start, image: &str, command: &[String]) -> Vec<String> {
         let (memory, cpus) = (MEMORY.to_string(), CPUS.to_string());
         let seccomp = text(&engine::seccomp_file(&engine::place(site, NAME)));
         let cgroup = cgroup(site, start);
         let pid_file = text(&pid_file(site, start));
         let fifos = text(&engine::fifos(site, start));
         let mount = format!("type=bind,src={fifos},dst={},options=rbind:rw", engine::CHANNEL);
-        let (image, channel) = (image(site), format!("channel={}", engine::CHANNEL));
         let mut argv = self.words(site, &["run", "--detach", "--null-io", "--pid-file", &pid_file]);
         let limits = ["--memory-limit", &memory, "--cpus", &cpus, "--cgroup", &cgroup];
         let confinement = ["--cap-drop", "CAP_MKNOD", "--seccomp", "--seccomp-profile", &seccomp];
-        let command = ["--mount", &mount, &image, &start.id, "/payload", &start.nonce, &channel];
-        argv.extend(limits.iter().chain(&confinement).chain(&command).map(|word| (*word).to_owned()));
+        let rest = ["--mount", &mount, image, &start.id];
+        argv.extend(limits.iter().chain(&confinement).chain(&rest).map(|word| (*word).to_owned()));
+        argv.extend_from_slice(command);
         argv
     }
 
@@ -171,12 +177,33 @@ impl Contender for Containerd {
 
     fn launch(&mut self, site: &Site, start: &Start) -> Result<Launch> {
         engine::make_box_directory(site, start)?;
-        Ok(Launch::Command {
-            argv: self.run(site, start),
-            env: Vec::new(),
-            overlay: None,
-            dies_with_parent: false,
-        })
+        Ok(launch(self.run(site, start)))
+    }
+
+    fn takes_images(&self) -> Result<(), &'static str> {
+        match self.running {
+            None => Ok(()),
+            Some(_) => Err("an engine that ran already is given no more images of ours than it needs"),
+        }
+    }
+
+    fn take_image(&mut self, site: &Site, image: &Image) -> Result<()> {
+        call(&self.words(site, &["images", "import", &text(&image.archive())]), &[]).map(drop)
+    }
+
+    fn launch_image(&mut self, site: &Site, start: &Start, image: &Image) -> Result<Launch> {
+        engine::make_box_directory(site, start)?;
+        // So it calls what names no registry.
+        let name = format!("docker.io/{}", image.tag);
+        Ok(launch(self.run_of(site, start, &name, &image.argv(&start.nonce, &[own_word()]))))
+    }
+
+    fn keeps_images(&self) -> Result<&'static [&'static str], &'static str> {
+        self.takes_images().map(|()| &[][..])
+    }
+
+    fn keeps_in(&self, site: &Site, _: &Image) -> Vec<PathBuf> {
+        vec![engine::place(site, NAME).join("root")]
     }
 
     fn wiring(&self) -> Wiring {
@@ -270,6 +297,15 @@ impl Contender for Containerd {
     fn deadline(&self) -> Duration {
         Duration::from_secs(30)
     }
+}
+
+/// The word that tells the payload where its channel is.
+fn own_word() -> String {
+    format!("channel={}", engine::CHANNEL)
+}
+
+fn launch(argv: Vec<String>) -> Launch {
+    Launch::Command { argv, env: Vec::new(), overlay: None, dies_with_parent: false }
 }
 
 fn client(program: &Path, socket: &str) -> Vec<String> {

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::engine::{self, archive, call, journal};
 use crate::host::cgroups;
+use crate::image::Image;
 use crate::network::Link;
 use crate::site::{Site, Start};
 use crate::spawner::protocol::Launch;
@@ -56,10 +57,15 @@ impl Podman {
     }
 
     fn run(&self, site: &Site, start: &Start) -> Vec<String> {
+        self.run_of(site, start, &image(site), &["/payload".to_owned(), start.nonce.clone()])
+    }
+
+    /// A box of this image, with this command.
+    fn run_of(&self, site: &Site, start: &Start, image: &str, command: &[String]) -> Vec<String> {
         let (memory, pids, cpus) = (MEMORY.to_string(), PIDS.to_string(), CPUS.to_string());
         let seccomp = format!("seccomp={}", text(&engine::seccomp_file(&engine::place(site, NAME))));
         let cgroup = engine::cgroup(site, NAME);
-        let (image, conmon) = (image(site), text(&conmon(site, start)));
+        let conmon = text(&conmon(site, start));
         let (files, processes) =
             (limit("nofile", Resource::RLIMIT_NOFILE), limit("nproc", Resource::RLIMIT_NPROC));
         let mut argv = self.words(site, &["run", "--detach", "--pull", "never", "--name", &start.id]);
@@ -69,9 +75,10 @@ impl Podman {
         let confinement =
             ["--cap-drop", "MKNOD", "--security-opt", "no-new-privileges", "--security-opt", &seccomp];
         let rest = ["--network", "none", "--cgroupns", "private", "--hostname", HOSTNAME];
-        let command = [&image, "/payload", &start.nonce];
-        let all = place.iter().chain(&limits).chain(&own).chain(&confinement).chain(&rest).chain(&command);
+        let all = place.iter().chain(&limits).chain(&own).chain(&confinement).chain(&rest);
         argv.extend(all.map(|word| (*word).to_owned()));
+        argv.push(image.to_owned());
+        argv.extend_from_slice(command);
         argv
     }
 
@@ -145,14 +152,31 @@ impl Contender for Podman {
     }
 
     fn launch(&mut self, site: &Site, start: &Start) -> Result<Launch> {
-        let dir = site.instance(start);
-        std::fs::create_dir(&dir).with_context(|| format!("make the directory {}", dir.display()))?;
-        Ok(Launch::Command {
-            argv: self.run(site, start),
-            env: environment(site),
-            overlay: None,
-            dies_with_parent: false,
-        })
+        launch(site, start, self.run(site, start))
+    }
+
+    fn takes_images(&self) -> Result<(), &'static str> {
+        Ok(())
+    }
+
+    fn take_image(&mut self, site: &Site, image: &Image) -> Result<()> {
+        let load = self.words(site, &["load", "--quiet", "--input", &text(&image.archive())]);
+        call(&load, &environment(site)).map(drop)
+    }
+
+    fn launch_image(&mut self, site: &Site, start: &Start, image: &Image) -> Result<Launch> {
+        // What names no registry is of this host.
+        let name = format!("localhost/{}", image.tag);
+        launch(site, start, self.run_of(site, start, &name, &image.argv(&start.nonce, &[])))
+    }
+
+    fn keeps_images(&self) -> Result<&'static [&'static str], &'static str> {
+        Ok(&[])
+    }
+
+    fn keeps_in(&self, site: &Site, _: &Image) -> Vec<PathBuf> {
+        // State that lies in memory elsewhere is a directory of the site here, and so weighed too.
+        vec![engine::place(site, NAME)]
     }
 
     fn wiring(&self) -> Wiring {
@@ -212,6 +236,13 @@ impl Contender for Podman {
     fn deadline(&self) -> Duration {
         Duration::from_secs(30)
     }
+}
+
+/// The directory of a box, and the command that starts it.
+fn launch(site: &Site, start: &Start, argv: Vec<String>) -> Result<Launch> {
+    let dir = site.instance(start);
+    std::fs::create_dir(&dir).with_context(|| format!("make the directory {}", dir.display()))?;
+    Ok(Launch::Command { argv, env: environment(site), overlay: None, dies_with_parent: false })
 }
 
 /// What podman runs with: the settings that have no flag, and nothing of the user's.

@@ -2,10 +2,13 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use tare_reports::document::{Accel, Class};
 
+use tare_runtime::image::{Budget, Store};
+
 use super::{Contender, Description, Found, Missing, Surroundings, Undo, Wiring, runtime_spec};
+use crate::image::Image;
 use crate::network::Link;
 use crate::site::{Site, Start};
 use crate::spawner::protocol::{Launch, Made};
@@ -49,6 +52,28 @@ impl Contender for TareLib {
         Ok(Launch::Library { root: site.runtime_root(), spec: Box::new(runtime_spec(site, start)?) })
     }
 
+    fn takes_images(&self) -> Result<(), &'static str> {
+        Ok(())
+    }
+
+    fn take_image(&mut self, site: &Site, image: &Image) -> Result<()> {
+        Ok(store(site).import(&image.archive(), &image.tag, Budget::default()).map(drop)?)
+    }
+
+    fn launch_image(&mut self, site: &Site, start: &Start, image: &Image) -> Result<Launch> {
+        let known = store(site).image(&image.tag)?;
+        let said = known.config.config().clone().unwrap_or_default();
+        let spec = tare_runtime::Spec {
+            args: image.argv(&start.nonce, &[]),
+            env: said.env().clone().unwrap_or_default(),
+            cwd: said.working_dir().clone().unwrap_or_else(|| "/".into()).into(),
+            rootfs: known.layers.first().cloned().context("the image has no layers")?,
+            layers: known.layers,
+            ..runtime_spec(site, start)?
+        };
+        Ok(Launch::Library { root: site.runtime_root(), spec: Box::new(spec) })
+    }
+
     fn launch_watched(&mut self, site: &Site, start: &Start) -> Result<Launch> {
         let spec = tare_runtime::Spec { marks: true, ..runtime_spec(site, start)? };
         Ok(Launch::Library { root: site.runtime_root(), spec: Box::new(spec) })
@@ -87,4 +112,9 @@ impl Contender for TareLib {
         paths.push(site.runtime_root().join(&start.id));
         paths
     }
+}
+
+/// Its images, beside the boxes.
+fn store(site: &Site) -> Store {
+    Store::new(site.runtime_root().join(".images-of-the-library"))
 }

@@ -21,11 +21,12 @@ pub(super) fn lines(image: &Image, left_out: &[&str]) -> Vec<String> {
     let mut order: Vec<&Entry> = entries.iter().collect();
     order.sort_by(|a, b| a.path.split('/').cmp(b.path.split('/')));
     for entry in order.into_iter().filter(|it| !is_left_out(&it.path, left_out)) {
-        let (file, links) = match &entry.kind {
-            Kind::Same(other) => (by_path[other.as_str()], count(&entries, other)),
-            _ => (entry, count(&entries, &entry.path)),
+        let file = match &entry.kind {
+            Kind::Same(other) => by_path[other.as_str()],
+            _ => entry,
         };
-        lines.push(entry_line(&entry.path, file, links));
+        let names = count(&entries, &file.path).to_string();
+        lines.push(entry_line(&entry.path, file, &names));
         lines.extend(file.attributes.iter().map(|(name, value)| {
             format!("xattr {} {} {}", escaped(name), sha256(value), escaped(&entry.path))
         }));
@@ -44,15 +45,15 @@ fn count(entries: &[Entry], path: &str) -> usize {
     1 + entries.iter().filter(|it| it.kind == Kind::Same(path.into())).count()
 }
 
-fn entry_line(path: &str, file: &Entry, links: usize) -> String {
+fn entry_line(path: &str, file: &Entry, names: &str) -> String {
     let Entry { mode, owner: [user, group], .. } = file;
     let path = escaped(path);
     match &file.kind {
         Kind::Directory => format!("entry d{mode:04o} {user} {group} - - {path}"),
-        Kind::File(bytes) => format!("entry f{mode:04o} {user} {group} {links} {} {path}", sha256(bytes)),
-        Kind::Link(target) => format!("entry l0777 {user} {group} {links} {} {path}", escaped(target)),
+        Kind::File(bytes) => format!("entry f{mode:04o} {user} {group} {names} {} {path}", sha256(bytes)),
+        Kind::Link(target) => format!("entry l0777 {user} {group} {names} {} {path}", escaped(target)),
         // Only ever looked up by the name that is not one of these.
-        Kind::Same(other) => format!("entry f{mode:04o} {user} {group} {links} - {}", escaped(other)),
+        Kind::Same(other) => format!("entry f{mode:04o} {user} {group} {names} - {}", escaped(other)),
     }
 }
 
@@ -70,8 +71,8 @@ fn escaped(text: &str) -> String {
     escaped
 }
 
-/// The other way round, for people.
-pub(super) fn plain(escaped: &str) -> String {
+/// The other way round.
+pub(super) fn unescaped(escaped: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut rest = escaped.as_bytes();
     while let [first, after @ ..] = rest {
@@ -87,19 +88,39 @@ pub(super) fn plain(escaped: &str) -> String {
             }
         }
     }
-    String::from_utf8_lossy(&bytes).into_owned()
+    bytes
+}
+
+/// The same for people: what is no text, or would be obeyed by a terminal, stays escaped.
+pub(super) fn plain(escaped: &str) -> String {
+    match String::from_utf8(unescaped(escaped)) {
+        Ok(text) if !text.contains(char::is_control) => text,
+        _ => escaped.to_owned(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{escaped, plain};
+    use super::{escaped, plain, unescaped};
 
     #[test]
     fn names_survive_and_have_no_blanks() {
         for text in ["/a b", "/größe-大小", "\\134 \n\t\u{7f}", ""] {
             let line = escaped(text);
             assert!(line.bytes().all(|byte| byte.is_ascii_graphic()), "{line}");
-            assert_eq!(plain(&line), text);
+            assert_eq!(unescaped(&line), text.as_bytes());
+        }
+    }
+
+    #[test]
+    fn people_are_shown_text_and_no_bytes_that_a_terminal_obeys() {
+        for (line, shown) in [
+            ("/a\\040b", "/a b"),
+            ("gr\\303\\266\\303\\237e", "größe"),
+            ("\\033[2J", "\\033[2J"),
+            ("\\377", "\\377"),
+        ] {
+            assert_eq!(plain(line), shown);
         }
     }
 }

@@ -5,7 +5,7 @@ use super::lanes::class_name;
 use super::topic::{Table, Topic, accel_name};
 use super::{Chart, Format};
 use crate::document::{Looked, Sameness};
-use crate::sameness::MEASURE;
+use crate::sameness::{MEASURE, is_same};
 use crate::summary::Summary;
 use crate::{Error, Lang};
 
@@ -76,7 +76,8 @@ impl Chart for SamenessChart {
         let label = Label::of(self, topic, lang, format);
         paint(&label, (format.width(), 6 + layout.lane * rows.len() as i32), |canvas| {
             for (index, (lane, own)) in (0..).zip(&rows) {
-                row(canvas, &layout, format, 6 + index * layout.lane, lane, *own, lang)?;
+                let own = own.map(|it| (it, image(topic).is_some_and(|seen| is_same(seen, it))));
+                row(canvas, &layout, format, 6 + index * layout.lane, lane, own, lang)?;
             }
             Ok(())
         })
@@ -97,7 +98,7 @@ impl Chart for SamenessChart {
         let rows = looked(topic).into_iter().map(|(lane, own)| {
             let cells = match own {
                 Some(it) => [
-                    state(it, lang).to_owned(),
+                    state(topic, it, lang).to_owned(),
                     it.digest.get(..16).map_or_else(none, |it| format!("{it}…")),
                     it.entries.to_string(),
                     it.differ.to_string(),
@@ -112,10 +113,10 @@ impl Chart for SamenessChart {
     }
 }
 
-fn state(it: &Looked, lang: Lang) -> &'static str {
-    match it.differ {
-        0 => lang.pick("the same", "相同"),
-        _ => lang.pick("differs", "不同"),
+fn state(topic: &Topic, it: &Looked, lang: Lang) -> &'static str {
+    match image(topic).is_some_and(|seen| is_same(seen, it)) {
+        true => lang.pick("the same", "相同"),
+        false => lang.pick("differs", "不同"),
     }
 }
 
@@ -137,7 +138,7 @@ fn row(
     format: Format,
     top: i32,
     lane: &Summary,
-    own: Option<&Looked>,
+    own: Option<(&Looked, bool)>,
     lang: Lang,
 ) -> Drawn {
     canvas.line((0, top), (format.width(), top), Ink::Grid.at(0.6), 1)?;
@@ -146,7 +147,7 @@ fn row(
     let kind = format!("{} · {}", class_name(lane.class, lang), accel_name(lane.accel));
     canvas.text(&fit(&kind, SMALL.size, room), (4, top + layout.name + 19), SMALL, Align::Start)?;
     let right = format.width() - 4;
-    let Some(it) = own else {
+    let Some((it, same)) = own else {
         let text = lang.pick("not looked at", "未查看");
         return canvas.text(text, (right, top + layout.name), FIGURE, Align::End);
     };
@@ -154,14 +155,15 @@ fn row(
     let all = it.entries.max(it.differ).max(1);
     // What differs is seen however little it is.
     let share = f64::from(end - left) * it.differ as f64 / all as f64;
-    let dark = if it.differ == 0 { 0 } else { (share as i32).max(4) };
+    let dark = if same { 0 } else { (share as i32).max(4) };
     let (up, down) = (top + layout.bar - 9, top + layout.bar + 9);
     canvas.rectangle((left, up), (end - dark, down), Ink::Fill(2).at(1.0))?;
     if dark > 0 {
         canvas.rectangle((end - dark, up), (end, down), Ink::Danger.at(1.0))?;
     }
     let figure = match (it.differ, lang) {
-        (0, _) => lang.pick("the same", "相同").to_owned(),
+        _ if same => lang.pick("the same", "相同").to_owned(),
+        (0, _) => lang.pick("another digest", "摘要不同").to_owned(),
         (count, Lang::En) => format!("{count} of {all} differ"),
         (count, Lang::Zh) => format!("{all} 项中 {count} 项不同"),
     };

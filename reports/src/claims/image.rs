@@ -4,7 +4,7 @@ use super::judge::unmeasured;
 use super::{Class, Document, Judgement, Lang, State, Summary};
 use crate::disk::{self, Kept};
 use crate::document::Looked;
-use crate::sameness::{MEASURE, sides};
+use crate::sameness::{MEASURE, sides, unseen};
 use crate::stats::Ratio;
 use crate::transfer::{self, Fetched};
 use crate::units::{bytes, percent};
@@ -18,15 +18,17 @@ pub(super) fn same_anywhere(document: &Document, _: &[Summary], lang: Lang) -> J
     let mut kinds: Vec<Class> = same.iter().filter_map(class).filter(|it| *it != Class::Process).collect();
     kinds.sort();
     kinds.dedup();
+    let unseen = unseen(document);
     let state = match (other.is_empty(), kinds.len()) {
         (false, _) => State::Refuted,
-        (true, 2..) => State::Supported,
+        // A box that could not be looked into may be the one in which it is not the same.
+        (true, 2..) if unseen.is_empty() => State::Supported,
         _ => State::Unconfirmed,
     };
-    let names = |all: &[&Looked]| {
-        let each: Vec<String> = all.iter().map(|it| format!("`{}`", it.contender)).collect();
-        each.join(lang.pick(", ", "、"))
+    let quoted = |names: &mut dyn Iterator<Item = &str>| {
+        names.map(|it| format!("`{it}`")).collect::<Vec<_>>().join(lang.pick(", ", "、"))
     };
+    let names = |all: &[&Looked]| quoted(&mut all.iter().map(|it| it.contender.as_str()));
     let mut shown = match (same.is_empty(), lang) {
         (true, Lang::En) => "No box held what the image holds.".to_owned(),
         (true, Lang::Zh) => "没有一个盒子的内容与镜像一致。".to_owned(),
@@ -36,24 +38,32 @@ pub(super) fn same_anywhere(document: &Document, _: &[Summary], lang: Lang) -> J
         (false, Lang::Zh) => format!("同一镜像的全部 {} 项在 {} 中一致。", seen.entries, names(&same)),
     };
     for it in &other {
-        let first = it.differences.first().map_or("?", String::as_str);
         let (name, count) = (&it.contender, it.differ);
+        shown.push_str(&match (it.differences.first(), lang) {
+            (Some(first), Lang::En) => format!(" In `{name}` {count} differ, the first: {first}."),
+            (Some(first), Lang::Zh) => format!("`{name}` 中有 {count} 项不同，第一项：{first}。"),
+            (None, Lang::En) => format!(" `{name}` said another digest."),
+            (None, Lang::Zh) => format!("`{name}` 给出了不同的摘要。"),
+        });
+    }
+    if !unseen.is_empty() {
+        let names = quoted(&mut unseen.into_iter());
         shown.push_str(&match lang {
-            Lang::En => format!(" In `{name}` {count} differ, the first: {first}."),
-            Lang::Zh => format!("`{name}` 中有 {count} 项不同，第一项：{first}。"),
+            Lang::En => format!(" Could not be looked at: {names}; the reasons stand in the chapter."),
+            Lang::Zh => format!("未能查看：{names}；原因见该章。"),
         });
     }
     let sure = lang.pick(
-        "Every file's name, mode, owner, bytes and attributes, and command, environment and working directory, by SHA-256 \
-         from inside. One image for one kind of processor: an image holds no kernel, and what differs is the box, as the \
+        "Every file's name, mode, owner, bytes, hard links and attributes but for what the chapter lists, and command, \
+         environment and working directory, by SHA-256 from inside. One image for one kind of processor: an image holds no kernel, and what differs is the box, as the \
          table in the chapter shows.",
-        "逐文件核对名称、模式、属主、字节与扩展属性，以及命令、环境与工作目录，由盒子内部计算 SHA-256。仅限一个镜像、一种处理器：\
+        "逐文件核对名称、模式、属主、字节、硬链接与扩展属性（该章所列者除外），以及命令、环境与工作目录，由盒子内部计算 SHA-256。仅限一个镜像、一种处理器：\
          镜像不含内核，不同的是盒子本身，见该章的表格。",
     );
     (state, shown, sure.to_owned())
 }
 
-/// The least that two shared layers of three have to save: they are all but a fortieth of the bytes.
+/// The most of the first that the second may take: the layers that it shares are all but a twenty-seventh of its bytes.
 const SHARED: f64 = 0.5;
 
 /// "Images share layers": what a second image takes that has all layers of the first but the last.

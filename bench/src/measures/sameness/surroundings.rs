@@ -29,17 +29,41 @@ pub(super) fn read(lines: &[String]) -> BTreeMap<String, String> {
 
 /// Those that are not the host's. A machine has a kernel of its own, whose numbers say nothing.
 fn namespaces(value: &dyn Fn(&str) -> Option<String>) -> Option<String> {
-    const KINDS: [&str; 7] = ["cgroup", "ipc", "mnt", "net", "pid", "user", "uts"];
+    const KINDS: [&str; 8] = ["cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"];
     value("ns/mnt")?;
     let boot = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     if value("kernel").as_deref() != Some(boot.trim()) {
         return Some("its own kernel".into());
     }
+    // Only what it said: of a kind that it could not tell nothing is known.
     let own = |kind: &&str| {
-        let host =
-            fs::read_link(format!("/proc/self/ns/{kind}")).map(|it| it.to_string_lossy().into_owned()).ok();
-        value(&format!("ns/{kind}")) != host
+        let host = fs::read_link(format!("/proc/self/ns/{kind}")).map(|it| it.to_string_lossy().into_owned());
+        value(&format!("ns/{kind}")).is_some_and(|own| host.is_ok_and(|host| own != host))
     };
     let kinds: Vec<&str> = KINDS.into_iter().filter(own).collect();
     Some(if kinds.is_empty() { "none".into() } else { kinds.join(" ") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_is_the_boxes_own_only_where_it_said_another() {
+        let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+        let own = |kind: &str| fs::read_link(format!("/proc/self/ns/{kind}")).unwrap().display().to_string();
+        let mut lines = vec![
+            format!("self kernel {}", kernel.trim()),
+            format!("self ns/mnt {}", own("mnt")),
+            "self ns/pid pid:[1]".to_owned(),
+            "self uid 0".to_owned(),
+        ];
+        let row = |lines: &[String], key: &str| read(lines).get(key).cloned();
+        assert_eq!(row(&lines, "namespaces").as_deref(), Some("pid"), "it said nothing of the others");
+        assert_eq!(row(&lines, "user"), None, "half an answer is none");
+        lines[0] = "self kernel 1.0".into();
+        assert_eq!(row(&lines, "namespaces").as_deref(), Some("its own kernel"));
+        lines.remove(1);
+        assert_eq!(row(&lines, "namespaces"), None);
+    }
 }

@@ -28,8 +28,9 @@ pub(super) fn boxes(document: &Document, measure: &str, lang: Lang) -> Markup {
         section.topic id="boxes" {
             h3 { (name) }
             p.note { (lang.pick(
-                "What the payload says of its own box. A dash: the box cannot tell, for it has no /proc.",
-                "负载对自身盒子的描述。横线：盒子无从得知，因其没有 /proc。",
+                "What the payload says of its own box. A dash: the box does not tell, for it has no /proc, or its kernel \
+                 says nothing of it there.",
+                "负载对自身盒子的描述。横线：盒子未说明，因其没有 /proc，或其内核在那里未给出。",
             )) }
             (table(name, &Table { header, rows: rows.collect() }, lang))
             p.note { (prose(&left_out(&seen.left_out, lang))) }

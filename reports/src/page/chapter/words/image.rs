@@ -6,11 +6,13 @@ use super::{Both, Words};
 const CHANGES: Both = (
     "To the command lines below that makes these changes. `process`: the payload is executed after chroot(2) and \
              chdir(2), on an overlay of the tree. `runc` and its like: the tree as lower layer, command, environment and \
-             directory in the bundle. `tare` and `docker`: the image's name instead of the common root's, `import ARCHIVE NAME` \
-             and `docker load --input ARCHIVE` before. A machine: another initramfs with six modules, `image=vda` for its \
+             directory in the bundle. `tare` and the engines: the image's name instead of the common root's; before that \
+             `import ARCHIVE NAME`, `docker load --input ARCHIVE`, `podman load --input ARCHIVE`, `ctr images import ARCHIVE`. \
+             `tare-lib`: the same by calls of the library. A machine: another initramfs with six modules, `image=vda` for its \
              `/init`, `-drive file=DISK,format=qcow2,if=none,id=disk` and `-device virtio-blk-pci,drive=disk`.",
     "与下列命令行相比的变化：`process` 在该目录树的 overlay 上经 chroot(2) 与 chdir(2) 之后执行负载；`runc` 等以该目录树为下层，\
-             命令、环境与目录写在 bundle 中；`tare` 与 `docker` 以镜像名代替公共根，事先 `import ARCHIVE NAME` 与 `docker load --input ARCHIVE`；\
+             命令、环境与目录写在 bundle 中；`tare` 与各引擎以镜像名代替公共根，事先执行 `import ARCHIVE NAME`、`docker load --input ARCHIVE`、\
+             `podman load --input ARCHIVE`、`ctr images import ARCHIVE`；`tare-lib` 以库调用完成同样的事；\
              虚拟机使用另一个带六个模块的 initramfs，其 `/init` 得到 `image=vda`，另加 `-drive file=DISK,format=qcow2,if=none,id=disk` 与 \
              `-device virtio-blk-pci,drive=disk`。",
 );
@@ -32,11 +34,11 @@ pub(super) const SAMENESS: Words = Words {
         ),
         (
             "Each tool is given it in its own way: `process` is a process whose root is the image's tree, and nothing else; \
-             `runc` and its like get that tree as the lower layer of an overlay; `docker` loads an archive, `tare` imports \
+             `runc` and its like get that tree as the lower layer of an overlay; engines load an archive, `tare` imports \
              it; a machine has it as an ext4 file system made by mke2fs from the tree, on a virtio disk, because an initramfs \
              can carry no extended attributes.",
             "各工具以自己的方式获得它：`process` 为以该目录树为根的进程，别无其他；`runc` 等以该目录树作为 overlay 的下层；\
-             `docker` 加载归档，`tare` 导入归档；虚拟机则使用由 mke2fs 从该目录树制作的 ext4 文件系统，置于 virtio 磁盘上，因为 initramfs 无法携带扩展属性。",
+             各引擎加载归档，`tare` 导入归档；虚拟机则使用由 mke2fs 从该目录树制作的 ext4 文件系统，置于 virtio 磁盘上，因为 initramfs 无法携带扩展属性。",
         ),
         CHANGES,
         (
@@ -48,6 +50,11 @@ pub(super) const SAMENESS: Words = Words {
              此外还有命令、环境与工作目录。框架将这些行与制作镜像的原始内容所应得的行比较，而不是与另一个盒子比较。",
         ),
         (
+            "Environment and working directory stand in the image, for whoever reads them there. The words of the command are \
+             said anew for each box, as the words of a tool's own command line: the lab's nonce is one of them.",
+            "环境与工作目录写在镜像中，由能读取者从中读取；命令的参数则在每个盒子的命令行上重新给出，因为框架的 nonce 也在其中。",
+        ),
+        (
             "One file system only: what is on another mount than `/` is the box and not the image, and is listed beside the \
              content; so are the paths and variables that tools are known to add, the same list for all.",
             "只看一个文件系统：与 `/` 不在同一挂载上的内容属于盒子而非镜像，列在内容之外；已知由工具添加的路径与变量也是如此，对所有参与者使用同一清单。",
@@ -55,9 +62,9 @@ pub(super) const SAMENESS: Words = Words {
     ],
     not_shown: &[
         (
-            "Not times of files, which tools set as they like, nor attributes of the kinds `trusted` and `system`, which \
-             depend on who looks.",
-            "不含文件时间（各工具自行设定），也不含 `trusted` 与 `system` 类扩展属性（取决于由谁查看）。",
+            "Not times of files: the lab does not set them alike in tree and archive. Of attributes only those of the kind \
+             `user` and capabilities; not access control lists, labels, and what is `trusted`.",
+            "不含文件时间：框架在目录树与归档中并未将其设为一致。扩展属性只含 `user` 类与文件能力，不含访问控制列表、安全标签与 `trusted` 类。",
         ),
         (
             "Not that a program behaves the same: kernel, limits, rights and devices are the box's, and the table shows how \
@@ -90,21 +97,22 @@ pub(super) const DISK: Words = Words {
         ),
         (
             "Figures are blocks that are allocated in the directories in which a tool keeps images and boxes (its whole data \
-             directory; of a machine its image's disk and the disks of boxes), each file once, after a sync, before and after.",
-            "数字为工具保存镜像与盒子的目录中已分配的块（即其整个数据目录；对虚拟机为镜像磁盘与各盒子的磁盘），每个文件只计一次，\
+             directory; of a machine its image's disk and initramfs, and the disks of boxes), each file once, after a sync, \
+             before and after.",
+            "数字为工具保存镜像与盒子的目录中已分配的块（即其整个数据目录；对虚拟机为镜像的磁盘与 initramfs 以及各盒子的磁盘），每个文件只计一次，\
              同步之后于操作前后各读一次。",
         ),
         (
-            "`docker` is the lab's private engine, which loads an archive; `tare` imports the same archive, and keeps each layer as \
+            "Engines are private ones of the lab, which load an archive; `tare` imports the same archive, and keeps each layer as \
              it came beside what it has unpacked; a machine's disk is an ext4 file system made from the tree, with 64 MiB \
              free.",
-            "`docker` 为框架自有的引擎，加载归档；`tare` 导入同一归档，并在解开的内容之外保留原样的层；虚拟机的磁盘为由该目录树制作的 ext4 文件系统，另留 64 MiB 空闲。",
+            "各引擎均为框架自有，加载归档；`tare` 导入同一归档，并在解开的内容之外保留原样的层；虚拟机的磁盘为由该目录树制作的 ext4 文件系统，另留 64 MiB 空闲。",
         ),
         CHANGES,
         (
-            "A whole copy is `format=raw`; a backed disk is made by `qemu-img create -f qcow2 -F raw -b IMAGE DISK`, the image's by \
-             `mke2fs -t ext4 -d TREE`.",
-            "完整副本为 `format=raw`；带后备文件的磁盘由 `qemu-img create -f qcow2 -F raw -b IMAGE DISK` 创建，镜像磁盘由 \
+            "A whole copy is `format=raw`, made by `cp --sparse=auto`: what was never written to takes no room in it either. A \
+             backed disk is made by `qemu-img create -f qcow2 -F raw -b IMAGE DISK`, the image's by `mke2fs -t ext4 -d TREE`.",
+            "完整副本为 `format=raw`，由 `cp --sparse=auto` 制作，从未写过之处在副本中同样不占空间；带后备文件的磁盘由 `qemu-img create -f qcow2 -F raw -b IMAGE DISK` 创建，镜像磁盘由 \
              `mke2fs -t ext4 -d TREE` 创建。",
         ),
         (
@@ -161,6 +169,10 @@ pub(super) const DISK: Words = Words {
         (
             "Not the inodes that directories of an overlay take: file systems make them beforehand.",
             "不含 overlay 目录所占的 inode：文件系统会预先分配。",
+        ),
+        (
+            "Not the programs themselves, which a host has once: an engine, a runtime, QEMU and a machine's kernel.",
+            "不含程序本身，每台主机只需一份：引擎、运行时、QEMU 与虚拟机内核。",
         ),
     ],
 };
