@@ -253,8 +253,8 @@ impl Connection {
 
     /// The rules, the cable, then the lease: as long as that is there somebody will look for them.
     fn take_back(&self, netlink: &Netlink, leases: &Leases, address: Ipv4Addr) -> Result<()> {
-        // Without a bridge there never was a cable.
-        if let Some(bridge) = bridge::read(leases)? {
+        // Without a bridge there never was a cable, and none by an address of another net.
+        if let Some(bridge) = bridge::read(leases)?.filter(|bridge| bridge.subnet.overlaps(address, 32)) {
             let outer = veth::outer(&bridge, address);
             if leases.is_ruled(address)? {
                 nftables::remove(&outer).map_err(|why| Error::Spec { field: "network".into(), why })?;
