@@ -1,4 +1,4 @@
-//! Network links, addresses and routes, asked of the kernel over a socket (rtnetlink).
+//! Network links, addresses, routes and rules, asked of the kernel over a socket (rtnetlink).
 //!
 //! An interface is no file: it is made, named, moved and raised by messages, a header and a list of attributes, that are
 //! sent into a socket of a family of its own and answered there. The program `ip` does nothing else. Started for each
