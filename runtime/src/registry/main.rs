@@ -11,6 +11,7 @@ mod credentials;
 mod entrance;
 #[path = "../log.rs"]
 mod log;
+mod manifest;
 mod memory;
 mod progress;
 mod pull;

@@ -19,21 +19,18 @@ use oci_client::Client;
 pub(crate) use oci_client::RegistryOperation;
 use oci_client::client::{ClientConfig, ClientProtocol, LayerDescriptor, SizedStream};
 use oci_client::errors::{DigestError, OciDistributionError};
-use oci_client::manifest::{
-    IMAGE_MANIFEST_LIST_MEDIA_TYPE, IMAGE_MANIFEST_MEDIA_TYPE, OCI_IMAGE_INDEX_MEDIA_TYPE,
-    OCI_IMAGE_MEDIA_TYPE,
-};
 use oci_client::secrets::RegistryAuth;
 use oci_spec::distribution::Reference;
+use reqwest::Url;
 use tare_runtime::image::Piece;
 use tokio::sync::Mutex;
 
-use crate::Failure;
 use crate::credentials::{self, Credentials};
 use crate::entrance::{Entrance, Wrong};
 use crate::progress::Line;
 use crate::refusal::Refusal;
 use crate::transfer::Transfer;
+use crate::{Failure, manifest};
 
 /// Time to reach it at all.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -60,6 +57,8 @@ pub(crate) struct Remote {
 #[derive(Clone)]
 struct Door {
     client: Client,
+    /// For what the other does not ask as it is to be asked.
+    http: reqwest::Client,
     auth: RegistryAuth,
     until: Option<Instant>,
 }
@@ -130,25 +129,26 @@ impl Remote {
             ..ClientConfig::default()
         };
         let client = Client::try_from(config).map_err(|error| self.refusal.words("the client", &error))?;
+        let http = reqwest::Client::builder().user_agent(USER_AGENT).connect_timeout(self.connect).build();
+        let http = http.map_err(|error| self.refusal.words("the client", &error.into()))?;
         if !matches!(pass.auth, RegistryAuth::Anonymous) {
+            // Who has nothing asks no more either; else it would, before each question, and go where it is sent.
             client.store_auth_if_needed(registry, &pass.auth).await;
         }
         let until = pass.good_for.map(|time| Instant::now() + time * 9 / 10);
-        Ok(door.insert(Door { client, auth: pass.auth, until }).clone())
+        Ok(door.insert(Door { client, http, auth: pass.auth, until }).clone())
     }
 
     /// The manifest that this name leads to, as it is.
     pub(crate) async fn manifest(&self, name: &Reference) -> Result<Vec<u8>, Failure> {
-        let kinds = [
-            OCI_IMAGE_MEDIA_TYPE,
-            IMAGE_MANIFEST_MEDIA_TYPE,
-            OCI_IMAGE_INDEX_MEDIA_TYPE,
-            IMAGE_MANIFEST_LIST_MEDIA_TYPE,
-        ];
         let what = name.digest().unwrap_or("its manifest");
-        let Door { client, auth, .. } = self.door().await?;
-        let (bytes, _) = self.in_time(what, client.pull_manifest_raw(name, &auth, &kinds)).await?;
-        Ok(bytes.to_vec())
+        let Door { http, auth, .. } = self.door().await?;
+        let (registry, repository) = (name.resolve_registry(), name.repository());
+        let which = name.digest().or(name.tag()).unwrap_or("latest");
+        let scheme = if self.plain { "http" } else { "https" };
+        let url = format!("{scheme}://{registry}/v2/{repository}/manifests/{which}");
+        let url = Url::parse(&url).map_err(|error| self.refusal.told(what, &error.to_string()))?;
+        self.in_time(what, manifest::fetch(&http, &auth, url)).await
     }
 
     /// Begins to fetch a blob. Addresses that a manifest names beside the registry are not asked: that is how one is sent
@@ -217,15 +217,16 @@ impl Remote {
     ) -> Result<(), Failure> {
         let what = "its manifest";
         let kind = media_type.parse().map_err(|_| format!("its manifest is of type {media_type:?}"))?;
-        let Door { client, auth, .. } = self.door().await?;
+        let Door { client, .. } = self.door().await?;
         self.in_time(what, client.push_manifest_raw(&self.name, bytes.to_vec(), kind)).await?;
-        let is = self.in_time(what, client.fetch_manifest_digest(&self.name, &auth)).await?;
-        if is == digest {
+        if self.manifest(&self.name).await? == bytes {
             return Ok(());
         }
         let registry = &self.refusal.registry;
-        Err(format!("the registry {registry} has made another manifest of it, {is}, and {digest} was sent")
-            .into())
+        Err(format!(
+            "the registry {registry} has made another manifest of it than that which was sent, {digest}"
+        )
+        .into())
     }
 
     async fn in_time<T>(

@@ -182,3 +182,20 @@ fn what_is_on_this_host_is_not_asked_by_a_proxy() {
     assert!(output.status.success(), "{output:?}");
     assert!(proxy.requests().is_empty(), "{:?}", proxy.requests());
 }
+
+#[test]
+fn who_was_let_in_is_not_sent_elsewhere_for_a_token_after_that() {
+    let Some(lab) = Lab::new() else { return };
+    let stock = stock(&lab);
+    let elsewhere = Liar::start(|_, stream| a_token(stream));
+    let (there, asked) = (elsewhere.address.clone(), AtomicUsize::new(0));
+    let liar = Liar::start(move |request, stream| {
+        if request.path != "/v2/" || asked.fetch_add(1, Ordering::Relaxed) == 0 {
+            return stock.honest(request, stream);
+        }
+        let realm = format!("WWW-Authenticate: Bearer realm=\"http://{there}/inside\"\r\n");
+        answer(stream, "401 Who", &realm, b"")
+    });
+    must(&lab, &["pull", &liar.name("me/it:1")]);
+    assert!(elsewhere.requests().is_empty(), "{:?}", elsewhere.requests());
+}

@@ -78,17 +78,22 @@ fn an_upload_that_fails_is_told_and_nothing_is_named() {
 fn where_a_registry_sends_a_blob_nobody_is_told_who_we_are() {
     let Some(lab) = Lab::new() else { return };
     let manifest = image(&lab);
+    let named = std::sync::Mutex::new(Vec::new());
     let elsewhere = Liar::start(|request, stream| takes_all(request, stream, UPLOAD));
     let to = format!("http://{}/up/", elsewhere.address.replace("127.0.0.1", "localhost"));
-    let named = manifest.clone();
     let liar = Liar::start(move |request, stream| {
         if request.field("authorization").is_none() {
             return answer(stream, "401 Who", "WWW-Authenticate: Basic realm=\"it\"\r\n", b"");
         }
-        if request.head.starts_with("HEAD ") && request.path.contains("/manifests/") {
-            return answer(stream, "200 OK", &format!("Docker-Content-Digest: {named}\r\n"), b"");
+        if !request.path.contains("/manifests/") {
+            return takes_all(request, stream, &to);
         }
-        takes_all(request, stream, &to)
+        let mut named = named.lock().expect("lock");
+        if request.head.starts_with("PUT ") {
+            *named = request.body(stream)?;
+            return answer(stream, "201 Created", "Location: /v2/me/it/manifests/1\r\n", b"");
+        }
+        answer(stream, "200 OK", "", &named)
     });
     crate::entrance::log_in(&lab, &[(&liar.address, crate::entrance::PASSWORD)]);
     let name = liar.name("me/it:1");
@@ -102,11 +107,8 @@ fn where_a_registry_sends_a_blob_nobody_is_told_who_we_are() {
 fn a_registry_that_names_another_manifest_than_was_sent_is_not_believed() {
     let Some(lab) = Lab::new() else { return };
     let manifest = image(&lab);
-    let other = digest(b"another");
     let liar = Liar::start(move |request, stream| match request.head.split(' ').next() {
-        Some("HEAD") if request.path.contains("/manifests/") => {
-            answer(stream, "200 OK", &format!("Docker-Content-Digest: {other}\r\n"), b"")
-        }
+        Some("GET") if request.path.contains("/manifests/") => answer(stream, "200 OK", "", b"{}"),
         _ => takes_all(request, stream, UPLOAD),
     });
     let error = refused(&mut command(&lab, &["push", "it:1", &liar.name("me/it:1")]));
