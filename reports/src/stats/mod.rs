@@ -9,10 +9,12 @@
 //! | did the host change under way | Theil-Sen slope | `drift` |
 //! | what does one more box cost | Theil-Sen slope within climbs | `slope` |
 //! | what would many more cost | weighted least squares, straight or bent | `fit` |
+//! | how far do climbs differ | Student's t of their own slopes | `between` |
 //!
-//! Nothing is trimmed, nothing is taken to be normally distributed, no figure is printed that the number
+//! Nothing is trimmed, nothing but the lines of `fit` and `between` is taken to be normally distributed, no figure is printed that the number
 //! of samples does not carry.
 
+mod between;
 mod bootstrap;
 mod drift;
 mod fit;

@@ -66,8 +66,10 @@ pub(super) const MEMORY: Words = Words {
         ),
         (
             "Its 95 % interval comes from drawing whole climbs anew, from six of them on; with fewer it is Sen's, widened to \
-             hold the slope of every single climb.",
-            "其 95 % 区间由整次攀升重新抽取得到，至少需六次；不足时为 Sen 区间，并扩大到包含每一次攀升自身的斜率。",
+             hold the slope of every single climb, and by as much as these lie apart (Student's t: with two climbs that is \
+             nine times their deviation, so that it is wide wherever they disagree).",
+            "其 95 % 区间由整次攀升重新抽取得到，至少需六次；不足时为 Sen 区间，并扩大到包含每一次攀升自身的斜率，再按各次斜率之间的差距加宽\
+             （Student t：仅两次攀升时为其标准差的九倍，因此凡两者不一致处区间都很宽）。",
         ),
         (
             "Three methods that cover different things. `pss` sees the mapped pages of the box's processes, `cgroup` what its \
