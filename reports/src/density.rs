@@ -10,6 +10,17 @@ pub const MEASURE: &str = "density";
 /// What the boxes do while they are counted, and the names of the quantities: three figures, never one.
 pub const STATES: [&str; 3] = ["idle", "touched", "serving"];
 
+/// The longest that 99 % of the canary's pings may take, ns: of an emulated machine, and of all others.
+pub fn canary_limit(accel: Accel) -> u64 {
+    match accel {
+        Accel::Tcg => 1_000_000_000,
+        _ => 100_000_000,
+    }
+}
+
+/// The fewest pings that a number of boxes is confirmed with: a 99 % quantile needs as many.
+pub const PINGS: u32 = 1_000;
+
 /// One search, or what a quick run predicts instead.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Search {
@@ -67,9 +78,10 @@ impl Search {
 pub struct Rung {
     /// Boxes held.
     pub boxes: u32,
-    /// High quantile of the canary's latencies, ns; None below a thousand pings.
+    /// What 99 % of the canary's pings stay within, ns; None below a thousand of them, and where too many were never
+    /// answered.
     pub p99: Option<f64>,
-    /// Their median, ns.
+    /// The median of those that were answered, ns.
     pub p50: Option<f64>,
     /// Pings, and those of them that failed.
     pub pings: (usize, usize),
@@ -135,6 +147,16 @@ fn found(series: &Series) -> Option<f64> {
     values.get(values.len().saturating_sub(1) / 2).map(|it| *it as f64)
 }
 
+/// The latency that 99 % of these pings stay within, ns; None below [`PINGS`] of them. One that was never answered is
+/// later than all others: left out, the worst of them would make the figure better.
+pub fn p99(pings: impl Iterator<Item = Option<u64>>) -> Option<u64> {
+    let mut sorted: Vec<u64> = pings.map(|it| it.unwrap_or(u64::MAX)).collect();
+    sorted.sort_unstable();
+    let rank = (sorted.len() * 99).div_ceil(100);
+    let enough = sorted.len() >= PINGS as usize;
+    sorted.get(rank.saturating_sub(1)).copied().filter(|it| enough && *it != u64::MAX)
+}
+
 fn middle(series: &Series) -> Option<f64> {
     let values: Vec<f64> = series.samples.iter().filter_map(|it| it.value).map(|it| it as f64).collect();
     stats::median(&values)
@@ -158,7 +180,7 @@ fn rungs(document: &Document, search: &Series, state: &str) -> Vec<Rung> {
         let failed = |it: &Series| it.samples.iter().filter(|it| it.failure.is_some()).count();
         Rung {
             boxes,
-            p99: canary.and_then(|it| crate::curves::tail(it).p99).map(|it| it as f64),
+            p99: canary.and_then(|it| p99(it.samples.iter().map(|it| it.value))).map(|it| it as f64),
             p50: canary.and_then(middle),
             pings: canary.map_or((0, 0), |it| (it.samples.len(), failed(it))),
             start: at("start").and_then(middle),
@@ -168,4 +190,22 @@ fn rungs(document: &Document, search: &Series, state: &str) -> Vec<Rung> {
         }
     };
     counts.into_iter().map(rung).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_never_came_is_the_latest_of_all() {
+        let mut pings: Vec<Option<u64>> = (1..=1000).map(Some).collect();
+        let of = |pings: &[Option<u64>]| p99(pings.iter().copied());
+        assert_eq!(of(&pings), Some(990));
+        assert_eq!(of(&pings[1..]), None, "too few");
+        pings[..10].fill(None);
+        assert_eq!(of(&pings), Some(1000), "and no ping less than were sent");
+        pings[10] = None;
+        assert_eq!(of(&pings), None);
+        assert_eq!(of(&[]), None);
+    }
 }

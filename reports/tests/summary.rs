@@ -255,6 +255,11 @@ fn more_fit_only_where_both_were_searched_and_neither_emulated() {
     assert_eq!(state(&predicted, "More containers"), State::Unconfirmed);
     qemu(&mut document, &|it| it.samples[0].value = Some(50_000));
     assert_eq!(state(&document, "More containers"), State::Refuted);
+    let mut open = document.clone();
+    for it in open.series.iter_mut().filter(|it| it.quantity == "idle" && it.contender != "qemu") {
+        it.binding.iter_mut().for_each(|it| it.failed_at = None);
+    }
+    assert_eq!(state(&open, "More containers"), State::Unconfirmed, "of containers, too, more may fit");
     document.series.retain(|it| it.measure != "density");
     assert_eq!(
         state(&document, "More containers"),

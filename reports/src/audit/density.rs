@@ -1,14 +1,9 @@
 //! Items that a run can be held to once it measures density.
 
 use super::Finding;
-use crate::density::{self, STATES, Search};
-use crate::document::{Accel, Document};
+use crate::density::{self, STATES, Search, canary_limit};
+use crate::document::Document;
 use crate::units::duration;
-
-/// The longest that the canary's p99 may be, ns: of an emulated machine, and of all others.
-const CANARY: (f64, f64) = (1e9, 100e6);
-/// The fewest pings that a limit is confirmed with.
-const PINGS: usize = 1_000;
 
 /// The measured searches with a figure, handed to a check; or why there are none.
 fn measured(document: &Document, check: impl Fn(&[Search]) -> Finding) -> Finding {
@@ -103,12 +98,14 @@ fn unconfirmed(search: &Search) -> Vec<String> {
         faults.push(format!("{name}: nothing was looked at with {boxes:.0} boxes"));
         return faults;
     };
-    let limit = if search.accel == Accel::Tcg { CANARY.0 } else { CANARY.1 };
+    let limit = canary_limit(search.accel) as f64;
     let (pings, failed) = rung.pings;
-    if pings < PINGS || failed > pings / 100 {
-        faults.push(format!("{name}: {pings} pings at {boxes:.0} boxes, {failed} of them failed"));
-    } else if let Some(p99) = rung.p99.filter(|it| *it > limit) {
-        faults.push(format!("{name}: the canary's p99 at {boxes:.0} boxes is {}", duration(p99)));
+    match rung.p99 {
+        None => faults.push(format!("{name}: {pings} pings at {boxes:.0} boxes, {failed} of them failed")),
+        Some(p99) if p99 > limit => {
+            faults.push(format!("{name}: the canary's p99 at {boxes:.0} boxes is {}", duration(p99)));
+        }
+        Some(_) => {}
     }
     faults
 }

@@ -1,14 +1,16 @@
 //! The way to the limit: the canary's latency, and below it the host's memory, against how many boxes are held, with
 //! the stop and what ended it.
 
+use std::collections::BTreeSet;
+
 use super::canvas::{Align, Canvas, Drawn, Ink, Label, SMALL, Type, fit, paint};
 use super::curve::apart;
 use super::lanes::tick;
 use super::scale::Log;
 use super::topic::{Table, Topic, accel_name};
 use super::{Chart, Format};
-use crate::density::{MEASURE, Rung, Search, searches};
-use crate::document::{Accel, Unit};
+use crate::density::{MEASURE, Rung, Search, canary_limit, searches};
+use crate::document::Unit;
 use crate::units::shown;
 use crate::{Error, Lang};
 
@@ -17,9 +19,6 @@ pub(super) struct Climb;
 
 /// Upper and lower edge of the two plots, px.
 const PLOTS: [(i32, i32); 2] = [(34, 234), (276, 456)];
-/// The longest that the canary's p99 may be, ns: of an emulated machine, and of all others.
-const LIMITS: [f64; 2] = [1e9, 100e6];
-
 /// The size by which a name is shortened: bold letters are wider than they are taken to be, px.
 const BOLD: f64 = 15.5;
 
@@ -90,8 +89,10 @@ impl Chart for Climb {
     fn caption(&self, topic: &Topic, lang: Lang) -> String {
         let few = match (own(topic).iter().flat_map(|it| &it.rungs).any(|it| it.p99.is_none()), lang) {
             (false, _) => "",
-            (true, Lang::En) => " Where fewer than 1,000 pings were sent there is no p99 and no dot.",
-            (true, Lang::Zh) => "ping 少于 1,000 次时没有 p99，也没有圆点。",
+            (true, Lang::En) => {
+                " Where fewer than 1,000 pings were sent, or more than one in a hundred were never answered, there is no p99 and no dot."
+            }
+            (true, Lang::Zh) => "ping 少于 1,000 次，或百分之一以上未得到应答时，没有 p99，也没有圆点。",
         };
         match lang {
             Lang::En => format!(
@@ -171,10 +172,8 @@ fn own(topic: &Topic) -> Vec<Search> {
 }
 
 fn limits(searches: &[Search]) -> Vec<f64> {
-    let emulated = |it: &Search| it.accel == Accel::Tcg;
-    let (all, some) = (searches.iter().all(emulated), searches.iter().any(emulated));
-    let wanted = [(LIMITS[0], some), (LIMITS[1], !all)];
-    wanted.into_iter().filter(|it| it.1).map(|it| it.0).collect()
+    let each: BTreeSet<u64> = searches.iter().map(|it| canary_limit(it.accel)).collect();
+    each.into_iter().map(|it| it as f64).collect()
 }
 
 fn ink(topic: &Topic, search: &Search) -> Ink {

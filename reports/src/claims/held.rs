@@ -131,12 +131,14 @@ fn counted(boxes: &[Search], vms: &[Search], measured: bool, lang: Lang) -> Judg
     };
     let ((fewest, _), (_, machines)) = (ends(boxes), ends(vms));
     let emulated = vms.iter().any(|it| it.accel == Accel::Tcg);
-    // What ended by its time has only said that so many fit, not that no more do.
-    let unfinished = vms.iter().any(|it| it.binding.as_ref().is_none_or(|it| it.failed_at.is_none()));
-    let state = match (fewest > machines, measured) {
-        (_, false) => State::Unconfirmed,
-        (false, _) => State::Refuted,
-        (true, _) if !emulated && !unfinished => State::Supported,
+    // What ended by its time has only said that so many fit, not that no more do: of machines that leaves open what is
+    // claimed, of containers what speaks against it.
+    let unfinished = vms.iter().any(Search::is_open);
+    let exceeded = boxes.iter().any(|it| !it.is_open() && it.boxes.is_some_and(|it| it <= machines));
+    let state = match (measured, exceeded, fewest > machines) {
+        (false, ..) => State::Unconfirmed,
+        (_, true, _) => State::Refuted,
+        (_, _, true) if !emulated && !unfinished => State::Supported,
         _ => State::Unconfirmed,
     };
     let each = boxes.iter().chain(vms).map(|it| {
