@@ -23,6 +23,13 @@ pub const BOXES: u32 = 2000;
 /// and room for a message with descriptors that is on its way.
 const OWN: u64 = 12;
 
+/// Descriptors that a box costs who holds its channel: an end of each of two pipes or FIFOs, and one to watch its process
+/// by where a daemon is its parent.
+#[must_use]
+pub fn descriptors(is_served: bool) -> u64 {
+    if is_served { 3 } else { 2 }
+}
+
 /// How many boxes a keeper may hold where a process may have so many descriptors, `each` of them for a box.
 #[must_use]
 pub fn capacity(descriptors: u64, each: u64) -> u32 {

@@ -12,7 +12,8 @@ mod memory;
 use serde::Serialize;
 use tare_reports::document::Class;
 
-use crate::contenders::Needs;
+use crate::contenders::{Contender, Needs};
+use crate::keeper;
 
 pub use cgroup::memory_below;
 pub use memory::MemoryNeed;
@@ -65,6 +66,8 @@ impl Limit {
 pub struct Asked<'a> {
     /// What one of them takes.
     pub needs: Needs,
+    /// Descriptors that its channel costs who holds it.
+    pub descriptors: u64,
     /// What kind of box it is.
     pub class: Class,
     /// What memory one of them takes of the host.
@@ -74,11 +77,19 @@ pub struct Asked<'a> {
     pub parent: Option<&'a str>,
 }
 
+impl<'a> Asked<'a> {
+    /// Of boxes of this contender.
+    pub fn of(contender: &dyn Contender, memory: &'a MemoryNeed, parent: Option<&'a str>) -> Self {
+        let descriptors = keeper::descriptors(contender.is_served());
+        Self { needs: contender.needs(), descriptors, class: contender.description().class, memory, parent }
+    }
+}
+
 /// Every limit that such boxes count towards, the one that allows the fewest first, those that bound nothing last.
 ///
 /// A limit that this host has no file for is left out: it is none.
 pub fn of(asked: &Asked) -> Vec<Limit> {
-    let mut limits = kernel::limits(asked.needs);
+    let mut limits = kernel::limits(asked.needs, asked.descriptors);
     limits.extend(cgroup::limits(asked));
     limits.extend(memory::limits(asked));
     limits.sort_by_key(|it| it.largest().unwrap_or(u64::MAX));

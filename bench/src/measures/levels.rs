@@ -7,6 +7,7 @@ use procfs::Current;
 use tare_reports::document::Class;
 
 use crate::contenders::{Contender, MEMORY};
+use crate::keeper;
 
 /// Whose starts may take longer has no curves.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -28,11 +29,9 @@ fn memory() -> u64 {
 /// Descriptors that this process needs for itself.
 const OWN: u64 = 64;
 
-/// Descriptors that so many boxes and this process need: a channel's two for each, and one to watch it by where a
-/// daemon is its parent.
+/// Descriptors that so many boxes and this process need.
 fn descriptors(contender: &dyn Contender, count: u32) -> u64 {
-    let each = if contender.is_served() { 3 } else { 2 };
-    each * u64::from(count) + OWN
+    keeper::descriptors(contender.is_served()) * u64::from(count) + OWN
 }
 
 /// How many this process may have.

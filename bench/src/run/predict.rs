@@ -94,7 +94,7 @@ fn machine(contender: &dyn Contender, each: Option<f64>, parent: Option<&str>) -
         Some(bytes) => MemoryNeed { bytes: bytes.ceil() as u64, source: "measured in this run".into() },
         None => MemoryNeed::assumed(class),
     };
-    let asked = Asked { needs: contender.needs(), class, memory: &need, parent };
+    let asked = Asked::of(contender, &need, parent);
     let modelled =
         |it: &limits::Limit| it.is_of_the_hosts_memory() || (parent.is_some() && it.is_of_a_cgroups_memory());
     let others = limits::of(&asked).into_iter().filter(|it| !modelled(it));

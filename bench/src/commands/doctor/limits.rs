@@ -49,7 +49,7 @@ pub(super) fn look(args: &DoctorArgs) -> Result<Vec<Answer>> {
         let class = it.description().class;
         let memory = MemoryNeed::of(earlier.as_ref(), it.name(), class);
         let needs = it.needs();
-        let limits = limits::of(&Asked { needs, class, memory: &memory, parent });
+        let limits = limits::of(&Asked::of(it, &memory, parent));
         let binding = limits::binding(&limits);
         let largest = binding.and_then(Limit::largest);
         Answer {

@@ -9,7 +9,7 @@ use nix::unistd::Uid;
 
 use super::{Limit, number};
 use crate::contenders::Needs;
-use crate::host::process;
+use crate::host::{cgroups, process};
 use crate::keeper;
 
 /// Ids that the kernel gives to nobody once it has counted through (RESERVED_PIDS in kernel/pid.c).
@@ -18,15 +18,13 @@ const RESERVED_PIDS: u64 = 300;
 /// Ids that memory cgroups can have (MEM_CGROUP_ID_MAX in include/linux/memcontrol.h).
 const MEMORY_CGROUP_IDS: u64 = u16::MAX as u64;
 
-/// Descriptors that a channel to a box costs its holder: the ends of two pipes (pipe(7)), of two FIFOs, or less.
-const CHANNEL: u64 = 2;
-
 /// What a contender's claim rests on.
 const CLAIM: &str = "the contender's claim, kept by bench/tests/needs.rs";
 
-pub(super) fn limits(needs: Needs) -> Vec<Limit> {
+/// `channel`: descriptors that a box's channel costs its holder.
+pub(super) fn limits(needs: Needs, channel: u64) -> Vec<Limit> {
     let root = Uid::effective().is_root();
-    [tasks(needs, root), descriptors(root), mounts(needs), cgroup_ids(needs), namespaces(needs)]
+    [tasks(needs, root), descriptors(channel, root), mounts(needs), cgroup_ids(needs), namespaces(needs)]
         .into_iter()
         .chain([keys(needs, root), inotify(needs), ptys(needs)])
         .flatten()
@@ -85,13 +83,14 @@ fn number_of_tasks(loadavg: &str) -> u64 {
 
 /// Descriptors of the keepers that hold the boxes' channels, and open files of the host. The lab has two sockets for
 /// each keeper and its spawner, and none for a box.
-fn descriptors(root: bool) -> Vec<Limit> {
+fn descriptors(each: u64, root: bool) -> Vec<Limit> {
     let channel = |what: String, limit: u64, in_use: u64, set_in: &str| Limit {
         resource: "fds",
         what,
         bytes: false,
-        per_box: CHANNEL,
-        source: "a keeper's ends of a box's channel: two pipes (pipe(7))".into(),
+        per_box: each,
+        source: "a keeper's ends of a box's channel (pipe(7)), and its process where a daemon is the parent"
+            .into(),
         limit: Some(limit),
         in_use,
         set_in: set_in.into(),
@@ -99,9 +98,9 @@ fn descriptors(root: bool) -> Vec<Limit> {
     let mut limits = Vec::new();
     if let Ok((soft, _)) = getrlimit(Resource::RLIMIT_NOFILE) {
         let mine = fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64);
-        let (keepers, boxes) = (soft.saturating_sub(mine) / 2, keeper::capacity(soft, CHANNEL));
+        let (keepers, boxes) = (soft.saturating_sub(mine) / 2, keeper::capacity(soft, each));
         let what = format!("descriptors of {keepers} keepers of {boxes} boxes: a process may have {soft}");
-        let all = keepers.saturating_mul(CHANNEL * u64::from(boxes));
+        let all = keepers.saturating_mul(each * u64::from(boxes));
         limits.push(channel(what, all, 0, "RLIMIT_NOFILE (getrlimit(2))"));
     }
     // The kernel does not hold root to it (CAP_SYS_ADMIN; Documentation/admin-guide/sysctl/fs.rst).
@@ -109,8 +108,10 @@ fn descriptors(root: bool) -> Vec<Limit> {
         let files = fs::read_to_string("/proc/sys/fs/file-nr").unwrap_or_default();
         let now = files.split_whitespace().next().and_then(|word| word.parse().ok()).unwrap_or(0);
         let both = channel("open files of the host".into(), most, now, "/proc/sys/fs/file-max (proc(5))");
-        let source = "both ends of a box's channel: two pipes (pipe(7))".into();
-        limits.push(Limit { per_box: 2 * CHANNEL, source, ..both });
+        // Whatever else its holder has of it, a box has an end of each of two pipes itself.
+        let source =
+            "both ends of a box's channel (pipe(7)), and its process where a daemon is the parent".into();
+        limits.push(Limit { per_box: each + 2, source, ..both });
     }
     limits
 }
@@ -129,7 +130,11 @@ fn mounts(needs: Needs) -> Vec<Limit> {
 /// Ids of memory cgroups; one is given back when the last page that was charged to its cgroup is.
 fn cgroup_ids(needs: Needs) -> Vec<Limit> {
     let table = fs::read_to_string("/proc/cgroups").unwrap_or_default();
-    let Some(now) = cgroups_of(&table, "memory") else { return Vec::new() };
+    let unified = || {
+        let dir = cgroups::root_of("memory").filter(|dir| dir.join("cgroup.controllers").exists())?;
+        cgroups_in(&fs::read_to_string(dir.join("cgroup.stat")).ok()?)
+    };
+    let Some(now) = cgroups_of(&table, "memory").or_else(unified) else { return Vec::new() };
     let what = "ids of memory cgroups";
     let limit = claimed("cgroup ids", what, needs.memory_cgroups, Some(MEMORY_CGROUP_IDS), now);
     vec![set_in(limit, "MEM_CGROUP_ID_MAX (include/linux/memcontrol.h)")]
@@ -139,6 +144,16 @@ fn cgroup_ids(needs: Needs) -> Vec<Limit> {
 fn cgroups_of(table: &str, controller: &str) -> Option<u64> {
     let mut rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
     rows.find(|row| row.first() == Some(&controller))?.get(2)?.parse().ok()
+}
+
+/// Those below the root of version 2, with those that are gone and still have an id. Since Linux 6.15 /proc/cgroups may
+/// list the controllers of version 1 alone.
+fn cgroups_in(stat: &str) -> Option<u64> {
+    let of = |word: &str| {
+        let line = stat.lines().find_map(|line| line.strip_prefix(word)?.strip_prefix(' '))?;
+        line.trim().parse::<u64>().ok()
+    };
+    Some(1 + of("nr_descendants")? + of("nr_dying_descendants").unwrap_or(0))
 }
 
 /// Namespaces of each kind that this user may have in this user namespace (namespaces(7)). Those that others have
@@ -236,15 +251,21 @@ mod tests {
         assert_eq!(keys_of(KEY_USERS, 100), None, "no name is a part of another");
         assert_eq!(cgroups_of(CGROUPS, "memory"), Some(12));
         assert_eq!(cgroups_of(CGROUPS, "mem"), None);
+        assert_eq!(cgroups_in("nr_descendants 17\nnr_dying_descendants 3\n"), Some(21), "and the root");
+        assert_eq!(cgroups_in(""), None);
         assert_eq!(number_of_tasks("0.11 0.20 0.18 1/163 4711\n"), 163);
         assert_eq!(number_of_tasks(""), 0);
     }
 
     #[test]
     fn this_host_limits_tasks_and_descriptors() {
-        let limits = limits(Needs { tasks: 3, ..Needs::default() });
+        let limits = limits(Needs { tasks: 3, ..Needs::default() }, 2);
         let of = |resource| limits.iter().filter(move |it| it.resource == resource);
         assert!(of("pids").all(|it| it.per_box == 3 && it.in_use > 0), "{limits:?}");
         assert!(of("pids").count() >= 2 && of("fds").count() >= 1, "{limits:?}");
+        // One that is watched besides costs its keeper half as much again.
+        let most = |each| super::descriptors(each, true).first().and_then(Limit::largest).unwrap();
+        let (two, three) = (most(2), most(3));
+        assert!(three <= two && three >= two / 2, "{two} of two descriptors, {three} of three");
     }
 }
