@@ -14,6 +14,7 @@ pub mod memory;
 pub mod network;
 pub mod running;
 pub mod sameness;
+mod since;
 pub mod spans;
 pub mod startup;
 

@@ -119,11 +119,11 @@ impl Ksm {
 }
 
 impl Changed {
-    /// Waits until all that can be merged is.
+    /// Waits until all that can be merged is, for as long as `go_on` says so; whether it came to that.
     ///
     /// # Errors
     /// When there is no end of it, or the counters cannot be read.
-    pub fn settle(&self) -> Result<()> {
+    pub fn settle(&self, mut go_on: impl FnMut() -> bool) -> Result<bool> {
         let began = Instant::now();
         let scans = || self.ksm.count("full_scans");
         let (mut since, mut sharing) = (scans()?, self.ksm.count("pages_sharing")?);
@@ -132,7 +132,10 @@ impl Changed {
             if shared != sharing {
                 (since, sharing) = (now, shared);
             } else if now >= since + SCANS {
-                return Ok(());
+                return Ok(true);
+            }
+            if !go_on() {
+                return Ok(false);
             }
             sleep(LOOK);
         }
@@ -243,6 +246,25 @@ mod tests {
         assert_eq!(values(&ksm)[0], "0");
         drop(changed);
         assert_eq!(values(&ksm)[0], "1", "an error or a panic puts it back, too");
+    }
+
+    #[test]
+    fn it_is_through_after_scans_that_merged_no_more_and_nobody_has_to_wait_for_that() {
+        let (dir, site, ksm) = made_up();
+        let count = |name: &str, value: u64| fs::write(dir.path().join(name), format!("{value}\n")).unwrap();
+        count("full_scans", 0);
+        count("pages_sharing", 100);
+        let changed = ksm.change(site.path(), true).unwrap();
+        assert!(!changed.settle(|| false).unwrap());
+        let mut scans = 0;
+        let scanned = changed.settle(|| {
+            scans += 1;
+            count("full_scans", scans);
+            // The third scan merges more.
+            count("pages_sharing", if scans < 3 { 100 } else { 200 });
+            true
+        });
+        assert_eq!((scanned.unwrap(), scans), (true, 3 + SCANS));
     }
 
     #[test]

@@ -169,11 +169,9 @@ impl Pass for Density {
 
     fn visit(&self, lab: &mut Lab, site: &Site, contender: &mut dyn Contender, visit: &mut Visit<'_>) {
         let state = State::of(visit.parameters);
-        let emulated = {
-            let mut rows = visit.record.document.contenders.iter();
-            rows.any(|row| row.name == visit.contender && row.accel == Accel::Tcg)
-        };
-        let standing = Standing::new(lab, site, contender, visit, (state, self.hold, emulated));
+        let row = visit.record.document.contenders.iter().find(|row| row.name == visit.contender);
+        let accel = row.map_or(Accel::Native, |row| row.accel);
+        let standing = Standing::new(lab, site, contender, visit, (state, self.hold, accel));
         let found = standing.and_then(|mut standing| {
             let mut found = search::search(&mut standing);
             if let Ok(found) = &mut found
@@ -181,6 +179,9 @@ impl Pass for Density {
                 && let Some(next) = standing.next_limit(found.boxes)
             {
                 found.binding.evidence = format!("{}; {next}", found.binding.evidence);
+            }
+            if let (Ok(found), Some(unjudged)) = (&mut found, standing.unjudged()) {
+                found.binding.evidence = format!("{}; {unjudged}", found.binding.evidence);
             }
             // What was found counts only where nothing of it stays; why nothing was is the cause of what stays then.
             match (found, standing.clear()) {

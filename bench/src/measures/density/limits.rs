@@ -13,6 +13,15 @@ const OFF_PART: u32 = 50;
 /// CPUs that are idle for more of the time, per cent, say nothing of how many boxes more they could serve.
 const MOSTLY_IDLE: u64 = 50;
 
+/// What a box was seen to take of memory, bytes; nothing where that is not known.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Took {
+    /// Of the host's.
+    pub(super) host: Option<u64>,
+    /// Of the limit of the cgroup above it.
+    pub(super) charged: Option<u64>,
+}
+
 /// The limits as they were before the first box.
 #[derive(Debug, Default)]
 pub(super) struct Limits(Vec<Limit>);
@@ -23,11 +32,10 @@ impl Limits {
         if contender.is_scripted() {
             return Self::default();
         }
-        let class = contender.description().class;
-        let memory = MemoryNeed::assumed(class);
+        let memory = MemoryNeed::assumed(contender.description().class);
         // Where nobody named one, a parent of the run's own has no limit.
         let parent = Some(site.cgroup_parent()).filter(|_| !site.birthplaces().is_empty());
-        Self(limits::of(&Asked { needs: contender.needs(), class, memory: &memory, parent }))
+        Self(limits::of(&Asked::of(contender, &memory, parent)))
     }
 
     /// What a failure is evidence of where it does not say so itself: a limit that just so many boxes use up.
@@ -41,14 +49,27 @@ impl Limits {
         }
     }
 
-    /// Which of them would end a search beyond this number, in words: a prediction, and called one. `each` is what a
-    /// box was seen to take of the host's memory, bytes; `idle` how much of the time CPUs had nothing to do beside so
-    /// many, per cent.
-    pub(super) fn next(&self, held: u32, each: Option<u64>, idle: Option<u64>) -> Option<String> {
+    /// What is charged now, more than before the first box, to the cgroup above the boxes whose limit of memory leaves
+    /// least, bytes.
+    pub(super) fn charged_since(&self, site: &Site) -> Option<u64> {
+        let before = self.0.iter().find(|it| it.is_of_a_cgroups_memory())?;
+        let now = limits::memory_below(site.cgroup_parent()).filter(|now| now.set_in == before.set_in)?;
+        now.in_use.checked_sub(before.in_use)
+    }
+
+    /// Which of them would end a search beyond this number, in words: a prediction, and called one. `took` is what a
+    /// box was seen to take; `idle` how much of the time CPUs had nothing to do beside so many, per cent.
+    pub(super) fn next(&self, held: u32, took: Took, idle: Option<u64>) -> Option<String> {
         const WOULD: &str = "predicted, not seen:";
-        let as_seen = |it: &Limit| match each.filter(|each| it.bytes && *each > 0) {
-            Some(each) => Limit { per_box: each, source: format!("as {held} of them took"), ..it.clone() },
-            None => it.clone(),
+        let as_seen = |it: &Limit| {
+            // A cgroup is charged with less than the host uses: its limit holds more than the host's figure says.
+            let each = if it.is_of_a_cgroups_memory() { took.charged.or(took.host) } else { took.host };
+            match each.filter(|each| it.bytes && *each > 0) {
+                Some(each) => {
+                    Limit { per_box: each, source: format!("as {held} of them took"), ..it.clone() }
+                }
+                None => it.clone(),
+            }
         };
         let beyond: Vec<Limit> = self.0.iter().map(as_seen).collect();
         let beyond = beyond.iter().filter_map(|it| Some((it.largest().filter(|at| *at > held.into())?, it)));
@@ -97,7 +118,9 @@ mod tests {
     }
 
     fn both() -> Limits {
-        Limits(vec![limit("pids", false, 400, 4), limit("memory", true, 150 << 20, 1 << 20)])
+        let host =
+            Limit { set_in: "/proc/meminfo (proc(5))".into(), ..limit("memory", true, 150 << 20, 1 << 20) };
+        Limits(vec![limit("pids", false, 400, 4), host])
     }
 
     #[test]
@@ -116,7 +139,8 @@ mod tests {
 
     #[test]
     fn the_next_limit_is_the_nearest_beyond_what_was_held_and_by_what_a_box_was_seen_to_take() {
-        let next = |held, each| both().next(held, each, Some(90)).unwrap_or_default();
+        let took = |host| Took { host, charged: None };
+        let next = |held, host| both().next(held, took(host), Some(90)).unwrap_or_default();
         assert!(next(50, None).contains("pids would end it at about 100 boxes"), "{}", next(50, None));
         let seen = next(50, Some(2 << 20));
         assert!(seen.contains("memory would end it at about 75 boxes"), "{seen}");
@@ -124,14 +148,32 @@ mod tests {
             seen.contains("150 MiB, of which 0 MiB were in use before and a box takes 2048 KiB (as 50"),
             "{seen}"
         );
-        assert_eq!(both().next(150, None, Some(90)), None, "none of them lies beyond");
+        assert_eq!(both().next(150, took(None), Some(90)), None, "none of them lies beyond");
         assert!(seen.starts_with("predicted, not seen: "));
-        let busy = both().next(50, None, Some(20)).unwrap();
+        let busy = both().next(50, took(None), Some(20)).unwrap();
         assert!(
             busy.ends_with(
                 "cpu would end it at about 62 boxes: the CPUs were idle 20 % of the time beside 50"
             )
         );
-        assert!(both().next(90, None, Some(20)).unwrap().contains("pids would end it"), "the nearer one");
+        assert!(
+            both().next(90, took(None), Some(20)).unwrap().contains("pids would end it"),
+            "the nearer one"
+        );
+    }
+
+    #[test]
+    fn a_cgroups_limit_ends_it_by_what_is_charged_and_the_hosts_by_what_the_host_uses() {
+        let mut all = both();
+        all.0.push(limit("memory", true, 90 << 20, 1 << 20));
+        let next = |host: u64, charged| {
+            let took = Took { host: Some(host << 20), charged };
+            all.next(60, took, None).unwrap_or_default()
+        };
+        let above = next(2, Some(1 << 20));
+        assert!(above.contains("at about 75 boxes") && above.contains("/proc/meminfo"), "{above}");
+        let below = next(1, Some(1400 << 10));
+        assert!(below.contains("at about 65 boxes") && below.contains("/here"), "{below}");
+        assert!(next(2, None).contains("/proc/meminfo"), "by the host's figure it would have ended long ago");
     }
 }

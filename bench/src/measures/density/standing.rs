@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use tare_reports::document::{Census, Class, Failure, Parameters, Unit};
+use tare_reports::density::{PINGS, canary_limit, p99};
+use tare_reports::document::{Accel, Census, Class, Failure, Parameters, Unit};
 
 use super::binding::{self, Named};
-use super::limits::Limits;
+use super::limits::{Limits, Took};
 use super::pace::{Lookout, Pace};
 use super::reserve::eats_the_reserve;
 use super::search::{Break, Ground, Stood, Time};
@@ -14,17 +15,11 @@ use super::{ON_THE_WAY, State, TOUCHED_KIB};
 use crate::contenders::{Contender, MEMORY};
 use crate::host::{census, memory};
 use crate::lab::{Beat, Failed, Heard, Lab, Multitude};
+use crate::measures::since::since;
 use crate::record::Visit;
 use crate::site::Site;
 
-/// At least so many pings: the 99th percentile needs as many.
-const PINGS: u32 = 1000;
-
-/// 99 % of the pings are answered within this, and within this where a machine is emulated.
-const LATENCY: Duration = Duration::from_millis(100);
-const EMULATED: Duration = Duration::from_secs(1);
-
-/// So much longer than that an answer is waited for: one that is that late has failed.
+/// So much longer than the canary may take an answer is waited for: one that is that late has failed.
 const PATIENCE: u32 = 50;
 
 /// In at most this share of the time may some process wait for memory, in hundredths of a per cent.
@@ -54,8 +49,8 @@ pub(super) struct Standing<'a, 'v> {
     pace: Pace,
     /// The most boxes that were held.
     most: u32,
-    /// What a box was last seen to take of the host, bytes.
-    each: Option<u64>,
+    /// What a box was last seen to take.
+    took: Took,
     /// How much of the time CPUs had nothing to do while the last were held, per cent.
     idle: Option<u64>,
 }
@@ -66,13 +61,13 @@ impl<'a, 'v> Standing<'a, 'v> {
         site: &'a Site,
         contender: &'a mut dyn Contender,
         visit: &'a mut Visit<'v>,
-        (state, hold, emulated): (State, Duration, bool),
+        (state, hold, accel): (State, Duration, Accel),
     ) -> Result<Self, Failed> {
         // The search of another state may have ended with the engine's end.
         contender.revive(site).map_err(unseen)?;
         let base = memory::settled().map_err(unseen)?.bytes;
         let before = census::take(site, lab.spawner_pid());
-        let latency = if emulated { EMULATED } else { LATENCY };
+        let latency = Duration::from_nanos(canary_limit(accel));
         let limits = Limits::read(contender, site);
         let (multitude, pace) = (Multitude::default(), Pace::default());
         Ok(Self {
@@ -89,7 +84,7 @@ impl<'a, 'v> Standing<'a, 'v> {
             limits,
             pace,
             most: 0,
-            each: None,
+            took: Took::default(),
             idle: None,
         })
     }
@@ -109,20 +104,12 @@ impl<'a, 'v> Standing<'a, 'v> {
         if self.contender.is_scripted() {
             return Ok(());
         }
-        let ours = |it: &Census| (it.processes, it.mounts, it.cgroups, it.files);
         let deadline = crate::clock::Deadline::after(SETTLE);
         loop {
             let now = census::take(self.site, self.lab.spawner_pid());
-            if ours(&now) == ours(&self.before) {
-                return Ok(());
-            }
+            let Some(left) = left(&self.before, &now) else { return Ok(()) };
             if deadline.passed() {
-                let why = format!(
-                    "left behind: processes, mounts, cgroups and files were {:?} and are {:?}",
-                    ours(&self.before),
-                    ours(&now)
-                );
-                return Err(Failed::new(Failure::Leak, why));
+                return Err(Failed::new(Failure::Leak, left));
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -136,6 +123,11 @@ impl<'a, 'v> Standing<'a, 'v> {
             self.multitude.give_up();
         }
         ended.map_err(unseen)
+    }
+
+    /// What was not judged here, in words.
+    pub(super) fn unjudged(&self) -> Option<&'static str> {
+        Witness::read(self.site).unjudged().filter(|_| !self.contender.is_scripted())
     }
 
     /// Records something of so many boxes.
@@ -162,7 +154,7 @@ impl<'a, 'v> Standing<'a, 'v> {
 
     /// Which limit would end a search beyond so many boxes, in words.
     pub(super) fn next_limit(&self, boxes: u32) -> Option<String> {
-        self.limits.next(boxes, self.each, self.idle)
+        self.limits.next(boxes, self.took, self.idle)
     }
 
     /// Whether there is time to bring so many about, to hold them as long as at the end, and to take them down.
@@ -281,7 +273,7 @@ impl<'a, 'v> Standing<'a, 'v> {
     fn host(&self) -> Result<u64, Failed> {
         match self.multitude.scripted_memory() {
             Some(bytes) => Ok(bytes),
-            None => Ok(memory::settled().map_err(unseen)?.bytes.saturating_sub(self.base)),
+            None => since("the host uses", memory::settled().map_err(unseen)?.bytes, self.base),
         }
     }
 
@@ -308,7 +300,7 @@ impl<'a, 'v> Standing<'a, 'v> {
             let why = format!("/proc/pressure/memory: some process waited {whole}.{part:02} % of the time");
             return Ok(Some(binding::of_pressure(before, &now, &why)));
         }
-        let (late, latency) = (percentile_99(&heard.pings), self.latency);
+        let (late, latency) = (p99(heard.pings.iter().map(|it| it.clone().ok())), self.latency);
         if late.is_none_or(|ns| Duration::from_nanos(ns) > latency) {
             let unanswered = heard.pings.iter().filter(|it| it.is_err()).count();
             let seen = late.map_or("never".into(), |ns| format!("after {:.0} ms", ns as f64 / 1e6));
@@ -348,7 +340,9 @@ impl Ground for Standing<'_, '_> {
             return Ok(stood);
         }
         let host = self.host();
-        self.each = host.as_ref().ok().map(|it| it / u64::from(boxes.max(1)));
+        let each = |all: Option<u64>| all.map(|it| it / u64::from(boxes.max(1)));
+        let charged = self.limits.charged_since(self.site);
+        self.took = Took { host: each(host.as_ref().ok().copied()), charged: each(charged) };
         self.record(boxes, |visit| visit.outcome("host", Unit::Bytes, host));
         let before = Witness::read(self.site);
         let pings = if time == Time::Whole { PINGS.max(boxes) } else { PINGS };
@@ -373,16 +367,16 @@ impl Ground for Standing<'_, '_> {
     }
 }
 
-fn broke(at: u32, refused: bool, (resource, evidence): Named) -> Stood {
-    Stood::Broke(Break { at, refused, resource, evidence })
+/// What there is more of than before, in words; what has gone meanwhile was not this search's.
+fn left(before: &Census, now: &Census) -> Option<String> {
+    let ours = |it: &Census| [it.processes, it.mounts, it.cgroups, it.files];
+    let (before, now) = (ours(before), ours(now));
+    let more = before.iter().zip(&now).any(|(before, now)| now > before);
+    more.then(|| format!("left behind: processes, mounts, cgroups and files were {before:?} and are {now:?}"))
 }
 
-/// The 99th percentile, where an answer that never came is the latest of all; `None` where it never came itself.
-fn percentile_99(pings: &[Result<u64, Failed>]) -> Option<u64> {
-    let mut sorted: Vec<u64> = pings.iter().map(|it| it.as_ref().copied().unwrap_or(u64::MAX)).collect();
-    sorted.sort_unstable();
-    let rank = (sorted.len() * 99).div_ceil(100);
-    sorted.get(rank.saturating_sub(1)).copied().filter(|it| *it != u64::MAX)
+fn broke(at: u32, refused: bool, (resource, evidence): Named) -> Stood {
+    Stood::Broke(Break { at, refused, resource, evidence })
 }
 
 fn unseen(error: anyhow::Error) -> Failed {
@@ -394,14 +388,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_that_never_came_is_the_latest_of_all() {
-        let never = || Err(Failed::new(Failure::Timeout, "late"));
-        let mut pings: Vec<Result<u64, Failed>> = (1..=1000).map(Ok).collect();
-        assert_eq!(percentile_99(&pings), Some(990));
-        pings[..10].fill_with(never);
-        assert_eq!(percentile_99(&pings), Some(1000));
-        pings[10] = never();
-        assert_eq!(percentile_99(&pings), None);
-        assert_eq!(percentile_99(&[]), None);
+    fn what_goes_away_meanwhile_is_nothing_left_behind() {
+        let census =
+            |processes, files| Census { processes, mounts: 1, cgroups: 2, namespaces: 9, links: 1, files };
+        assert_eq!(left(&census(3, 4), &census(3, 4)), None);
+        assert_eq!(left(&census(3, 4), &census(2, 4)), None, "somebody's before the search began");
+        let why = left(&census(3, 4), &census(2, 5)).unwrap();
+        assert!(why.contains("were [3, 1, 2, 4] and are [2, 1, 2, 5]"), "{why}");
     }
 }

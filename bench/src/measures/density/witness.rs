@@ -7,6 +7,9 @@ use crate::clock;
 use crate::host::cgroups;
 use crate::site::Site;
 
+/// What `avg10` is an average over, ns.
+const TEN_SECONDS: u64 = 10_000_000_000;
+
 /// The counters at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Witness {
@@ -67,12 +70,23 @@ impl Witness {
         self.idle.saturating_sub(earlier.idle) * 100 / ticks
     }
 
-    /// The pressure on memory now, where it is not only left over from before an earlier moment: some process must
-    /// have waited for as large a share of the time since. In hundredths of a per cent.
+    /// The pressure on memory since an earlier moment, as a share of ten seconds; in hundredths of a per cent.
+    ///
+    /// That of the last ten seconds, of which no more counts than some process has waited since: the kernel's average
+    /// forgets slowly what was before. Or that of the whole time, where it is more: what was waited for at its beginning
+    /// is forgotten at its end.
     pub(super) fn pressure_since(&self, earlier: &Self) -> Option<u64> {
-        let passed = self.at_ns.saturating_sub(earlier.at_ns).max(1);
-        let share = self.stalled_ns.saturating_sub(earlier.stalled_ns).saturating_mul(10_000) / passed;
-        self.memory_pressure.map(|it| it.min(share))
+        let passed = self.at_ns.saturating_sub(earlier.at_ns);
+        let stalled = self.stalled_ns.saturating_sub(earlier.stalled_ns);
+        let of = |ns: u64| stalled.saturating_mul(10_000) / ns.max(TEN_SECONDS);
+        self.memory_pressure.map(|it| it.min(of(TEN_SECONDS)).max(of(passed)))
+    }
+
+    /// What cannot be judged on this kernel, in words.
+    pub(super) fn unjudged(&self) -> Option<&'static str> {
+        const WHY: &str = "how long processes waited for memory was not judged: this kernel has no \
+                           /proc/pressure/memory (CONFIG_PSI, and psi=1 where that is off by default)";
+        self.memory_pressure.is_none().then_some(WHY)
     }
 
     /// A cgroup of this controller that has refused something since an earlier moment.
@@ -193,17 +207,29 @@ mod tests {
     }
 
     #[test]
-    fn pressure_left_over_from_before_is_none_of_ours() {
-        let at = |stalled_ns, at_ns| Witness {
-            memory_pressure: Some(3000),
-            stalled_ns,
-            at_ns,
-            ..Witness::default()
-        };
+    fn pressure_is_that_of_any_ten_seconds_and_none_that_was_before() {
         assert_eq!(stalled_us("some avg10=30.00 avg60=0.00 avg300=0.00 total=17\n"), 17);
-        assert_eq!(at(5, 200).pressure_since(&at(5, 100)), Some(0));
-        assert_eq!(at(25, 200).pressure_since(&at(5, 100)), Some(2000));
-        assert_eq!(at(95, 200).pressure_since(&at(5, 100)), Some(3000));
+        // Stalled for so many ms in so many seconds, at the end of which the kernel says so many per cent.
+        let of = |stalled: u64, over: u64, avg10: u64| {
+            let at = |ms, s| Witness {
+                memory_pressure: Some(avg10 * 100),
+                stalled_ns: ms * 1_000_000,
+                at_ns: s * 1_000_000_000,
+                ..Witness::default()
+            };
+            at(7 + stalled, 100 + over).pressure_since(&at(7, 100)).unwrap()
+        };
+        assert_eq!(of(0, 5, 30), 0, "left over from before");
+        assert_eq!(of(1_000, 5, 30), 1_000, "no more of it than was waited since");
+        assert_eq!(of(2_500, 30, 16), 1_600, "in the last ten of thirty seconds");
+        assert_eq!(of(4_500, 30, 2), 1_500, "in the first ten of them");
+        assert_eq!(Witness::default().pressure_since(&Witness::default()), None);
+    }
+
+    #[test]
+    fn a_kernel_that_does_not_tell_is_not_passed_over() {
+        assert!(Witness::default().unjudged().unwrap().contains("not judged"));
+        assert_eq!(Witness { memory_pressure: Some(0), ..Witness::default() }.unjudged(), None);
     }
 
     #[test]

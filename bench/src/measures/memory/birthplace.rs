@@ -70,13 +70,6 @@ fn make(path: &str) -> Result<PathBuf> {
     let root = cgroups::root_of("memory").context("this host has no memory controller")?;
     let dir = root.join(path.trim_start_matches('/'));
     fs::create_dir_all(&dir).with_context(|| format!("make the cgroup {}", dir.display()))?;
-    if root.join("cgroup.controllers").exists() {
-        // On v2 a cgroup has the controllers that the one above it passes on.
-        let above = dir.ancestors().skip(1).take_while(|it| it.starts_with(&root)).collect::<Vec<_>>();
-        for it in above.into_iter().rev() {
-            let file = it.join("cgroup.subtree_control");
-            fs::write(&file, "+memory").with_context(|| format!("write {}", file.display()))?;
-        }
-    }
+    cgroups::pass_on(&root, &dir, &["memory"])?;
     Ok(dir)
 }

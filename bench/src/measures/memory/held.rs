@@ -60,7 +60,7 @@ fn most(class: Class, touched: bool) -> u32 {
 pub(super) fn held(contender: &dyn Contender, most: u32) -> Result<u32, String> {
     let mut count = most;
     while count > RUNGS && levels::fits(contender, count).is_err() {
-        count /= 2;
+        count = (count / 2).max(RUNGS);
     }
     levels::fits(contender, count).map(|()| count)
 }

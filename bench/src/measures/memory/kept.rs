@@ -18,10 +18,14 @@ use crate::contenders::Contender;
 use crate::host::limits::{self, Limit, MemoryNeed};
 use crate::host::{charges, memory};
 use crate::lab::{Failed, Instance, Lab};
+use crate::measures::since::since;
 use crate::site::Site;
 
 /// So many boxes tell what one keeps, before the first climb.
 const FIRST: u32 = 16;
+
+/// Who has what is kept, in words.
+const KEEPS: &str = "the run's cgroups keep";
 
 /// What one box was seen to take, bytes.
 #[derive(Debug, Clone, Copy)]
@@ -50,7 +54,7 @@ fn kept(site: &Site) -> Result<u64, Failed> {
 /// Looks at the first few boxes, which stay in `herd`.
 ///
 /// # Errors
-/// When one does not start, or nothing can be taken back here.
+/// When one does not start, nothing can be taken back here, or less is in use with them than without.
 pub(super) fn first(
     lab: &mut Lab,
     site: &Site,
@@ -62,8 +66,8 @@ pub(super) fn first(
     let before = (kept(site)?, host()?);
     held::more(lab, site, contender, herd, boxes, false)?;
     // The host first: it would not miss what is taken back.
-    let host = host()?.saturating_sub(before.1) / u64::from(boxes);
-    Ok(Each { kept: kept(site)?.saturating_sub(before.0) / u64::from(boxes), host })
+    let host = since("the host uses", host()?, before.1)? / u64::from(boxes);
+    Ok(Each { kept: since(KEEPS, kept(site)?, before.0)? / u64::from(boxes), host })
 }
 
 /// How many boxes a climb below the limit ends with, of at most so many: of idle ones a little more than a quarter of
@@ -115,7 +119,7 @@ pub(super) fn climb(
             held::more(lab, site, contender, &mut herd, boxes, false)?;
             let now = kept(site)?;
             standing(lab, site, contender, &herd)?;
-            Ok(now.saturating_sub(before.clone()?))
+            since(KEEPS, now, before.clone()?)
         });
         reached = look.as_ref().map(|_| ()).map_err(Clone::clone);
         looks.push((boxes, look));

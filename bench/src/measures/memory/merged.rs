@@ -15,6 +15,7 @@ use crate::contenders::altered::Altered;
 use crate::host::ksm::{self, Changed, Ksm};
 use crate::host::memory;
 use crate::lab::{Failed, Lab};
+use crate::measures::since::since;
 use crate::measures::{OnHost, Order, Pass};
 use crate::record::Visit;
 use crate::rounds::Plan;
@@ -89,6 +90,17 @@ impl Pass for Merged {
     }
 }
 
+/// Waits until all that can be merged is, or somebody wants the run to end.
+fn settle(lab: &mut Lab, merging: &Changed) -> Result<(), Failed> {
+    match merging.settle(|| lab.interrupted().is_none()) {
+        Ok(true) => Ok(()),
+        Ok(false) => {
+            Err(Failed::new(Failure::Interrupted, "the run was interrupted while pages were merged"))
+        }
+        Err(error) => Err(not_measured(&error)),
+    }
+}
+
 /// What the host uses more with so many machines, and so many; those beyond a rung that was not reached have its reason.
 fn climb(
     lab: &mut Lab,
@@ -109,13 +121,8 @@ fn climb(
     for boxes in rungs {
         let used = reached
             .and_then(|()| more(lab, site, machines, &mut herd, *boxes, touched))
-            .and_then(|()| merging.map_or(Ok(()), |it| it.settle().map_err(|error| not_measured(&error))))
-            .and_then(|()| Ok((used()?, before.clone()?)))
-            .and_then(|(now, before)| {
-                let less =
-                    || Failed::new(Failure::NotMeasured, "the host used less than before the first box");
-                now.checked_sub(before).ok_or_else(less)
-            });
+            .and_then(|()| merging.map_or(Ok(()), |it| settle(lab, it)))
+            .and_then(|()| since("the host uses", used()?, before.clone()?));
         reached = used.as_ref().map(|_| ()).map_err(Clone::clone);
         looked.push((*boxes, used));
     }
