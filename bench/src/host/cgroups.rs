@@ -144,6 +144,24 @@ pub fn remove_idle(path: &str) {
     }
 }
 
+/// Has the cgroups from `top` down to the one above `dir` pass these controllers on, those of them that they have: on v2
+/// a cgroup has the controllers that the one above it passes on, and on v1 there is nothing to do.
+///
+/// # Errors
+/// When the kernel refuses, as where processes are in one of them.
+pub fn pass_on(top: &Path, dir: &Path, controllers: &[&str]) -> Result<()> {
+    let above: Vec<&Path> = dir.ancestors().skip(1).take_while(|it| it.starts_with(top)).collect();
+    for at in above.into_iter().rev() {
+        let Ok(has) = fs::read_to_string(at.join("cgroup.controllers")) else { return Ok(()) };
+        let file = at.join("cgroup.subtree_control");
+        for one in controllers.iter().filter(|it| has.split_whitespace().any(|has| has == **it)) {
+            fs::write(&file, format!("+{one}"))
+                .with_context(|| format!("write +{one} to {}", file.display()))?;
+        }
+    }
+    Ok(())
+}
+
 /// A v1 cpuset takes nobody in before it has CPUs and memory nodes, and inherits none (cpuset(7)): gives it those of
 /// the one above. Returns whether somebody may enter; of a cgroup that is no cpuset always.
 pub fn fill_cpuset(dir: &Path) -> bool {
@@ -189,6 +207,23 @@ mod tests {
         assert_eq!(mode_of(&mounts(V2)), "v2");
         assert_eq!(mode_of(&mounts("proc /proc proc rw 0 0\n")), "none");
         assert_eq!(mounts(HYBRID).len(), 3);
+    }
+
+    #[test]
+    fn controllers_are_passed_on_from_the_top_to_the_one_above_and_only_those_that_are_there() {
+        let root = tempfile::tempdir().unwrap();
+        let (top, dir) = (root.path().join("p"), root.path().join("p/a/b"));
+        fs::create_dir_all(&dir).unwrap();
+        for at in [root.path(), &top, &top.join("a"), &dir] {
+            fs::write(at.join("cgroup.controllers"), "cpu memory\n").unwrap();
+        }
+        pass_on(&top, &dir, &["memory", "pids"]).unwrap();
+        let passed = |at: &Path| fs::read_to_string(at.join("cgroup.subtree_control")).ok();
+        assert_eq!([passed(&top), passed(&top.join("a"))], [Some("+memory".into()), Some("+memory".into())]);
+        assert_eq!([passed(root.path()), passed(&dir)], [None, None]);
+        let v1 = tempfile::tempdir().unwrap();
+        pass_on(v1.path(), &v1.path().join("x"), &["memory"]).unwrap();
+        assert_eq!(fs::read_dir(v1.path()).unwrap().count(), 0);
     }
 
     #[test]

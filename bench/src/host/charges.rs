@@ -81,17 +81,31 @@ pub fn take_back(dir: &Path) -> Result<()> {
         true => (v1, "0".to_owned()),
         false => (dir.join("memory.reclaim"), charged(dir)?.to_string()),
     };
-    match fs::OpenOptions::new().write(true).open(&file).and_then(|mut it| it.write_all(word.as_bytes())) {
+    let write = |mut it: fs::File| it.write_all(word.as_bytes());
+    match fs::OpenOptions::new().write(true).open(&file).and_then(write) {
         // It found less than it was told to look for.
         Err(e) if e.raw_os_error() == Some(nix::errno::Errno::EAGAIN as i32) => Ok(()),
         done => done.with_context(|| format!("have the kernel take back memory by {}", file.display())),
     }
 }
 
+/// Why a file cannot be read, as far as the cgroup itself tells.
+fn unread(dir: &Path, file: &Path) -> String {
+    let controllers = fs::read_to_string(dir.join("cgroup.controllers"));
+    if controllers.is_ok_and(|all| all.split_whitespace().all(|it| it != "memory")) {
+        return format!(
+            "{} has no memory controller: the cgroup above passes none on (cgroup.subtree_control), which it cannot \
+             while processes are in it",
+            dir.display()
+        );
+    }
+    format!("read {}", file.display())
+}
+
 fn number(dir: &Path, names: [&str; 2]) -> Result<u64> {
     let [v1, v2] = names.map(|name| dir.join(name));
     let file = if v1.exists() { v1 } else { v2 };
-    let text = fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
+    let text = fs::read_to_string(&file).with_context(|| unread(dir, &file))?;
     text.trim()
         .parse()
         .with_context(|| format!("{} says {text:?}, which is no number of bytes", file.display()))
@@ -119,5 +133,12 @@ mod tests {
         assert!(error.contains("no number"), "{error}");
         fs::write(dir.path().join("memory.usage_in_bytes"), "4096\n").unwrap();
         assert_eq!(charged(dir.path()).unwrap(), 4096, "v1 where both are there");
+        let unified = tempfile::tempdir().unwrap();
+        fs::write(unified.path().join("cgroup.controllers"), "cpu\n").unwrap();
+        let error = format!("{:#}", charged(unified.path()).unwrap_err());
+        assert!(error.contains("has no memory controller: the cgroup above passes none on"), "{error}");
+        fs::write(unified.path().join("cgroup.controllers"), "cpu memory\n").unwrap();
+        let error = format!("{:#}", peak(unified.path()).unwrap_err());
+        assert!(error.contains("read ") && error.contains("memory.peak"), "an older kernel: {error}");
     }
 }

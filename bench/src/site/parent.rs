@@ -78,6 +78,9 @@ impl ParentCgroup {
             let below = run.strip_prefix(&self.0).unwrap_or(run).trim_start_matches('/');
             let dir = parent.join(below).join(BIRTHPLACE);
             fs::create_dir_all(&dir).with_context(|| format!("make the cgroup {}", dir.display()))?;
+            // What is born there is to be counted, and not only by the parent. That cannot be while somebody's processes
+            // are in the parent itself, whose limits hold anyway; who asks for the count is told.
+            let _ = cgroups::pass_on(&parent, &dir, &["memory", "pids"]);
             // A cpuset that has no CPUs takes nobody in: in that hierarchy they stay where they were.
             if cgroups::fill_cpuset(&dir) {
                 made.push(dir);

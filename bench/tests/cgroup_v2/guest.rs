@@ -104,6 +104,7 @@ impl Parts {
             ("guest/events", PROGRAM, include_bytes!("events").to_vec()),
             ("guest/devices", PROGRAM, include_bytes!("devices").to_vec()),
             ("guest/floors", PROGRAM, include_bytes!("floors").to_vec()),
+            ("guest/kept", PROGRAM, include_bytes!("kept").to_vec()),
             ("guest/user", PROGRAM, include_bytes!("user").to_vec()),
             ("init", PROGRAM, include_bytes!("init").to_vec()),
         ];

@@ -1,5 +1,5 @@
 //! Our runtime on cgroup version 2 alone, for real: in a guest of Debian's kernel that is told
-//! `cgroup_no_v1=all`. It boots once; `cases`, `events`, `devices`, `floors` and `user` beside this file are what it runs, and the tests
+//! `cgroup_no_v1=all`. It boots once; `cases`, `events`, `devices`, `floors`, `kept` and `user` beside this file are what it runs, and the tests
 //! here judge what it said. Skipped aloud without QEMU, kernel or static busybox.
 
 #[path = "../common/mod.rs"]
@@ -8,6 +8,7 @@ mod devices;
 mod events;
 mod floors;
 mod guest;
+mod kept;
 
 use guest::{Report, report};
 
