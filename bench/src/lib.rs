@@ -20,6 +20,7 @@ pub mod clock;
 pub mod commands;
 pub mod contenders;
 pub mod engine;
+mod helper;
 pub mod host;
 pub mod image;
 pub mod interrupt;

@@ -6,8 +6,7 @@
 //! everything it starts, so detached boxes become its children when their runtime exits, and it sees each
 //! process end, with its exit status and the CPU time it used (wait4(2)).
 //!
-//! Lab and spawner talk over one `SOCK_SEQPACKET` socket (unix(7)): one message per datagram, JSON, with the
-//! box's three standard descriptors attached to a request that starts something.
+//! A request that starts something has the box's three standard descriptors attached.
 
 pub mod client;
 pub mod protocol;

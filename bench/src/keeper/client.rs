@@ -2,22 +2,18 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{BorrowedFd, RawFd};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 
 use super::protocol::{Order, Word};
-use crate::spawner::protocol::{receive, send};
+use crate::helper::Helper;
 
 /// A running keeper. It ends when this value is dropped, and with it the channels that it holds.
 #[derive(Debug)]
 pub struct Keeper {
-    child: Child,
-    socket: Option<OwnedFd>,
-    buffer: Vec<u8>,
+    helper: Helper,
     /// What it said while another word was waited for.
     before: VecDeque<Word>,
 }
@@ -28,23 +24,10 @@ impl Keeper {
     /// # Errors
     /// When it cannot be executed, or does not say hello.
     pub fn start(executable: &Path) -> io::Result<Self> {
-        let kind = (AddressFamily::Unix, SockType::SeqPacket);
-        let (ours, theirs) = socketpair(kind.0, kind.1, None, SockFlag::SOCK_CLOEXEC)?;
-        let child = Command::new(executable)
-            .arg(super::ARGUMENT)
-            .stdin(Stdio::from(theirs))
-            .stdout(Stdio::null())
-            .spawn()
-            .map_err(|e| {
-                io::Error::new(e.kind(), format!("start the keeper {}: {e}", executable.display()))
-            })?;
-        let mut keeper = Self { child, socket: Some(ours), buffer: Vec::new(), before: VecDeque::new() };
-        match keeper.receive()? {
-            Word::Hello => Ok(keeper),
-            other => Err(io::Error::other(format!(
-                "{} did not start as a keeper: it said {other:?}",
-                executable.display()
-            ))),
+        let mut helper = Helper::start(executable, "keeper", [super::ARGUMENT])?;
+        match helper.receive()? {
+            Word::Hello => Ok(Self { helper, before: VecDeque::new() }),
+            other => Err(helper.no_hello(executable, &other)),
         }
     }
 
@@ -55,7 +38,7 @@ impl Keeper {
     pub fn take(&mut self, number: u32, fds: &[RawFd]) -> io::Result<()> {
         self.send(&Order::Take { number }, fds)?;
         loop {
-            match self.receive()? {
+            match self.helper.receive()? {
                 Word::Taken => return Ok(()),
                 Word::Refused(why) => return Err(io::Error::other(why)),
                 other => self.before.push_back(other),
@@ -68,7 +51,7 @@ impl Keeper {
     /// # Errors
     /// When the keeper is gone.
     pub fn send(&self, order: &Order, fds: &[RawFd]) -> io::Result<()> {
-        send(self.socket(), order, fds)
+        self.helper.send(order, fds)
     }
 
     /// What it has said, or says now: `None` when that is nothing.
@@ -82,30 +65,13 @@ impl Keeper {
         let mut fds = [PollFd::new(self.socket(), PollFlags::POLLIN)];
         match poll(&mut fds, PollTimeout::ZERO) {
             Ok(0) | Err(nix::errno::Errno::EINTR) => Ok(None),
-            Ok(_) => self.receive().map(Some),
+            Ok(_) => self.helper.receive().map(Some),
             Err(errno) => Err(errno.into()),
-        }
-    }
-
-    fn receive(&mut self) -> io::Result<Word> {
-        let Self { socket, buffer, .. } = self;
-        let socket = socket.as_ref().expect("open until dropped").as_fd();
-        match receive(socket, buffer)? {
-            Some((word, _)) => Ok(word),
-            None => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the keeper has ended")),
         }
     }
 
     /// Its socket, for poll(2).
     pub fn socket(&self) -> BorrowedFd<'_> {
-        self.socket.as_ref().expect("open until dropped").as_fd()
-    }
-}
-
-impl Drop for Keeper {
-    fn drop(&mut self) {
-        // Closing the socket ends its loop.
-        self.socket = None;
-        let _ = self.child.wait();
+        self.helper.socket()
     }
 }

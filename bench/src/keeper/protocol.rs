@@ -1,4 +1,4 @@
-//! What lab and keeper say to each other. It travels as the spawner's messages do.
+//! What lab and keeper say to each other.
 
 use serde::{Deserialize, Serialize};
 

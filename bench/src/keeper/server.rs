@@ -16,7 +16,7 @@ use super::protocol::{Done, Order, PIECE, Pinged, Word};
 use super::schedule::Schedule;
 use crate::channel::{Channel, Read};
 use crate::clock;
-use crate::spawner::protocol::{receive, send};
+use crate::helper::{receive, send};
 
 /// What the events of the socket and of the timer are known by; those of boxes by their number.
 const SOCKET: u64 = u64::MAX;

@@ -1,20 +1,17 @@
 //! The lab's side of the spawner.
 
+use std::ffi::OsStr;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{BorrowedFd, RawFd};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
-
-use super::protocol::{Event, Request, receive, send};
+use super::protocol::{Event, Request};
+use crate::helper::Helper;
 
 /// A running spawner. It ends when this value is dropped, and everything it made with a death signal too.
 #[derive(Debug)]
 pub struct Spawner {
-    child: Child,
-    socket: Option<OwnedFd>,
-    buffer: Vec<u8>,
+    helper: Helper,
     pid: u32,
     own_mounts: bool,
 }
@@ -26,29 +23,12 @@ impl Spawner {
     /// # Errors
     /// When it cannot be executed, or does not say hello.
     pub fn start(executable: &Path, birthplaces: &[PathBuf]) -> io::Result<Self> {
-        let (ours, theirs) =
-            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
-        let child = Command::new(executable)
-            .arg(super::ARGUMENT)
-            .args(birthplaces)
-            .stdin(Stdio::from(theirs))
-            .stdout(Stdio::null())
-            .spawn()
-            .map_err(|e| {
-                io::Error::new(e.kind(), format!("start the spawner {}: {e}", executable.display()))
-            })?;
-        let mut spawner =
-            Self { pid: child.id(), child, socket: Some(ours), buffer: Vec::new(), own_mounts: false };
-        match spawner.receive()? {
-            Event::Hello { pid, own_mounts } => {
-                spawner.pid = pid;
-                spawner.own_mounts = own_mounts;
-                Ok(spawner)
-            }
-            other => Err(io::Error::other(format!(
-                "{} did not start as a spawner: it said {other:?}",
-                executable.display()
-            ))),
+        let arguments =
+            [OsStr::new(super::ARGUMENT)].into_iter().chain(birthplaces.iter().map(AsRef::as_ref));
+        let mut helper = Helper::start(executable, "spawner", arguments)?;
+        match helper.receive()? {
+            Event::Hello { pid, own_mounts } => Ok(Self { helper, pid, own_mounts }),
+            other => Err(helper.no_hello(executable, &other)),
         }
     }
 
@@ -67,7 +47,7 @@ impl Spawner {
     /// # Errors
     /// When the spawner is gone.
     pub fn send(&self, request: &Request, fds: &[RawFd]) -> io::Result<()> {
-        send(self.socket(), request, fds)
+        self.helper.send(request, fds)
     }
 
     /// The next event; blocks until there is one.
@@ -75,24 +55,11 @@ impl Spawner {
     /// # Errors
     /// When the spawner is gone.
     pub fn receive(&mut self) -> io::Result<Event> {
-        let Self { socket, buffer, .. } = self;
-        let socket = socket.as_ref().expect("open until dropped").as_fd();
-        match receive(socket, buffer)? {
-            Some((event, _)) => Ok(event),
-            None => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the spawner has ended")),
-        }
+        self.helper.receive()
     }
 
     /// Its socket, for poll(2).
     pub fn socket(&self) -> BorrowedFd<'_> {
-        self.socket.as_ref().expect("open until dropped").as_fd()
-    }
-}
-
-impl Drop for Spawner {
-    fn drop(&mut self) {
-        // Closing the socket ends its loop.
-        self.socket = None;
-        let _ = self.child.wait();
+        self.helper.socket()
     }
 }

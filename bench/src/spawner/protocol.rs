@@ -1,17 +1,11 @@
-//! What lab and spawner say to each other, and how it travels.
+//! What lab and spawner say to each other.
 
-use std::io::{IoSlice, IoSliceMut};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::RawFd;
 use std::path::PathBuf;
 
-use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::network::Link;
-
-/// Longest message, bytes. A seqpacket message is sent whole or not at all.
-const MESSAGE: usize = 128 * 1024;
 
 /// What the lab asks for. `tag` names the request in the answer.
 #[derive(Debug, Serialize, Deserialize)]
@@ -361,54 +355,4 @@ impl std::fmt::Display for How {
             },
         }
     }
-}
-
-/// Sends one message with descriptors attached.
-pub fn send<T: Serialize>(socket: BorrowedFd, message: &T, fds: &[RawFd]) -> std::io::Result<()> {
-    let bytes = serde_json::to_vec(message)?;
-    let rights = [ControlMessage::ScmRights(fds)];
-    let control: &[ControlMessage] = if fds.is_empty() { &[] } else { &rights };
-    loop {
-        match sendmsg::<()>(
-            socket.as_raw_fd(),
-            &[IoSlice::new(&bytes)],
-            control,
-            MsgFlags::MSG_NOSIGNAL,
-            None,
-        ) {
-            Ok(_) => return Ok(()),
-            Err(nix::errno::Errno::EINTR) => continue,
-            Err(errno) => return Err(errno.into()),
-        }
-    }
-}
-
-/// Receives one message with its descriptors; `None` when the other side is gone.
-pub fn receive<T: DeserializeOwned>(
-    socket: BorrowedFd,
-    buffer: &mut Vec<u8>,
-) -> std::io::Result<Option<(T, Vec<OwnedFd>)>> {
-    buffer.resize(MESSAGE, 0);
-    let mut space = nix::cmsg_space!([RawFd; 3]);
-    let (length, fds) = loop {
-        let mut slices = [IoSliceMut::new(buffer)];
-        match recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC) {
-            Ok(message) => {
-                let mut fds = Vec::new();
-                for control in message.cmsgs()? {
-                    if let ControlMessageOwned::ScmRights(raw) = control {
-                        fds.extend(raw.into_iter().map(crate::sys::received));
-                    }
-                }
-                break (message.bytes, fds);
-            }
-            Err(nix::errno::Errno::EINTR) => continue,
-            Err(nix::errno::Errno::ECONNRESET) => return Ok(None),
-            Err(errno) => return Err(errno.into()),
-        }
-    };
-    if length == 0 {
-        return Ok(None);
-    }
-    Ok(Some((serde_json::from_slice(&buffer[..length])?, fds)))
 }

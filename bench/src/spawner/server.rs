@@ -16,9 +16,10 @@ use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{Pid, getpid, setsid};
 
-use super::protocol::{Event, Exit, Launch, Made, Mark, Overlay, Request, receive, send};
+use super::protocol::{Event, Exit, Launch, Made, Mark, Overlay, Request};
 use crate::contenders::ground::remove_cgroups;
 use crate::contenders::{assisted, floor};
+use crate::helper::{receive, send};
 use crate::network::{Link, wire};
 use crate::{clock, sys};
 
