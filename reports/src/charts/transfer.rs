@@ -20,8 +20,8 @@ const TOP: i32 = 30;
 /// A transfer in words.
 pub(crate) fn step_name(step: &str, lang: Lang) -> &str {
     match step {
-        "first" => lang.pick("the first image", "首个镜像"),
-        "second" => lang.pick("another, shares layers", "另一个，共享层"),
+        "first" => lang.pick("first image", "首个镜像"),
+        "second" => lang.pick("second, shared layers", "第二个，共享层"),
         "update" => lang.pick("one layer updated", "更新其中一层"),
         other => other,
     }
@@ -40,8 +40,8 @@ struct Layout {
 impl Layout {
     fn new(format: Format) -> Self {
         match format {
-            Format::Wide => Self { format, row: 24, head: 8, plots: [(330, 566), (660, 872)] },
-            Format::Narrow => Self { format, row: 42, head: 28, plots: [(6, 192), (206, 392)] },
+            Format::Wide => Self { format, row: 24, head: 8, plots: [(342, 570), (662, 872)] },
+            Format::Narrow => Self { format, row: 42, head: 28, plots: [(6, 180), (214, 392)] },
         }
     }
 
@@ -194,7 +194,7 @@ fn name(canvas: &mut Canvas, layout: &Layout, group: usize, it: &Fetched, lang: 
     if layout.format == Format::Wide {
         let first = layout.text(group, 0);
         canvas.text(&fit(&it.contender, NAME.size, 160), (4, first), NAME, Align::Start)?;
-        return canvas.text(&fit(way, SMALL.size, 164), (4, first + 19), SMALL, Align::Start);
+        return canvas.text(&fit(way, SMALL.size, 172), (4, first + 19), SMALL, Align::Start);
     }
     let y = layout.top(group) + 16;
     canvas.text(&fit(&it.contender, NAME.size, 150), (4, y), NAME, Align::Start)?;
@@ -212,9 +212,9 @@ fn transfer(
     lang: Lang,
 ) -> Drawn {
     let (text, middle) = (layout.text(group, number), layout.bar(group, number));
-    let left = if layout.format == Format::Wide { 172 } else { 6 };
+    let left = if layout.format == Format::Wide { 182 } else { 6 };
     let words = step_name(STEPS[number], lang);
-    canvas.text(&fit(words, SMALL.size, 154), (left, text), SMALL, Align::Start)?;
+    canvas.text(&fit(words, SMALL.size, 156), (left, text), SMALL, Align::Start)?;
     let ends = if layout.format == Format::Wide { [640, 956] } else { [286, 392] };
     for (panel, (figure, unit)) in figures(step).into_iter().enumerate() {
         let at = (ends[panel], text);

@@ -18,7 +18,7 @@ impl Fetches for Tare {
             "posix_spawn of tare-runtime",
             "manifest, configuration and layers over HTTP, by digest what is there already",
             "digests and sizes verified",
-            "layers unpacked, and kept as they came",
+            "layers unpacked, and kept as they came; the store's file system synced",
             "exit",
         ]
     }
