@@ -93,9 +93,9 @@ fn each(
     found: &mut Vec<[u64; 2]>,
 ) -> Result<(), Failed> {
     let way = visit.parameters.form.clone();
+    let words = way.as_deref().unwrap_or_default().split(' ').next().unwrap_or_default();
     let again = if visit.parameters.aa == Some(true) { "again" } else { "once" };
-    let repository =
-        format!("pull-{}-{}-{}-{again}", contender.name(), way.as_ref().map_or(0, String::len), visit.round);
+    let repository = format!("pull-{}-{words}{}-{again}", contender.name(), visit.round);
     let images = made::sharing(site, &repository, STEPS);
     let mut parcels: Vec<Parcel> = Vec::new();
     for (transfer, mut image) in STEPS.into_iter().zip(images) {
