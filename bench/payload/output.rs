@@ -2,6 +2,21 @@
 
 use crate::sys;
 
+/// A number's digits, which stand at the end of the buffer.
+#[inline(never)]
+pub(crate) fn decimal(value: u64, digits: &mut [u8; 20]) -> &[u8] {
+    let mut at = digits.len();
+    let mut rest = value;
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 || at == 0 {
+            return &digits[at..];
+        }
+    }
+}
+
 /// Collects an answer and writes it when full or flushed. A reader that went away ends the payload.
 pub(crate) struct Output {
     bytes: [u8; 1024],
@@ -40,17 +55,7 @@ impl Output {
 
     /// Appends a decimal number.
     pub(crate) fn number(&mut self, value: u64) -> &mut Self {
-        let mut digits = [0; 20];
-        let mut at = digits.len();
-        let mut rest = value;
-        loop {
-            at -= 1;
-            digits[at] = b'0' + (rest % 10) as u8;
-            rest /= 10;
-            if rest == 0 {
-                return self.raw(&digits[at..]);
-            }
-        }
+        self.raw(decimal(value, &mut [0; 20]))
     }
 
     /// Ends the line.

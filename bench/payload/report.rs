@@ -1,6 +1,6 @@
 //! `self`: what the payload sees of its own box. Lines `self KEY VALUE`, then `OK self`.
 
-use crate::output::Output;
+use crate::output::{Output, decimal};
 use crate::{Start, machine, sys};
 
 /// The lines of /proc/self/status that describe the box.
@@ -124,7 +124,7 @@ fn descriptors(output: &mut Output) {
     else {
         return;
     };
-    let mut own = [0; 12];
+    let mut own = [0; 20];
     let own = decimal(directory as u64, &mut own);
     let mut entries = [0; 1024];
     while let Ok(filled @ 1..) = sys::directory_entries(directory, &mut entries) {
@@ -138,19 +138,6 @@ fn descriptors(output: &mut Output) {
         });
     }
     sys::close(directory);
-}
-
-fn decimal(value: u64, digits: &mut [u8; 12]) -> &[u8] {
-    let mut at = digits.len();
-    let mut rest = value;
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        if rest == 0 || at == 0 {
-            return &digits[at..];
-        }
-    }
 }
 
 fn read_link_below(directory: &[u8], name: &[u8], target: &mut [u8]) -> Result<usize, sys::Errno> {

@@ -3,6 +3,8 @@
 //!
 //! ```text
 //! entry TYPE+MODE UID GID LINKS DETAIL PATH   DETAIL: SHA-256 of a file, target of a link, number of a device, or -
+//!                                             LINKS: how many names it has; where several, `#` and the beginning of the
+//!                                             SHA-256 of the first one's path: so it is told which are one file
 //! xattr NAME SHA-256 PATH                     of the entry before
 //! argv WORD / env NAME=VALUE / cwd PATH       the lab's own words left out
 //! beside PATH                                 not content: a mount, or named in the request; nor is what lies below
@@ -14,7 +16,7 @@
 
 use hmac_sha256::Hash;
 
-use crate::output::Output;
+use crate::output::{Output, decimal};
 use crate::sys::files::{self, Status};
 use crate::{Start, sys};
 
@@ -22,6 +24,8 @@ use crate::{Start, sys};
 const LONGEST: usize = 4095;
 /// The longest name (NAME_MAX).
 const NAME: usize = 255;
+/// The most files with several names: each is kept until the walk's end.
+const LINKED: usize = 256;
 
 /// A line under way: said, and hashed where it is content.
 struct Line<'a> {
@@ -30,6 +34,8 @@ struct Line<'a> {
 }
 
 impl Line<'_> {
+    // Called from everywhere: in line it would be longer than all that calls it.
+    #[inline(never)]
     fn raw(&mut self, bytes: &[u8]) -> &mut Self {
         self.output.raw(bytes);
         self.hash.update(bytes);
@@ -50,17 +56,7 @@ impl Line<'_> {
     }
 
     fn number(&mut self, value: u32) -> &mut Self {
-        let mut digits = [0; 10];
-        let mut at = digits.len();
-        let mut rest = value;
-        loop {
-            at -= 1;
-            digits[at] = b'0' + (rest % 10) as u8;
-            rest /= 10;
-            if rest == 0 {
-                return self.raw(&digits[at..]);
-            }
-        }
+        self.raw(decimal(value.into(), &mut [0; 20]))
     }
 
     fn hex(&mut self, bytes: &[u8]) -> &mut Self {
@@ -76,13 +72,20 @@ impl Line<'_> {
 struct Unread(&'static [u8], sys::Errno);
 
 /// The whole answer. `left_out` are the words of the request: paths, and names of variables.
+// In line its buffers would be a part of every payload's stack, and so of every box's memory, asked or not.
+#[inline(never)]
 pub(crate) fn answer(start: &Start, left_out: &[u8], output: &mut Output) -> Result<(), &'static str> {
     if start.machine {
         crate::machine::mount_once();
     }
     let mut hash = Hash::new();
     let mut count = command(start, left_out, &mut Line { output, hash: &mut hash });
-    let mut walk = Walk { path: [0; LONGEST + 1], length: 0, root: [0; 2] };
+    let mut walk = Walk {
+        path: [0; LONGEST + 1],
+        length: 0,
+        root: [0; 2],
+        linked: [(0, [0; FIRST_NAME]); LINKED],
+    };
     match walk.all(left_out, output, &mut hash) {
         Ok(entries) => count += entries,
         Err(Unread(what, errno)) => {
@@ -134,12 +137,17 @@ fn has(words: &[u8], wanted: &[u8]) -> bool {
     words.split(|&byte| byte == b' ').any(|word| !word.is_empty() && word == wanted)
 }
 
+/// How much of the SHA-256 of a path stands for it.
+const FIRST_NAME: usize = 4;
+
 /// Where the walk is: `path[..length]`, below the root, without a blank at its end but the null that the kernel wants.
 struct Walk {
     path: [u8; LONGEST + 1],
     length: usize,
     /// The mount that the root is on.
     root: [u64; 2],
+    /// The files of several names that were met: each by its number, with what stands for its first name.
+    linked: [(u64, [u8; FIRST_NAME]); LINKED],
 }
 
 impl Walk {
@@ -233,7 +241,7 @@ impl Walk {
     }
 
     /// Says what stands at the path, with what is attached to it. Returns the number of lines.
-    fn entry(&self, status: &Status, line: &mut Line<'_>) -> Result<u64, Unread> {
+    fn entry(&mut self, status: &Status, line: &mut Line<'_>) -> Result<u64, Unread> {
         let mode = status.mode();
         let kind = match mode & files::KIND {
             files::REGULAR => b"f",
@@ -250,27 +258,48 @@ impl Walk {
             line.raw(b" ").number(owner);
         }
         line.raw(b" ");
+        // What a directory counts as links differs between file systems.
+        if kind == b"d" {
+            line.raw(b"-");
+        } else {
+            self.names(status, line)?;
+        }
+        line.raw(b" ");
         match kind {
-            // What a directory counts as links differs between file systems.
-            b"d" => line.raw(b"- -"),
-            b"f" => {
-                let sum = self.sum()?;
-                line.number(status.links()).raw(b" ").hex(&sum)
-            }
+            b"f" => line.hex(&self.sum()?),
             b"l" => {
                 let mut target = [0; LONGEST];
                 let length = sys::read_link(self.for_kernel(), &mut target);
                 let length = length.map_err(|errno| Unread(b"read the link", errno))?;
-                line.number(status.links()).raw(b" ").escaped(&target[..length])
+                line.escaped(&target[..length])
             }
             b"c" | b"b" => {
                 let [major, minor] = status.device();
-                line.number(status.links()).raw(b" ").number(major).raw(b":").number(minor)
+                line.number(major).raw(b":").number(minor)
             }
-            _ => line.number(status.links()).raw(b" -"),
+            _ => line.raw(b"-"),
         };
         line.raw(b" ").escaped(self.shown()).raw(b"\n");
         Ok(1 + self.attributes(line)?)
+    }
+
+    /// Says how many names it has, and by the first of them which others are names of the same file: two pairs of equal
+    /// files could else be linked crosswise and look the same.
+    fn names(&mut self, status: &Status, line: &mut Line<'_>) -> Result<(), Unread> {
+        line.number(status.links());
+        if status.links() < 2 {
+            return Ok(());
+        }
+        let number = status.number();
+        // A number of 0 is no file's.
+        let place = self.linked.iter_mut().find(|(known, _)| [0, number].contains(known));
+        let (known, first) = place.ok_or(Unread(b"remember", sys::Errno(12)))?;
+        if *known == 0 {
+            let [a, b, c, d, ..] = Hash::hash(&self.path[..self.length]);
+            (*known, *first) = (number, [a, b, c, d]);
+        }
+        line.raw(b"#").hex(first);
+        Ok(())
     }
 
     /// SHA-256 of the file's bytes.

@@ -20,12 +20,20 @@ pub(super) fn lines(image: &Image, left_out: &[&str]) -> Vec<String> {
     // Names are in the order of their bytes within each directory, and what is below a name comes right after it.
     let mut order: Vec<&Entry> = entries.iter().collect();
     order.sort_by(|a, b| a.path.split('/').cmp(b.path.split('/')));
+    // What stands for a file of several names: the first of them that comes.
+    let mut first_names: BTreeMap<&str, &str> = BTreeMap::new();
     for entry in order.into_iter().filter(|it| !is_left_out(&it.path, left_out)) {
         let file = match &entry.kind {
             Kind::Same(other) => by_path[other.as_str()],
             _ => entry,
         };
-        let names = count(&entries, &file.path).to_string();
+        let names = match count(&entries, &file.path) {
+            1 => "1".to_owned(),
+            several => {
+                let first = *first_names.entry(&file.path).or_insert(&entry.path);
+                format!("{several}#{}", &sha256(first.as_bytes())[..8])
+            }
+        };
         lines.push(entry_line(&entry.path, file, &names));
         lines.extend(file.attributes.iter().map(|(name, value)| {
             format!("xattr {} {} {}", escaped(name), sha256(value), escaped(&entry.path))

@@ -2,9 +2,10 @@
 
 use crate::process::program;
 use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::{Mode, mkdirat};
+use nix::sys::stat::{Mode, SFlag, makedev, mkdirat, mknod};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::fs;
+use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -22,8 +23,7 @@ fn answer(root: &Path, script: &str, line: &str) -> Option<Vec<String>> {
     let mut unshared = Command::new("unshare");
     unshared.args(["--mount", "--", "sh", "-e", "-c", &script, "sh"]).arg(root);
     let mut child = unshared.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("util-linux");
-    std::io::Write::write_all(&mut child.stdin.take().expect("a pipe"), format!("{line}\n").as_bytes())
-        .expect("sent");
+    child.stdin.take().expect("a pipe").write_all(format!("{line}\n").as_bytes()).expect("sent");
     let said = child.wait_with_output().expect("an end");
     assert!(said.status.success(), "{:?}", said.status);
     let text = String::from_utf8(said.stdout).expect("ASCII only");
@@ -61,6 +61,42 @@ fn every_name_comes_once_and_in_its_order_however_many_there_are() {
     assert!(lines.iter().any(|line| line.ends_with(" 0 0 1 \\134\\040to\\012 /many/m0500.x")), "{lines:?}");
     let last = lines.last().expect("a line");
     assert!(last.starts_with("OK digest ") && last.ends_with(&format!(" {}", expected.len() + 3)), "{last}");
+}
+
+#[test]
+fn each_kind_of_thing_has_its_line_and_names_of_one_file_are_told() {
+    let root = tempfile::tempdir().expect("a directory");
+    if !crate::common::root() {
+        return;
+    }
+    let at = |name: &str| root.path().join(name);
+    for (name, kind, device) in [
+        ("char", SFlag::S_IFCHR, makedev(4, 640)),
+        ("block", SFlag::S_IFBLK, makedev(7, 9)),
+        ("fifo", SFlag::S_IFIFO, 0),
+    ] {
+        mknod(&at(name), kind, Mode::S_IRUSR, device).expect("a node");
+    }
+    drop(std::os::unix::net::UnixListener::bind(at("socket")).expect("a socket"));
+    // Two pairs of the same bytes: by their numbers alone they could be linked crosswise.
+    for (first, second) in [("a", "c"), ("b", "d")] {
+        fs::write(at(first), "same").expect("a file");
+        fs::hard_link(at(first), at(second)).expect("a link");
+    }
+    let Some(lines) = answer(root.path(), "", "digest") else { return };
+    let line = |path: &str| {
+        let end = format!(" {path}");
+        let found = lines.iter().find(|line| line.starts_with("entry ") && line.ends_with(&end));
+        found.and_then(|line| line.strip_suffix(&end)).unwrap_or_else(|| panic!("{path}: {lines:?}"))
+    };
+    assert_eq!(line("/char"), "entry c0400 0 0 1 4:640");
+    assert_eq!(line("/block"), "entry b0400 0 0 1 7:9");
+    assert_eq!(line("/fifo"), "entry p0400 0 0 1 -");
+    assert!(line("/socket").starts_with("entry s0") && line("/socket").ends_with(" 0 0 1 -"));
+    // The beginnings of SHA-256 of "/a" and "/b".
+    for (path, first) in [("/a", "6a50dc85"), ("/c", "6a50dc85"), ("/b", "9812b0b9"), ("/d", "9812b0b9")] {
+        assert!(line(path).contains(&format!(" 0 0 2#{first} ")), "{}", line(path));
+    }
 }
 
 #[test]
