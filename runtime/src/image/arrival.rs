@@ -201,7 +201,7 @@ impl Arrival {
     /// # Errors
     /// [`Error::Image`](crate::Error::Image), as [`Store::import`]; nothing is left of it then.
     pub fn complete(mut self) -> Result<Image> {
-        let _shared = self.store.lock(false)?;
+        let shared = self.store.lock(false)?;
         let Some((manifest, parsed)) = self.manifest.take() else {
             return Err(refuse(self.name, "no manifest has come"));
         };
@@ -215,8 +215,8 @@ impl Arrival {
             layers.push(Layer { part, digest: Some(self.parse(descriptor)?), own: Some(place) });
         }
         let source = Source { manifest: Some(manifest), config, layers };
-        self.store.bring(&self.incoming, source, &self.name, &Left::new(self.budget))?;
-        self.store.image(&self.name)
+        let renamed = self.store.bring(&self.incoming, source, &self.name, &Left::new(self.budget))?;
+        self.store.brought(&self.name, shared, renamed)
     }
 
     fn pieces(&self) -> Result<impl Iterator<Item = &Descriptor>> {

@@ -61,7 +61,7 @@ impl Store {
             ));
         }
         self.check_rights(&name)?;
-        let _shared = self.lock(false)?;
+        let shared = self.lock(false)?;
         let incoming = self.incoming()?;
         let left = Left::new(budget);
         let object = path.display().to_string();
@@ -93,8 +93,9 @@ impl Store {
                 bare(&plain)?
             }
         };
-        self.bring(&incoming, source, &name, &left)?;
-        self.image(&name)
+        let renamed = self.bring(&incoming, source, &name, &left)?;
+        drop(incoming);
+        self.brought(&name, shared, renamed)
     }
 
     /// Whether we may bring an image in.
@@ -105,8 +106,8 @@ impl Store {
         Err(refuse(name, "importing takes root: the files of an image belong to many users"))
     }
 
-    /// Keeps an image: its layers first, its name last.
-    pub(crate) fn bring(&self, incoming: &Incoming, source: Source, name: &str, left: &Left) -> Result<()> {
+    /// Keeps an image: its layers first, its name last. Whether the name meant another one before.
+    pub(crate) fn bring(&self, incoming: &Incoming, source: Source, name: &str, left: &Left) -> Result<bool> {
         let config: ImageConfiguration = json("configuration", &source.config)?;
         if *config.os() != Os::Linux || *config.architecture() != Arch::Amd64 {
             let why = format!("it is for {}/{}, and this is linux/amd64", config.os(), config.architecture());
@@ -147,7 +148,10 @@ impl Store {
         };
         left.time().map_err(|why| refuse(name, why))?;
         let manifest = self.keep(incoming, &manifest)?.to_string();
-        self.set_name(incoming, &Named { name: name.to_owned(), manifest })
+        let before = self.named(name)?;
+        let renamed = before.is_some_and(|before| before.manifest != manifest);
+        self.set_name(incoming, &Named { name: name.to_owned(), manifest })?;
+        Ok(renamed)
     }
 
     /// Keeps one layer, as it came and unpacked. Returns its digest and size as it came.

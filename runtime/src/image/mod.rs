@@ -187,9 +187,28 @@ impl Store {
                 format!("the container in {} stands on it (delete that first)", by.display()),
             ));
         }
-        // Also what no name leads to any more, because it leads to another image now, as long as a container needs it.
+        let (layers, blobs) = self.needed(others, used)?;
+        self.forget(&name)?;
+        self.sweep(&layers, &blobs)
+    }
+
+    /// Removes what no name and no container needs any more, once a name means another image than before: nobody would
+    /// find it in a list. If others are at the store at this moment, it waits for the next one who removes.
+    fn tidy(&self) -> Result<()> {
+        let Some(_alone) = self.lock_if_free()? else { return Ok(()) };
+        let (layers, blobs) = self.needed(self.names()?, self.used()?)?;
+        self.sweep(&layers, &blobs)
+    }
+
+    /// The layers and blobs of these images. Also of those to which no name leads any more, as long as a container stands
+    /// on them.
+    fn needed(
+        &self,
+        names: Vec<store::Named>,
+        used: Vec<(String, PathBuf)>,
+    ) -> Result<(BTreeSet<Digest>, BTreeSet<Digest>)> {
         let (mut layers, mut blobs) = (BTreeSet::new(), BTreeSet::new());
-        let named = others.into_iter().map(|it| it.manifest);
+        let named = names.into_iter().map(|it| it.manifest);
         for other in named.chain(used.into_iter().map(|(manifest, _)| manifest)).collect::<BTreeSet<_>>() {
             let (manifest, config) = self.parts(&other)?;
             layers.extend(chains(&config)?);
@@ -198,8 +217,18 @@ impl Store {
                 blobs.insert(parse(descriptor.digest().as_ref())?);
             }
         }
-        self.forget(&name)?;
-        self.sweep(&layers, &blobs)
+        Ok((layers, blobs))
+    }
+
+    /// An image that was brought in just now; whatever its name meant before is no image any more.
+    fn brought(&self, name: &str, shared: store::Lock, renamed: bool) -> Result<Image> {
+        let image = self.image(name)?;
+        drop(shared);
+        if renamed {
+            // What cannot be removed now says why to whoever removes an image next; this one is there.
+            let _ = self.tidy();
+        }
+        Ok(image)
     }
 
     /// Notes that a container stands on an image, so that nobody removes it: by what is returned until the container's

@@ -117,7 +117,16 @@ impl Store {
         lock(&self.root.join("lock"), how).map_err(fault(&self.root.join("lock")))
     }
 
-    /// The same for whoever reads, so that nothing is removed meanwhile; where there is no store none is made.
+    /// Alone, if nobody else is there at this moment.
+    pub(crate) fn lock_if_free(&self) -> Result<Option<Lock>> {
+        let path = self.root.join("lock");
+        match lock(&path, FlockArg::LockExclusiveNonblock) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            other => other.map(Some).map_err(fault(&path)),
+        }
+    }
+
+    /// Shared for whoever reads, so that nothing is removed meanwhile; where there is no store none is made.
     pub(crate) fn lock_if_made(&self) -> Result<Option<Lock>> {
         if self.root.exists() { self.lock(false).map(Some) } else { Ok(None) }
     }

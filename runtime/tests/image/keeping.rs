@@ -113,6 +113,44 @@ fn a_box_keeps_its_layers_when_its_name_leads_elsewhere() {
 }
 
 #[test]
+fn what_a_name_meant_before_goes_when_nobody_needs_it() {
+    let Some(lab) = Lab::new() else { return };
+    let images = lab.root().join(".images");
+    let store = Store::new(images.clone());
+    // By programs: what a test's own process has locked its neighbours hold a moment longer, between fork and exec.
+    let bring = |content: &str, name: &str| {
+        let place = lab.path().join(content);
+        layout::write(
+            &place,
+            &[plain(Layer::new().file("base", "")), plain(Layer::new().file("f", content))],
+        );
+        import(&lab, &place, name);
+        store.image(name).expect("image").layers
+    };
+    let kept = |name: &str| entries(&images.join(name)).len();
+    let first = bring("one", "it:1");
+    bring("two", "other:1");
+    let third = bring("three", "it:1");
+    assert!(!first[0].exists() && first[1].exists() && third[0].exists(), "{first:?} {third:?}");
+    // A manifest, a configuration and a layer for each, and the layer below.
+    assert_eq!((kept("layers"), kept("blobs")), (3, 7));
+    assert_eq!(bring("three", "it:1"), third, "the same image again is no other one");
+    // Somebody who reads at this moment is not disturbed; what stays then goes with the next one.
+    let departure = store.departure("other:1").expect("departure");
+    bring("four", "it:1");
+    assert!(third[0].exists(), "removed although somebody reads");
+    drop(departure);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    for content in ["five", "six"].iter().cycle() {
+        bring(content, "it:1");
+        if !third[0].exists() {
+            break;
+        }
+        assert!(Instant::now() < deadline, "it stays");
+    }
+}
+
+#[test]
 fn a_start_that_fails_takes_no_box_its_image() {
     let Some(lab) = Lab::new() else { return };
     import(&lab, &busybox(&lab, 1, json!({})), "one:1");
