@@ -218,7 +218,9 @@ impl Rule<'_> {
         let dst_len = self.to.map_or(0, |(_, bits)| bits);
         let mut message = RuleMessage::default();
         message.header = RuleHeader { family: Family::Inet, table, action, dst_len, ..RuleHeader::default() };
-        message.attributes = vec![RuleAttribute::Priority(self.priority)];
+        // Else systemd-networkd, when it starts, takes it for somebody's who has forgotten it, and removes it.
+        let owner = RuleAttribute::Protocol(RouteProtocol::Kernel);
+        message.attributes = vec![RuleAttribute::Priority(self.priority), owner];
         message.attributes.extend(self.by.map(|name| RuleAttribute::Iifname(name.into())));
         message.attributes.extend(self.to.map(|(address, _)| RuleAttribute::Destination(address.into())));
         let bits = self.mark.map(|bit| [RuleAttribute::FwMark(bit), RuleAttribute::FwMask(bit)]);
@@ -374,6 +376,12 @@ mod tests {
         let links = netlink.links().expect("links");
         assert!(links.iter().any(|link| link.name == "lo" && link.index == 1 && link.mtu > 0), "{links:?}");
         netlink.routes().expect("routes");
+    }
+
+    #[test]
+    fn nobody_may_take_a_rule_for_a_forgotten_one() {
+        let rule = Rule { priority: 1, by: Some("x"), to: None, mark: None, pass: false };
+        assert!(rule.message().attributes.contains(&RuleAttribute::Protocol(RouteProtocol::Kernel)));
     }
 
     #[test]

@@ -11,6 +11,8 @@
 //! One kind is let through: packets with a mark, which rules of nftables give to those of published ports (`nftables.rs`).
 //! Where those are gone, because somebody has loaded his own in their place, nothing has a mark, and the wall has no door.
 //!
+//! Who clears the whole list takes the wall down; the next start of a box builds it again.
+//!
 //! Man page: ip-rule(8). Look at it: `ip rule`
 
 use nix::errno::Errno;

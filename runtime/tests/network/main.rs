@@ -42,7 +42,7 @@ fn apart(test: impl FnOnce() + Send) {
 #[derive(Debug, PartialEq, Eq)]
 struct Census {
     links: BTreeSet<String>,
-    rules: String,
+    rules: BTreeSet<String>,
     tables: String,
     mounts: String,
     files: Vec<PathBuf>,
@@ -58,11 +58,16 @@ impl Census {
         let tables =
             nft.map_or_else(|_| String::new(), |it| String::from_utf8_lossy(&it.stdout).into_owned());
         let rules = Command::new("/bin/busybox").args(["ip", "rule", "list"]).output().expect("busybox");
+        // Some name the bridge, some its net; where nobody else is, all are ours.
+        let whose = |path: &str| fs::read_link(path).expect("namespace");
+        let alone = whose("/proc/thread-self/ns/net") != whose("/proc/self/ns/net");
+        let rules = stdout(&rules);
+        let rules = rules.lines().filter(|line| alone || line.contains(&bridge(lab)));
         let mounts = fs::read_to_string("/proc/thread-self/mountinfo").expect("mountinfo");
         let files = entries(&lab.root()).into_iter().filter(|path| !path.ends_with(".volumes")).collect();
         Self {
             links: links.into_iter().map(|link| link.name).filter(own).collect(),
-            rules: stdout(&rules).lines().filter(|line| line.contains(&bridge(lab))).collect(),
+            rules: rules.map(str::to_owned).collect(),
             tables: tables.lines().filter(|line| line.contains(&bridge(lab))).collect(),
             mounts: mounts.lines().filter(|line| line.contains(&lab.path().display().to_string())).collect(),
             files,

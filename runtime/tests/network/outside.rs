@@ -234,6 +234,26 @@ fn id_table(network: &serde_json::Value) -> String {
 }
 
 #[test]
+fn the_next_start_builds_the_wall_again_that_somebody_took_down() {
+    apart(|| {
+        let Some(lab) = Lab::new() else { return };
+        let (none, id) = (Census::take(&lab).rules, unique(&lab, "box"));
+        start(&lab, &["--network", "bridge"], &id, "sleep 1000");
+        let whole = Census::take(&lab).rules;
+        assert_eq!(whole.len(), none.len() + 5, "{whole:?}");
+        for number in 1000..1005 {
+            let priority = number.to_string();
+            let ip = Command::new("/bin/busybox").args(["ip", "rule", "del", "priority", &priority]).status();
+            assert!(ip.is_ok_and(|it| it.success()), "there is no rule {number}");
+        }
+        assert_eq!(Census::take(&lab).rules, none);
+        assert!(lab.run_with(&["--network", "bridge"], &unique(&lab, "next"), &["true"]).status.success());
+        assert_eq!(Census::take(&lab).rules, whole);
+        delete(&lab, &id);
+    });
+}
+
+#[test]
 fn where_it_passes_none_on_or_somebody_drops_them_the_proxy_does_it_and_says_why() {
     apart(|| {
         let Some(lab) = Lab::new() else { return };
