@@ -4,6 +4,8 @@
 //! next start, or counts from when he came to it, leaves out exactly the waiting that a user would see
 //! (coordinated omission, METHOD 18).
 
+mod flight;
+
 use std::collections::BTreeMap;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
@@ -14,11 +16,13 @@ use tare_reports::document::Failure;
 
 use super::resume::Resuming;
 use super::{Failed, Instance, Lab, Moments, open_channel};
-use crate::channel::{Channel, Read};
+use crate::channel::Channel;
 use crate::clock::{self, Deadline};
 use crate::contenders::Contender;
 use crate::site::{Site, Start};
 use crate::spawner::protocol::{Event, Launch, Request, Script};
+
+use flight::{End, Flight};
 
 /// When the starts of a volley are meant to leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,33 +53,11 @@ pub struct Arrival {
     pub not_applied: Vec<String>,
 }
 
-/// A start under way.
-struct Flight {
-    start: Start,
-    tag: u64,
-    intended_ns: u64,
-    left_ns: u64,
-    deadline: Deadline,
-    channel: Option<Channel>,
-    /// Of a box that is resumed: what it still has to do.
-    resuming: Option<Resuming>,
-    /// When READY was read, on the host's clock, ns; none as long as it is under way.
-    outcome: Option<Result<u64, Failed>>,
-    not_applied: Vec<String>,
-}
-
 /// Which descriptors have something to say.
 struct Heard {
     writable: bool,
     spawner: bool,
     flights: Vec<(usize, End)>,
-}
-
-/// Which of a flight's descriptors.
-#[derive(Debug, Clone, Copy)]
-enum End {
-    Channel,
-    Monitor,
 }
 
 impl Lab {
@@ -307,71 +289,6 @@ impl Lab {
         };
         self.find_process(&mut instance, contender, site, pid, deadline)?;
         Ok(instance)
-    }
-}
-
-impl Flight {
-    /// Whether only the client's end would tell that its box never came.
-    fn waits_for_its_client(&self) -> bool {
-        self.outcome.is_none() && self.channel.as_ref().is_some_and(Channel::is_kept_open)
-    }
-
-    /// What it may be heard on.
-    fn ends(&self) -> impl Iterator<Item = (End, BorrowedFd<'_>)> {
-        let monitor = self.resuming.as_ref().and_then(Resuming::monitor);
-        let ends = [(End::Channel, self.channel.as_ref()), (End::Monitor, monitor)];
-        ends.into_iter().filter_map(|(end, channel)| Some((end, channel?.readable())))
-    }
-
-    /// Reads once what the monitor of a box that is being resumed says.
-    fn hear_monitor(&mut self) {
-        if let (Some(channel), Some(resuming)) = (&self.channel, &mut self.resuming)
-            && let Err(failed) = resuming.hear_monitor(channel, &self.start.nonce)
-        {
-            self.outcome = Some(Err(failed));
-        }
-    }
-
-    /// Reads once, and every line that came along.
-    fn hear(&mut self, noisy: bool) {
-        let Some(channel) = self.channel.as_mut() else { return };
-        let expected = format!("READY {}", self.start.nonce);
-        let mut line = match channel.read() {
-            Ok(Read::Line(line)) => Some(line),
-            Ok(Read::Partial) => None,
-            Ok(Read::End) => {
-                self.outcome = Some(Err(Failed::new(Failure::Crash, "the box closed its channel")));
-                return;
-            }
-            Err(e) => {
-                let why = format!("read the channel: {e}");
-                self.outcome = Some(Err(Failed::new(Failure::WrongAnswer, why)));
-                return;
-            }
-        };
-        while let Some(found) = line {
-            if let Some(resuming) = self.resuming.as_mut() {
-                match resuming.hear(channel, &found, &self.start.nonce) {
-                    Ok(false) => {}
-                    done => {
-                        self.outcome = Some(done.map(|_| found.at_ns));
-                        return;
-                    }
-                }
-                line = channel.buffered();
-                continue;
-            }
-            if found.text == expected {
-                self.outcome = Some(Ok(found.at_ns));
-                return;
-            }
-            if !noisy {
-                let why = format!("expected {expected:?}, read {:?}", found.text);
-                self.outcome = Some(Err(Failed::new(Failure::WrongAnswer, why)));
-                return;
-            }
-            line = channel.buffered();
-        }
     }
 }
 
