@@ -99,10 +99,10 @@ impl Lab {
                 return Err(Failed::new(Failure::Crash, format!("ended with {}", exit.how)));
             }
         }
-        for undo in leaving.iter().filter(|it| it.lost).flat_map(|it| contender.rescue(site, &it.start)) {
-            // Each step is tried: the one before may have had nothing to do.
-            let _ = self.undo(undo);
+        for it in leaving.iter().filter(|it| it.lost) {
+            self.undo_each(contender.rescue(site, &it.start));
         }
+        self.rescue_again(contender, site);
         // An engine's daemon first deals with the ends of all of them, and answers nobody meanwhile.
         let each = if contender.is_served() { EACH_SERVED } else { EACH_MORE };
         let within = STEP + each * leaving.len() as u32;
@@ -217,10 +217,7 @@ impl Lab {
             self.exits.remove(&pid);
         }
         for it in leaving {
-            for undo in contender.rescue(site, &it.start) {
-                // Each step is tried: the one before may have had nothing to do.
-                let _ = self.undo(undo);
-            }
+            self.undo_each(contender.rescue(site, &it.start));
         }
     }
 }
