@@ -104,9 +104,9 @@ pub(super) const DISK: Words = Words {
         ),
         (
             "Engines are private ones of the lab, which load an archive; `tare` imports the same archive, and keeps each layer as \
-             it came beside what it has unpacked; a machine's disk is an ext4 file system made from the tree, with 64 MiB \
+             it came beside what it has unpacked, as `containerd` does; a machine's disk is an ext4 file system made from the tree, with 64 MiB \
              free.",
-            "各引擎均为框架自有，加载归档；`tare` 导入同一归档，并在解开的内容之外保留原样的层；虚拟机的磁盘为由该目录树制作的 ext4 文件系统，另留 64 MiB 空闲。",
+            "各引擎均为框架自有，加载归档；`tare` 导入同一归档，并与 `containerd` 一样在解开的内容之外保留原样的层；虚拟机的磁盘为由该目录树制作的 ext4 文件系统，另留 64 MiB 空闲。",
         ),
         CHANGES,
         (
