@@ -80,12 +80,8 @@ pub(crate) fn answer(start: &Start, left_out: &[u8], output: &mut Output) -> Res
     }
     let mut hash = Hash::new();
     let mut count = command(start, left_out, &mut Line { output, hash: &mut hash });
-    let mut walk = Walk {
-        path: [0; LONGEST + 1],
-        length: 0,
-        root: [0; 2],
-        linked: [(0, [0; FIRST_NAME]); LINKED],
-    };
+    let mut walk =
+        Walk { path: [0; LONGEST + 1], length: 0, root: [0; 2], linked: [(0, [0; FIRST_NAME]); LINKED] };
     match walk.all(left_out, output, &mut hash) {
         Ok(entries) => count += entries,
         Err(Unread(what, errno)) => {
