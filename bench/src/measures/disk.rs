@@ -10,6 +10,7 @@ mod transfer;
 
 use tare_reports::document::{Failure, Parameters, Unit};
 
+use super::since::since;
 use super::{Measure, Pass, without_images};
 use crate::contenders::{Contender, Imaged};
 use crate::image::Image;
@@ -34,6 +35,8 @@ const ALL: [(&str, Unit); 6] = [
     transfer::QUANTITIES[1],
 ];
 
+/// Who has more, in words, where there is less.
+const KEEPS: &str = "what is kept takes";
 /// Boxes that are looked at together: an engine's own notes come in steps.
 const BOXES: u32 = 4;
 /// What each of them writes, KiB.
@@ -168,12 +171,12 @@ fn of_images(
     for image in [first, second] {
         contender.take_image(site, image).map_err(failed)?;
         let now = weigh(contender)?;
-        found.push(more(now, before)?);
+        found.push(since(KEEPS, now, before)?);
         before = now;
     }
     let mut herd = Vec::new();
     lab.hold(&mut Imaged::of(contender, first), site, &mut herd, BOXES)?;
-    let each = |now: u64| Ok(more(now, before)? / u64::from(BOXES));
+    let each = |now: u64| Ok(since(KEEPS, now, before)? / u64::from(BOXES));
     let looked = weigh(contender).and_then(|idle| {
         found.push(each(idle)?);
         write(lab, site, contender, &mut herd)?;
@@ -191,13 +194,6 @@ fn of_images(
     }
 }
 
-/// What came on top. Where there is less than before, something else was taken away meanwhile, and nothing is known.
-fn more(now: u64, before: u64) -> Result<u64, Failed> {
-    let less =
-        || format!("{before} bytes were kept before and {now} after: something was taken away meanwhile");
-    now.checked_sub(before).ok_or_else(|| Failed::new(Failure::NotMeasured, less()))
-}
-
 /// Has every box write, to the disk.
 fn write(lab: &mut Lab, site: &Site, contender: &dyn Contender, herd: &mut [Instance]) -> Result<(), Failed> {
     let line = format!("write {WRITES}");
@@ -210,16 +206,4 @@ fn scripted(lab: &mut Lab, site: &Site, contender: &mut dyn Contender) -> Result
     let figures = instance.scripted_disk().to_vec();
     lab.stop(contender, site, instance).teardown_ns?;
     Ok(figures)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn less_than_before_is_no_figure() {
-        assert_eq!(more(7, 7), Ok(0));
-        assert_eq!(more(4096, 512), Ok(3584));
-        assert_eq!(more(512, 4096).unwrap_err().failure, Failure::NotMeasured);
-    }
 }

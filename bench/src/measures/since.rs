@@ -11,7 +11,7 @@ use crate::lab::Failed;
 pub(super) fn since(what: &str, now: u64, before: u64) -> Result<u64, Failed> {
     now.checked_sub(before).ok_or_else(|| {
         let less = before - now;
-        let why = format!("{what} {less} bytes less than before these boxes: others let go of memory");
+        let why = format!("{what} {less} bytes less than before: something was taken away meanwhile");
         Failed::new(Failure::NotMeasured, why)
     })
 }
