@@ -196,12 +196,12 @@ fn a_container_that_costs_nothing_would_be_believed() {
 #[test]
 fn what_was_not_measured_is_not_claimed() {
     let mut document = made_up::good(20);
-    for said in ["A VM costs", "More containers", "Containers run", "Build once"] {
+    for said in ["A VM costs", "More containers", "Containers run", "Build once", "Layers make"] {
         assert_eq!(state(&document, said), State::NotMeasured, "{said}");
     }
     document.series.clear();
     let all = claims(&document, &[], Lang::Zh);
-    assert!(all.len() == 8 && all.iter().all(|it| it.state == State::NotMeasured));
+    assert!(all.len() == 9 && all.iter().all(|it| it.state == State::NotMeasured));
 }
 
 /// What the host lost for each box of a contender, times a factor.
