@@ -84,7 +84,9 @@ pub fn run(mut rounds: Rounds<'_>, plan: Plan, seed: u64) -> Result<bool> {
     let mut total = if mirrored { even_above(plan.rounds) } else { plan.rounds };
     let (mut made, mut planned) = (0, entries.len() as u64);
     let mut saved = Instant::now();
-    let mut before = Noise::read(std::process::id());
+    let engines: Vec<String> =
+        rounds.contenders.iter().filter_map(|it| it.served_in(rounds.site)?.ok()).collect();
+    let mut before = Noise::read(std::process::id(), &engines);
     let mut visits: Vec<usize> = Vec::new();
     let mut round = 0;
     while round < total {
@@ -120,7 +122,7 @@ pub fn run(mut rounds: Rounds<'_>, plan: Plan, seed: u64) -> Result<bool> {
             break;
         }
         if rounds.pass.single_starts() {
-            let now = Noise::read(std::process::id());
+            let now = Noise::read(std::process::id(), &engines);
             rounds.record.document.run.readings.push(now.since(&before, round));
             before = now;
         }

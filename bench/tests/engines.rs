@@ -3,12 +3,14 @@
 
 mod common;
 
-use std::path::Path;
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use common::{Guard, document, finish, left_of, lines, root, row, samples, skip, tare, values, wait_until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use tare::host::cgroups;
+use tare::host::noise::Noise;
 use tare_reports::document::{Class, Failure, Status};
 
 const ENGINES: [&str; 3] = ["docker", "podman", "containerd"];
@@ -109,7 +111,76 @@ fn clean_takes_away_what_a_killed_run_left_of_an_engine() {
     child.0.kill().unwrap();
     child.0.wait().unwrap();
     assert!(!left_of(&run).is_empty(), "a killed run leaves its site");
-    let clean = std::process::Command::new(env!("CARGO_BIN_EXE_tare")).arg("clean").output().unwrap();
+    let clean = Command::new(env!("CARGO_BIN_EXE_tare")).arg("clean").output().unwrap();
     assert!(clean.status.success(), "{}", String::from_utf8_lossy(&clean.stderr));
     nothing_left(&run);
+}
+
+/// A cgroup in every hierarchy; removed with this value.
+struct Cgroup(String);
+
+impl Cgroup {
+    fn make(name: &str) -> Self {
+        let path = format!("/tare-test-{name}-{}", std::process::id());
+        for dir in cgroups::below(&path) {
+            std::fs::create_dir_all(&dir).unwrap();
+            cgroups::fill_cpuset(&dir);
+        }
+        Self(path)
+    }
+
+    /// For a shell: burn a quarter of a second of CPU time in it, then this.
+    fn burns(&self, then: &str) -> String {
+        let enter = |dir: &PathBuf| format!("echo $$ > {}/cgroup.procs && ", dir.display());
+        let enter: String = cgroups::below(&self.0).iter().map(enter).collect();
+        format!("{enter} exec perl -e '1 while (times)[0] + (times)[1] < 0.25; {then}'")
+    }
+
+    fn spent(&self) -> u64 {
+        tare::engine::daemon::cpu_ns(&self.0).unwrap()
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        let _ = cgroups::remove_tree(&self.0);
+    }
+}
+
+#[test]
+fn what_an_engine_of_ours_spends_is_not_the_hosts_noise() {
+    if !root() {
+        return;
+    }
+    let cgroup = Cgroup::make("noise");
+    let engines = [cgroup.0.clone()];
+    let own = std::process::id();
+    let read = || [Noise::read(own, &[]), Noise::read(own, &engines)];
+    // By how much less is foreign where the engine is known, over what is done, ns.
+    let less_by = |act: &mut dyn FnMut()| {
+        let before = read();
+        act();
+        let after = read();
+        let [unknown, known] = [0, 1].map(|i| after[i].since(&before[i], 0).foreign_cpu_ns as i64);
+        unknown - known
+    };
+    // Its parent ends at once: the host's first process waits for it, or whoever stands in for that.
+    let orphaned = less_by(&mut || {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "setsid sh -c \"$1\" &", "sh", &cgroup.burns("")]);
+        assert!(shell.status().unwrap().success());
+        let ended = || cgroups::tree(&cgroup.0).iter().all(|dir| cgroups::members(dir).is_empty());
+        wait_until("its end", || cgroup.spent() > 200_000_000 && ended());
+    });
+    assert!((200_000_000..400_000_000).contains(&orphaned), "{orphaned}");
+    // What is below the lab is nobody else's anyway.
+    let before = cgroup.spent();
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &cgroup.burns("sleep 100")]);
+    let mut child = None;
+    let below = less_by(&mut || {
+        child = Some(Guard(shell.spawn().unwrap()));
+        wait_until("its work", || cgroup.spent() > before + 240_000_000);
+    });
+    assert!(below.abs() < 50_000_000, "{below}");
 }

@@ -1,11 +1,14 @@
 //! What the host did besides: stolen time and the CPU time of other people's processes, per round.
 
+use std::collections::BTreeSet;
 use std::fs;
 
+use procfs::process::Stat;
 use tare_reports::document::Reading;
 
-use super::process;
+use super::{cgroups, process};
 use crate::clock;
+use crate::engine::daemon::cpu_ns;
 
 /// The kernel's flag of its own threads (PF_KTHREAD in the flags of /proc/PID/stat).
 const KERNEL_THREAD: u32 = 0x0020_0000;
@@ -18,23 +21,33 @@ pub struct Noise {
     /// CPU time of all processes that are neither ours nor the kernel's, and of the children they waited for.
     ///
     /// Only the sum can be compared: when a child is waited for, its time moves to its parent, whole.
-    foreign_ns: u64,
+    foreign_ns: i64,
 }
 
 impl Noise {
-    /// Reads the counters now. `ours` is the lab itself; everything below it is ours too.
-    pub fn read(ours: u32) -> Self {
+    /// Reads the counters now. `ours` is the lab itself; everything below it is ours too, and so is what runs or ran in the
+    /// cgroups `engines` of the lab's own engines: their helpers leave them for the host's first process, which waits for
+    /// the boxes' processes, too.
+    pub fn read(ours: u32, engines: &[String]) -> Self {
         let tick_ns = 1_000_000_000 / procfs::ticks_per_second().max(1);
         let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
         let mut below = process::descendants(ours);
         below.push(ours);
-        let foreign: u64 = process::all()
-            .iter()
-            .filter_map(|p| p.stat().ok())
-            .filter(|s| s.flags & KERNEL_THREAD == 0 && !below.contains(&(s.pid as u32)))
-            .map(|s| s.utime + s.stime + (s.cutime + s.cstime).max(0) as u64)
-            .sum();
-        Self { at_ns: clock::now_ns(), steal_ns: steal_ticks(&stat) * tick_ns, foreign_ns: foreign * tick_ns }
+        let all: Vec<Stat> = process::all().iter().filter_map(|p| p.stat().ok()).collect();
+        let spent = |it: &Stat| (it.utime + it.stime + (it.cutime + it.cstime).max(0) as u64) * tick_ns;
+        let is_below = |it: &&Stat| below.contains(&(it.pid as u32));
+        let foreign: u64 =
+            all.iter().filter(|it| it.flags & KERNEL_THREAD == 0 && !is_below(it)).map(spent).sum();
+        let engines = engines.iter().map(|cgroup| {
+            // Nothing is known of it where the kernel does not account by cgroup: it then counts as foreign.
+            let whole = cpu_ns(cgroup).unwrap_or(0) as i64;
+            let members: BTreeSet<i32> =
+                cgroups::tree(cgroup).iter().flat_map(|dir| cgroups::members(dir)).collect();
+            let counted = all.iter().filter(is_below).filter(|it| members.contains(&it.pid)).map(spent);
+            whole - counted.sum::<u64>() as i64
+        });
+        let foreign_ns = foreign as i64 - engines.sum::<i64>();
+        Self { at_ns: clock::now_ns(), steal_ns: steal_ticks(&stat) * tick_ns, foreign_ns }
     }
 
     /// What happened between an earlier reading and this one.
@@ -43,7 +56,7 @@ impl Noise {
             round,
             wall_ns: self.at_ns.saturating_sub(earlier.at_ns),
             steal_ns: self.steal_ns.saturating_sub(earlier.steal_ns),
-            foreign_cpu_ns: self.foreign_ns.saturating_sub(earlier.foreign_ns),
+            foreign_cpu_ns: (self.foreign_ns - earlier.foreign_ns).max(0) as u64,
         }
     }
 }
@@ -78,9 +91,9 @@ mod tests {
             .spawn()
             .unwrap();
         std::thread::sleep(std::time::Duration::from_millis(400));
-        let before = Noise::read(u32::MAX);
+        let before = Noise::read(u32::MAX, &[]);
         std::thread::sleep(std::time::Duration::from_millis(500));
-        let reading = Noise::read(u32::MAX).since(&before, 0);
+        let reading = Noise::read(u32::MAX, &[]).since(&before, 0);
         shell.kill().unwrap();
         shell.wait().unwrap();
         let cpus = std::thread::available_parallelism().unwrap().get() as u64;
@@ -92,9 +105,9 @@ mod tests {
     fn another_process_that_burns_is_seen_and_ours_is_not() {
         let mut other = std::process::Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
         // No process has this id: nobody is ours, so the loop counts as foreign.
-        let (all, ours) = (Noise::read(u32::MAX), Noise::read(std::process::id()));
+        let (all, ours) = (Noise::read(u32::MAX, &[]), Noise::read(std::process::id(), &[]));
         std::thread::sleep(std::time::Duration::from_millis(400));
-        let (all_after, ours_after) = (Noise::read(u32::MAX), Noise::read(std::process::id()));
+        let (all_after, ours_after) = (Noise::read(u32::MAX, &[]), Noise::read(std::process::id(), &[]));
         other.kill().unwrap();
         other.wait().unwrap();
         let foreign = all_after.since(&all, 0).foreign_cpu_ns;
