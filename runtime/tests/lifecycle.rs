@@ -238,3 +238,18 @@ fn a_state_directory_that_others_may_write_to_is_refused() {
     let output = lab.run_with(&[], "x", &["true"]);
     assert!(stderr(&output).contains("others may write to it"), "{output:?}");
 }
+
+#[test]
+fn a_box_that_a_test_did_not_get_deleted_goes_with_its_laboratory() {
+    let Some(lab) = Lab::new() else { return };
+    let mut run = lab.command(&["run", "--detach", "--cgroup-parent", &lab.parent, "--rootfs"]);
+    run.arg(lab.image()).args(["stays", "--", "sleep", "1000"]);
+    let null = std::process::Stdio::null;
+    assert!(run.stdout(null()).stderr(null()).status().expect("tare-runtime starts").success());
+    // Nobody knows of it any more.
+    fs::remove_dir_all(lab.root()).expect("remove the state");
+    let cgroups: Vec<PathBuf> = lab.leftovers();
+    assert!(!cgroups.is_empty(), "it runs");
+    drop(lab);
+    assert_eq!(cgroups.into_iter().filter(|it| it.exists()).collect::<Vec<_>>(), NOTHING);
+}

@@ -11,8 +11,11 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tare_runtime::{Id, Runtime, Spec};
 
 const APPLETS: [&str; 31] = [
@@ -132,12 +135,23 @@ impl Drop for Lab {
     }
 }
 
-/// Removes a cgroup after those below it. Files in it are the kernel's, and a process that still is in it keeps it.
+/// Removes a cgroup after those below it. Files in it are the kernel's. A process that still is in it keeps it, so it is
+/// ended: that of a box which a failed test did not get deleted.
 fn remove_cgroups(cgroup: &Path) {
     for below in entries(cgroup).iter().filter(|path| path.is_dir()) {
         remove_cgroups(below);
     }
-    let _ = fs::remove_dir(cgroup);
+    for _ in 0..100 {
+        if fs::remove_dir(cgroup).is_ok() || !cgroup.exists() {
+            return;
+        }
+        let members = fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
+        // One of a pid namespace above ours is told as 0, which to kill(2) means ourselves.
+        for pid in members.lines().filter_map(|line| line.parse().ok()).filter(|&pid: &i32| pid > 1) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// Whether there is such a program.
