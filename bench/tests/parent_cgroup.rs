@@ -203,7 +203,9 @@ fn predicted_and_found(attempt: usize) -> Result<(), String> {
     // What it was fitted to.
     let kept = document.series.iter().filter(|it| it.quantity == "kept");
     let most = kept.filter_map(|it| it.parameters.instances).max().unwrap();
-    assert!(u64::from(most) * 4 <= boxes * 5 / 4, "{most} held to predict, {boxes} found");
+    // A quarter of what the warm-up said, which is not exact, an eighth of that more, rounded up to four equal steps.
+    let quarter = boxes.div_ceil(4);
+    assert!(u64::from(most) <= quarter + quarter / 4 + 4, "{most} held to predict, {boxes} found");
     Ok(())
 }
 

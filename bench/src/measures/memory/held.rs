@@ -251,13 +251,14 @@ impl Pass for Held {
     /// whose RAM slabs are nothing. It tells how long a start takes, too.
     fn warm_up(&self, lab: &mut Lab, site: &Site, contender: &mut dyn Contender) {
         let name = contender.name().to_owned();
-        let (began, mut herd) = (lab.elapsed(), Vec::new());
+        let (began, mut herd, mut before) = (lab.elapsed(), Vec::new(), None);
         if kept::limit(site).is_some() && !contender.is_scripted() {
             // What goes wrong here goes wrong again where it is recorded.
-            let Ok(each) = kept::first(lab, site, contender, &mut herd) else {
+            let Ok((empty, each)) = kept::first(lab, site, contender, &mut herd) else {
                 lab.drop_herd(contender, site, herd);
                 return;
             };
+            before = Some(empty);
             self.each.borrow_mut().insert(name.clone(), each);
         }
         let class = contender.description().class;
@@ -270,7 +271,11 @@ impl Pass for Held {
             }
         }
         let each = (lab.elapsed() - began) / (herd.len() as u32).max(1);
-        self.took.borrow_mut().insert(name, each);
+        self.took.borrow_mut().insert(name.clone(), each);
+        // The first few told it roughly: what they found in the slabs, and what went meanwhile, weighs less now.
+        if let Some(Ok(each)) = before.map(|it| it.each(site, herd.len())) {
+            self.each.borrow_mut().insert(name, each);
+        }
         let _ = lab.release(contender, site, herd);
     }
 

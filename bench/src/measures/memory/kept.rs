@@ -21,7 +21,7 @@ use crate::lab::{Failed, Instance, Lab};
 use crate::measures::since::since;
 use crate::site::Site;
 
-/// So many boxes tell what one keeps, before the first climb.
+/// So many boxes tell roughly what one keeps, before the first climb.
 const FIRST: u32 = 16;
 
 /// Who has what is kept, in words.
@@ -51,23 +51,50 @@ fn kept(site: &Site) -> Result<u64, Failed> {
     charges::take_back(&dir).and_then(|()| charges::charged(&dir)).map_err(|error| not_measured(&error))
 }
 
+/// What was in use before the first box: what the boxes that follow take is told by it.
+pub(super) struct Before {
+    kept: u64,
+    host: u64,
+}
+
+impl Before {
+    /// # Errors
+    /// When nothing can be taken back here.
+    fn look(site: &Site) -> Result<Before, Failed> {
+        Ok(Before { kept: kept(site)?, host: host()? })
+    }
+
+    /// What each of so many boxes takes, which stand now.
+    ///
+    /// # Errors
+    /// When nothing can be taken back here, or less is in use with them than without.
+    pub(super) fn each(&self, site: &Site, boxes: usize) -> Result<Each, Failed> {
+        let each = |more: u64| more / boxes.max(1) as u64;
+        // The host first: it would not miss what is taken back.
+        let host = each(since("the host uses", host()?, self.host)?);
+        Ok(Each { kept: each(since(KEEPS, kept(site)?, self.kept)?), host })
+    }
+}
+
+fn host() -> Result<u64, Failed> {
+    memory::settled().map(|it| it.bytes).map_err(|error| not_measured(&error))
+}
+
 /// Looks at the first few boxes, which stay in `herd`.
 ///
 /// # Errors
-/// When one does not start, nothing can be taken back here, or less is in use with them than without.
+/// When one does not start, and those of [`Before`].
 pub(super) fn first(
     lab: &mut Lab,
     site: &Site,
     contender: &mut dyn Contender,
     herd: &mut Vec<Instance>,
-) -> Result<Each, Failed> {
+) -> Result<(Before, Each), Failed> {
     let boxes = if contender.description().class == Class::Vm { 1 } else { FIRST };
-    let host = || memory::settled().map(|it| it.bytes).map_err(|error| not_measured(&error));
-    let before = (kept(site)?, host()?);
+    let before = Before::look(site)?;
     held::more(lab, site, contender, herd, boxes, false)?;
-    // The host first: it would not miss what is taken back.
-    let host = since("the host uses", host()?, before.1)? / u64::from(boxes);
-    Ok(Each { kept: since(KEEPS, kept(site)?, before.0)? / u64::from(boxes), host })
+    let each = before.each(site, herd.len())?;
+    Ok((before, each))
 }
 
 /// How many boxes a climb below the limit ends with, of at most so many: of idle ones a little more than a quarter of
