@@ -220,7 +220,8 @@ impl<R: Read> Entries<R> {
             }
             kind => kind,
         };
-        let path = said.path.clone().or_else(|| said.pax.of("path").map(<[u8]>::to_vec));
+        let path = sparse::name(header, &said.pax).or_else(|| said.path.clone());
+        let path = path.or_else(|| said.pax.of("path").map(<[u8]>::to_vec));
         self.name = path.unwrap_or_else(|| header.path_bytes().into_owned());
         let name = self.name.clone();
         let refuse = |why: String| Refused::new(&name, why);
@@ -288,13 +289,13 @@ impl<R: Read> Entries<R> {
                 }
                 (entry.size, entry.pieces) = (size, Some(pieces));
             }
-            sparse::Kind::New { name, size } => {
-                let pieces = self.list()?;
-                (entry.size, entry.pieces) = (size, Some(pieces));
-                entry.path = name.unwrap_or(entry.path);
-            }
+            sparse::Kind::Described { size, pieces } => (entry.size, entry.pieces) = (size, Some(pieces)),
+            sparse::Kind::New { size } => (entry.size, entry.pieces) = (size, Some(self.list()?)),
         }
         if let Some(pieces) = &entry.pieces {
+            if !matches!(kind, EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse) {
+                return Err(self.refuse("it has holes and is no file"));
+            }
             sparse::check(pieces, entry.size, self.left).map_err(|why| self.refuse(why))?;
         }
         Ok(entry)

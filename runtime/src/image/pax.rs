@@ -48,12 +48,17 @@ impl Pax {
         self.0.iter().any(|(name, _)| name.starts_with(beginning.as_bytes()))
     }
 
+    /// Key and value of all of them.
+    pub(crate) fn records(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.0.iter().map(|(key, value)| (key.as_slice(), value.as_slice()))
+    }
+
     /// Extended attributes: name and value.
     pub(crate) fn attributes(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
-        let attribute = |(key, value): &(Vec<u8>, Vec<u8>)| {
-            Some((key.strip_prefix(b"SCHILY.xattr.")?.to_vec(), value.clone()))
+        let attribute = |(key, value): (&[u8], &[u8])| {
+            Some((key.strip_prefix(b"SCHILY.xattr.")?.to_vec(), value.to_vec()))
         };
-        self.0.iter().filter_map(attribute).collect()
+        self.records().filter_map(attribute).collect()
     }
 }
 

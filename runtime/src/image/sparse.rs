@@ -1,8 +1,8 @@
 //! Files with holes: a list says where the bytes in the stream belong, and what lies between is zeros that take no
 //! space.
 //!
-//! GNU tar writes the list in two ways: in the header (the old one, type `S`), or at the head of the data, with the
-//! rest in pax records (`GNU.sparse.major=1`).
+//! GNU tar writes the list in four ways: in the header (the oldest, type `S`), in pax records (0.0 with a record for each
+//! number, 0.1 with one for all), or at the head of the data, with the rest in pax records (1.0).
 //!
 //! Man page: tar(5), "Sparse files". Look at it: `truncate -s 1G hole; tar -Sc hole | wc -c`
 
@@ -29,9 +29,13 @@ pub(crate) enum Kind {
         pieces: Vec<Piece>,
         more: bool,
     },
+    /// The list is in the description.
+    Described {
+        size: u64,
+        pieces: Vec<Piece>,
+    },
     /// The list begins the data.
     New {
-        name: Option<Vec<u8>>,
         size: u64,
     },
 }
@@ -48,18 +52,60 @@ pub(crate) fn kind(header: &Header, pax: &Pax) -> Result<Kind, String> {
         let size = gnu.real_size().map_err(|error| format!("its size: {error}"))?;
         return Ok(Kind::Old { size, pieces, more: gnu.is_extended() });
     }
+    let size =
+        |key| pax.number(key)?.ok_or_else(|| "a sparse file that does not say how large it is".to_owned());
     match (pax.of("GNU.sparse.major"), pax.of("GNU.sparse.minor")) {
-        (Some(b"1"), Some(b"0")) => {
-            let size = pax.number("GNU.sparse.realsize")?;
-            let size = size.ok_or("a sparse file that does not say how large it is")?;
-            Ok(Kind::New { name: pax.of("GNU.sparse.name").map(<[u8]>::to_vec), size })
+        (None, None) if !pax.speaks_of("GNU.sparse.") => Ok(Kind::Whole),
+        // Those who wrote it first did not say which it is.
+        (None, None) | (Some(b"0"), Some(b"0" | b"1")) => {
+            Ok(Kind::Described { size: size("GNU.sparse.size")?, pieces: described(pax)? })
         }
-        (None, _) if !pax.speaks_of("GNU.sparse.") => Ok(Kind::Whole),
-        (None | Some(b"0"), _) => {
-            Err("a sparse file of version 0, which is not read (write it with GNU tar 1.26 or later)".into())
-        }
+        (Some(b"1"), Some(b"0")) => Ok(Kind::New { size: size("GNU.sparse.realsize")? }),
         _ => Err("a sparse file of a version that nobody knew when this was written".into()),
     }
+}
+
+/// What a file is called whose own entry has a name for those who know nothing of holes.
+pub(crate) fn name(header: &Header, pax: &Pax) -> Option<Vec<u8>> {
+    let name = pax.of("GNU.sparse.name").filter(|_| header.entry_type() != EntryType::GNUSparse);
+    name.map(<[u8]>::to_vec)
+}
+
+/// The list that stands in the description: in one record, or place and length in turn in records of their own.
+fn described(pax: &Pax) -> Result<Vec<Piece>, String> {
+    const TURNS: [&[u8]; 2] = [b"GNU.sparse.offset", b"GNU.sparse.numbytes"];
+    let count = pax.number("GNU.sparse.numblocks")?.ok_or("a sparse file without a list of its pieces")?;
+    let mut numbers = Vec::new();
+    for (key, value) in pax.records().filter(|(key, _)| TURNS.contains(key)) {
+        if key != TURNS[numbers.len() % 2] {
+            return Err("the list of its pieces: place and length do not take turns".into());
+        }
+        numbers.push(number(value)?);
+    }
+    if let Some(list) = pax.of("GNU.sparse.map") {
+        if !numbers.is_empty() {
+            return Err("the list of its pieces is there in two ways".into());
+        }
+        numbers = list.split(|byte| *byte == b',').map(number).collect::<Result<_, _>>()?;
+    }
+    if count.checked_mul(2) != Some(numbers.len() as u64) {
+        return Err(format!("the list of its {count} pieces has {} numbers", numbers.len()));
+    }
+    paired(&numbers)
+}
+
+/// Place and length, in turn.
+fn paired(numbers: &[u64]) -> Result<Vec<Piece>, String> {
+    let mut pieces = Vec::new();
+    numbers.chunks_exact(2).try_for_each(|pair| push(&mut pieces, pair[0], pair[1]))?;
+    Ok(pieces)
+}
+
+fn number(text: &[u8]) -> Result<u64, String> {
+    let number = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
+    number.ok_or_else(|| {
+        format!("the list of its pieces has {:?}", String::from_utf8_lossy(&text[..text.len().min(40)]))
+    })
 }
 
 /// Adds the pieces of a block that continues the list; whether there is one more.
@@ -127,8 +173,7 @@ impl List {
     pub(crate) fn take(&mut self, block: &[u8]) -> Result<Option<Vec<Piece>>, String> {
         for byte in block {
             if *byte == b'\n' {
-                let text = String::from_utf8_lossy(&self.digits).into_owned();
-                self.numbers.push(text.parse().map_err(|_| format!("the list of its pieces has {text:?}"))?);
+                self.numbers.push(number(&self.digits)?);
                 self.digits.clear();
             } else if self.digits.len() < 20 {
                 self.digits.push(*byte);
@@ -140,8 +185,7 @@ impl List {
                 return Err(format!("more than {MOST} pieces"));
             }
             if self.numbers.len() as u64 == count.saturating_mul(2).saturating_add(1) {
-                let pieces = self.numbers[1..].chunks(2).map(|pair| Piece { at: pair[0], length: pair[1] });
-                return Ok(Some(pieces.collect()));
+                return paired(&self.numbers[1..]).map(Some);
             }
         }
         Ok(None)

@@ -10,6 +10,7 @@ mod keeping;
 mod layout;
 mod says;
 mod sources;
+mod sparse;
 mod store;
 mod stream;
 

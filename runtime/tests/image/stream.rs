@@ -150,18 +150,6 @@ fn cases() -> Vec<(&'static str, Vec<Stored>, End)> {
             }),
         ),
         (
-            "sparse in the way before last",
-            one(new()
-                .pax(&[("GNU.sparse.numblocks", b"1"), ("GNU.sparse.map", b"0,1"), ("GNU.sparse.size", b"9")])
-                .file("f", "x")),
-            Refused("\"f\": a sparse file of version 0"),
-        ),
-        (
-            "sparse in a way to come",
-            one(new().pax(&[("GNU.sparse.major", b"1"), ("GNU.sparse.minor", b"1")]).file("f", "x")),
-            Refused("\"f\": a sparse file of a version"),
-        ),
-        (
             "a directory twice: what is said last of it counts",
             one(new().raw(EntryType::Directory, "d", b"", |header| header.set_mtime(1)).file("d/f", "").raw(
                 EntryType::Directory,
