@@ -16,6 +16,7 @@
 //!
 //! Man page: nft(8). Look at it: `nft list ruleset`
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
@@ -135,13 +136,19 @@ fn through_iptables() -> Option<Option<String>> {
         .then(|| drops.then(|| "chain FORWARD of iptables drops what passes through".into()))
 }
 
-/// A program of the administrator's, whose place not everybody looks in: cron does not, nor does who became root by `su`.
+/// A program of the administrator's.
 fn tool(name: &str) -> Command {
-    let mut path = std::env::var_os("PATH").unwrap_or_default();
-    path.push(":/usr/sbin:/sbin");
     let mut command = Command::new(name);
-    command.env("PATH", path);
+    command.env("PATH", search_path(std::env::var_os("PATH")));
     command
+}
+
+/// Where administrators' programs are, too, is not where everybody looks: cron does not, nor does who became root by `su`.
+fn search_path(own: Option<OsString>) -> OsString {
+    // An empty piece of it would be the working directory, whose nft is anybody's.
+    let mut path = own.filter(|it| !it.is_empty()).unwrap_or_else(|| "/usr/bin:/bin".into());
+    path.push(":/usr/sbin:/sbin");
+    path
 }
 
 fn run(arguments: &[&str], input: &str) -> Result<String, String> {
@@ -175,6 +182,15 @@ mod tests {
             mtu: None,
             warning: None,
         }
+    }
+
+    #[test]
+    fn nobody_looks_for_it_in_the_working_directory() {
+        for none in [None, Some("".into())] {
+            let path = search_path(none);
+            assert!(std::env::split_paths(&path).all(|it| it.is_absolute()), "{path:?}");
+        }
+        assert_eq!(search_path(Some("/opt/bin".into())), "/opt/bin:/usr/sbin:/sbin");
     }
 
     #[test]
