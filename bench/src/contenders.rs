@@ -30,6 +30,7 @@ pub mod qemu_restore;
 pub mod qemu_tuned;
 pub mod runc;
 pub mod runsc;
+mod same_box;
 pub mod tare;
 pub mod tare_lib;
 pub mod tare_pool;
@@ -46,22 +47,16 @@ use tare_reports::document::{Class, Failure};
 use crate::image::Image;
 use crate::network::Link;
 pub use crate::network::Wiring;
-use crate::program::{answer, is_program, on_path};
 use crate::site::{Site, Start};
 use crate::spawner::protocol::{Launch, Mark};
 pub use fetches::{Fetches, Parcel};
 pub use imaged::Imaged;
 pub use needs::Needs;
+use same_box::runtime_spec;
+pub(crate) use same_box::search_path;
+pub use same_box::{CPUS, HOSTNAME, MEMORY, PIDS};
 pub use told::{Description, Found, Missing, Resumption, Surroundings, Undo};
-
-/// The effective memory of every box, bytes: a container's limit, a VM's RAM.
-pub const MEMORY: u64 = 256 << 20;
-/// The most processes in every container.
-pub const PIDS: u64 = 64;
-/// The CPUs of every box.
-pub const CPUS: u32 = 1;
-/// Host name inside every box that has one of its own.
-pub const HOSTNAME: &str = "tare";
+use tool::version_of;
 
 /// One way to box the payload.
 pub trait Contender: std::fmt::Debug {
@@ -365,35 +360,6 @@ pub fn all() -> Result<Vec<Box<dyn Contender>>> {
     ];
     all.extend(fake::from_environment()?);
     Ok(all)
-}
-
-/// The environment of every box: what our runtime sets where its caller says nothing.
-pub(crate) fn search_path() -> String {
-    format!("PATH={}", tare_runtime::DEFAULT_PATH)
-}
-
-/// The common box, as our runtime is told of it.
-fn runtime_spec(site: &Site, start: &Start) -> Result<tare_runtime::Spec> {
-    let args = vec!["/payload".into(), start.nonce.clone()];
-    Ok(tare_runtime::Spec {
-        env: vec![search_path()],
-        hostname: HOSTNAME.into(),
-        limits: tare_runtime::Limits {
-            memory: Some(MEMORY),
-            pids: Some(PIDS),
-            cpus: Some(tare_runtime::MilliCpus(CPUS * 1000)),
-        },
-        cgroup_parent: site.cgroup_parent().into(),
-        missing_limits: tare_runtime::MissingLimits::Record,
-        ..tare_runtime::Spec::new(start.id.parse()?, site.rootfs(), args)
-    })
-}
-
-/// The first line that a program prints when asked for its version.
-fn version_of(program: &Path, argument: &str) -> Result<String, Missing> {
-    let said =
-        answer(program, &[argument], &[]).map_err(|e| Missing { reason: format!("{e:#}"), fix: None })?;
-    Ok(said.lines().next().unwrap_or("unknown").trim().to_owned())
 }
 
 fn text(path: &Path) -> String {

@@ -12,7 +12,7 @@ use tare_reports::document::{Accel, Class};
 use super::tool::tool;
 use super::{
     CPUS, Contender, Description, Found, HOSTNAME, MEMORY, Missing, Needs, Surroundings, Undo, Wiring,
-    example, needs, on_path, text, version_of,
+    example, needs, text, version_of,
 };
 use crate::engine::daemon::{self, Daemon};
 use crate::engine::journal::{self, Entry};
@@ -20,6 +20,7 @@ use crate::engine::{self, archive, call};
 use crate::host::cgroups;
 use crate::image::Image;
 use crate::network::Link;
+use crate::program::on_path;
 use crate::site::{Site, Start};
 use crate::spawner::protocol::Launch;
 

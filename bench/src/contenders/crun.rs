@@ -14,9 +14,8 @@ use anyhow::Result;
 use tare_reports::document::{Accel, Class};
 
 use super::oci::{Bundled, Runtime, as_of_runc, with_the_labs_overlay};
-use super::{
-    Contender, Description, Found, Missing, Needs, Surroundings, example, on_path, text, version_of,
-};
+use super::{Contender, Description, Found, Missing, Needs, Surroundings, example, text, version_of};
+use crate::program::on_path;
 use crate::site::{Site, Start};
 use crate::spawner::protocol::Launch;
 

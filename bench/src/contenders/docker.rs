@@ -13,12 +13,13 @@ use tare_reports::document::{Accel, Class};
 use super::tool::tool;
 use super::{
     CPUS, Contender, Description, Fetches, Found, HOSTNAME, MEMORY, Missing, Needs, PIDS, Surroundings, Undo,
-    Wiring, example, on_path, text, version_of,
+    Wiring, example, text, version_of,
 };
 use crate::engine::daemon::{self, Daemon};
 use crate::engine::journal::{self, Entry};
 use crate::engine::{self, archive, call};
 use crate::image::Image;
+use crate::program::on_path;
 use crate::registry;
 use crate::site::{Site, Start};
 use crate::spawner::protocol::Launch;

@@ -11,12 +11,13 @@ use tare_reports::document::{Accel, Class};
 use super::tool::tool;
 use super::{
     CPUS, Contender, Description, Found, HOSTNAME, MEMORY, Missing, Needs, PIDS, Surroundings, Undo, Wiring,
-    example, on_path, search_path, text, version_of,
+    example, search_path, text, version_of,
 };
 use crate::engine::{self, archive, call, journal};
 use crate::host::cgroups;
 use crate::image::Image;
 use crate::network::Link;
+use crate::program::on_path;
 use crate::site::{Site, Start};
 use crate::spawner::protocol::Launch;
 

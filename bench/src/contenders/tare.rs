@@ -7,10 +7,11 @@ use tare_reports::document::{Accel, Class};
 
 use super::{
     CPUS, Contender, Description, Fetches, Found, HOSTNAME, MEMORY, Missing, PIDS, Surroundings, Undo,
-    Wiring, answer, example, is_program, text, version_of,
+    Wiring, example, text, version_of,
 };
 use crate::image::Image;
 use crate::network::Link;
+use crate::program::{answer, is_program};
 use crate::registry;
 use crate::site::{Site, Start};
 use crate::spawner::protocol::{Launch, Mark};
