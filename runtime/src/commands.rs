@@ -40,9 +40,14 @@ pub(crate) const BOX: &[Opt] = &[
     with("hostname", None, "NAME", "Host name [default: the id]"),
     Opt {
         many: true,
-        ..with("env", Some('e'), "NAME=VALUE", "Environment variable; only PATH is set by default")
+        ..with(
+            "env",
+            Some('e'),
+            "NAME=VALUE",
+            "Environment variable, beside the image's; without an image only PATH is set by default",
+        )
     },
-    with("cwd", None, "DIR", "Working directory inside [default: /]"),
+    with("cwd", None, "DIR", "Working directory inside [default: the image's, or /]"),
     Opt {
         many: true,
         ..with(

@@ -32,7 +32,7 @@ impl Log {
     /// Appends one error; says on standard error where it cannot.
     pub(crate) fn tell(&self, message: &str) {
         if let Err(error) = self.append(message) {
-            eprintln!("tare-runtime: log {}: {error}", self.path.display());
+            let _ = writeln!(io::stderr(), "tare-runtime: log {}: {error}", self.path.display());
         }
     }
 

@@ -75,8 +75,14 @@ fn carry_out(begun: u64) -> u8 {
 
 /// The one line that says why, and the status: 1 for what failed, 2 for a line that cannot be understood.
 fn wrong(why: &str, status: u8) -> u8 {
-    eprintln!("tare-runtime: {why}");
+    tell(why);
     status
+}
+
+/// One line on standard error. A reader that has gone, or a full disk behind it, is not told anything more: what is
+/// being carried out has to come to its end all the same, for a box may be running by now.
+pub(crate) fn tell(line: &str) {
+    let _ = writeln!(std::io::stderr(), "tare-runtime: {line}");
 }
 
 fn run(options: Options, begun: u64) -> Result<u8, Failure> {
@@ -173,14 +179,14 @@ fn start(
         && let Network::Bridge(_) = spec.network
         && let Some(warning) = runtime.load(&id)?.network.and_then(|network| network.warning)
     {
-        eprintln!("tare-runtime: container {id}: {warning}");
+        tell(&format!("container {id}: {warning}"));
     }
     let Some(session) = session else { return Ok(0) };
     let ended = session.stay(&container);
     let events = Events::of(&container.cgroups);
     end(runtime, &id, &container)?;
     if events.any() {
-        eprintln!("tare-runtime: container {id}: {events}");
+        tell(&format!("container {id}: {events}"));
     }
     code(ended)
 }

@@ -146,12 +146,17 @@ impl Program {
 
     fn verb(&'static self, word: OsString, parser: &mut Parser) -> Result<&'static Verb, Stop> {
         let find = |word: &OsString| self.verbs.iter().find(|verb| *word == *verb.name);
+        let unknown =
+            |word: &OsString| Stop::Wrong(format!("no command is called {word:?}: {}", self.names()));
         if word == "help" {
-            let about =
-                parser.next()?.and_then(|arg| if let Arg::Value(word) = arg { Some(word) } else { None });
-            return Err(Stop::Asked(self.help(about.as_ref().and_then(find))));
+            return Err(match parser.next()? {
+                Some(Arg::Value(word)) => {
+                    find(&word).map_or_else(|| unknown(&word), |verb| Stop::Asked(self.help(Some(verb))))
+                }
+                _ => Stop::Asked(self.help(None)),
+            });
         }
-        find(&word).ok_or_else(|| format!("no command is called {word:?}: {}", self.names()).into())
+        find(&word).ok_or_else(|| unknown(&word))
     }
 
     fn option(&self, verb: Option<&'static Verb>, arg: &Arg<'_>) -> Option<&'static Opt> {

@@ -56,6 +56,19 @@ fn who_survives_a_child_killed_for_memory_does_not_hide_it() {
     assert_eq!((content.status.code(), stderr(&content).as_str()), (Some(0), ""));
 }
 
+/// What is said on standard error may find nobody there, or a full disk. That is no reason to lose the command's status.
+#[test]
+fn a_status_arrives_though_nobody_can_be_told_the_rest() {
+    let Some(lab) = Lab::new() else { return };
+    let full = || fs::OpenOptions::new().write(true).open("/dev/full").expect("/dev/full");
+    let mut survivor = lab.command(&["run", "--cgroup-parent", &lab.parent, "--memory", "16MiB", "--rootfs"]);
+    survivor.arg(lab.image()).args(["survivor", "--", "sh", "-c", EATEN]);
+    assert_eq!(survivor.stderr(full()).status().expect("it starts").code(), Some(0));
+    assert_eq!(lab.command(&["fly"]).stderr(full()).status().expect("it starts").code(), Some(2));
+    assert_eq!(lab.command(&["state", "none"]).stderr(full()).status().expect("it starts").code(), Some(1));
+    assert!(lab.leftovers().is_empty());
+}
+
 #[test]
 fn who_survives_a_refused_fork_does_not_hide_it() {
     let Some(lab) = Lab::new() else { return };

@@ -7,7 +7,7 @@ use std::fs::{self, DirBuilder, File};
 use std::io::{self, BufReader, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
 use nix::errno::Errno;
@@ -18,7 +18,7 @@ use oci_spec::image::{
 
 use super::budget::{Budget, Left, Paid};
 use super::digest::{Digest, Digested};
-use super::entries::Refused;
+use super::entries::{Entries, Refused};
 use super::source::{self, Found, Layer, Part, Source};
 use super::store::{self, Incoming, Named};
 use super::tree::{self, Tree};
@@ -79,18 +79,14 @@ impl Store {
                 file.flush().map_err(store::fault(&packed))?;
                 bare(&packed)?
             }
-            Found::Archive(part) => {
-                let plain = incoming.path().join("packed");
-                let mut file = File::create(&plain).map_err(store::fault(&plain))?;
-                let opened = decoder(BufReader::new(part))
-                    .map_err(|error| refuse(object.as_str(), error.to_string()))?;
-                let mut stream = Paid { stream: opened, left: &Left::new(budget) };
-                io::copy(&mut stream, &mut file)
-                    .map_err(|error| refuse(object.as_str(), error.to_string()))?;
-                if is_empty(&plain).map_err(store::fault(&plain))? {
-                    return Err(refuse(object, "neither an image nor an archive with anything in it"));
+            Found::Archive(part) => bare(&unpacked(&incoming, part, &object, budget)?)?,
+            // `docker save` is often packed by hand, and so are archives of layouts.
+            Found::Packed(part) => {
+                let plain = unpacked(&incoming, part, &object, budget)?;
+                match source::open(&plain, chosen).map_err(|why| refuse(object.as_str(), why))? {
+                    Found::Image(source) => source,
+                    _ => bare(&plain)?,
                 }
-                bare(&plain)?
             }
         };
         let renamed = self.bring(&incoming, source, &name, &left)?;
@@ -114,7 +110,10 @@ impl Store {
             return Err(refuse(name, why));
         }
         let chains = chains(&config)?;
-        if chains.len() != source.layers.len() || chains.is_empty() {
+        if chains.is_empty() && source.layers.is_empty() {
+            return Err(refuse(name, "it has no layers, and so no file that a box could execute"));
+        }
+        if chains.len() != source.layers.len() {
             let why = format!("{} layers, and {} are described", source.layers.len(), chains.len());
             return Err(refuse(name, why));
         }
@@ -330,6 +329,26 @@ fn packing(part: &Part) -> io::Result<MediaType> {
         Decoder::Gzip(_) => MediaType::ImageLayerGzip,
         Decoder::Zstd(_) => MediaType::ImageLayerZstd,
     })
+}
+
+/// A copy of an archive, unpacked if it was packed, which nobody changes meanwhile.
+fn unpacked(incoming: &Incoming, part: Part, object: &str, budget: Budget) -> Result<PathBuf> {
+    let words = |error: io::Error| refuse(object, error.to_string());
+    let plain = incoming.path().join("packed");
+    let mut file = File::create(&plain).map_err(store::fault(&plain))?;
+    let stream = decoder(BufReader::new(part)).map_err(words)?;
+    // It is read once more when it is unpacked, and paid for then.
+    io::copy(&mut Paid { stream, left: &Left::new(budget) }, &mut file).map_err(words)?;
+    if is_empty(&plain).map_err(store::fault(&plain))? {
+        return Err(refuse(object, "neither an image nor an archive with anything in it"));
+    }
+    let begins = File::open(&plain).map_err(store::fault(&plain))?;
+    match Entries::new(BufReader::new(begins)).next() {
+        Err(Refused { entry, .. }) if entry.is_empty() => {
+            Err(refuse(object, "neither an image nor an archive of tar"))
+        }
+        _ => Ok(plain),
+    }
 }
 
 /// Whether an archive ends where it begins.

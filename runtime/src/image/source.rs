@@ -90,8 +90,10 @@ pub(crate) enum Found {
     Image(Source),
     /// The root file system itself, as a directory.
     Directory,
-    /// The same as an archive, maybe compressed.
+    /// The same as an archive.
     Archive(Part),
+    /// Something that is packed: what it is shows when it is unpacked.
+    Packed(Part),
 }
 
 /// Looks at `path`, for the image that is called `chosen` there if there are several.
@@ -107,6 +109,9 @@ pub(crate) fn open(path: &Path, chosen: Option<&str>) -> Result<Found, String> {
         }
     } else {
         let whole = Part::of(path).map_err(words)?;
+        if whole.is_packed().map_err(words)? {
+            return Ok(Found::Packed(whole));
+        }
         match Files::of_archive(&whole)? {
             Some(files) if files.has("oci-layout") && files.has("index.json") => {
                 Found::Image(layout(&files, chosen)?)

@@ -105,6 +105,9 @@ impl Network {
             Self::Bridge(_) if until.is_some() => {
                 fault("a box on a lower rung of the ladder has no place on a bridge (leave out --until)")
             }
+            Self::Bridge(bridge) => {
+                publish::check(&bridge.publish).map_err(|why| Error::Spec { field: "publish".into(), why })
+            }
             _ => Ok(()),
         }
     }

@@ -80,6 +80,28 @@ impl fmt::Display for Published {
     }
 }
 
+/// Refuses two at one port of the host: the second would find it in use, by nobody but us.
+///
+/// # Errors
+/// Which, in words.
+pub(super) fn check(wanted: &[Publish]) -> std::result::Result<(), String> {
+    let any = Ipv4Addr::UNSPECIFIED;
+    for (index, one) in wanted.iter().enumerate().filter(|(_, one)| one.host != 0) {
+        let meets = |other: &&Publish| {
+            other.host == one.host
+                && (other.address == one.address || any == other.address || any == one.address)
+        };
+        if let Some(other) = wanted[..index].iter().find(meets) {
+            let Publish { address, host, inside } = one;
+            return Err(format!(
+                "{address}:{host} is to lead to port {inside}, and {}:{host} to port {} (leave one out)",
+                other.address, other.inside
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// Listens at each of the host's ports.
 ///
 /// # Errors
@@ -190,6 +212,25 @@ mod tests {
         ] {
             let why = text.parse::<Publish>().expect_err(text);
             assert!(why.contains(words), "{text}: {why}");
+        }
+    }
+
+    #[test]
+    fn a_port_of_the_host_leads_to_one_place() {
+        let of = |texts: &[&str]| {
+            let all: Vec<Publish> = texts.iter().map(|text| text.parse().expect("publish")).collect();
+            check(&all)
+        };
+        for fine in [&["80:80", "81:80"][..], &[":80", ":80"], &["127.0.0.1:80:80", "127.0.0.2:80:80"]] {
+            assert_eq!(of(fine), Ok(()), "{fine:?}");
+        }
+        for (both, why) in [
+            (["80:80", "80:81"], "127.0.0.1:80 is to lead to port 81, and 127.0.0.1:80 to port 80"),
+            (["80:80", "0.0.0.0:80:80"], "0.0.0.0:80 is to lead to port 80, and 127.0.0.1:80"),
+            (["0.0.0.0:80:80", "127.0.0.2:80:80"], "127.0.0.2:80"),
+        ] {
+            let refused = of(&both).expect_err("twice");
+            assert!(refused.contains(why), "{both:?}: {refused}");
         }
     }
 

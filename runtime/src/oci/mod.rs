@@ -16,6 +16,7 @@ mod process;
 mod seccomp;
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime as oci;
@@ -67,7 +68,14 @@ fn refuse(present: bool, field: &str) -> Result<()> {
 pub(crate) fn read(bundle: &Path) -> Result<(oci::Spec, String)> {
     let path = bundle.join(CONFIG);
     let unreadable = |why: String| Error::Spec { field: path.display().to_string().into(), why };
-    let size = fs::metadata(&path).map_err(|e| unreadable(e.to_string()))?.len();
+    let size = match fs::metadata(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(unreadable(
+                "there is none (a bundle is named with --bundle, and an image with its tag, such as busybox:1)".into(),
+            ));
+        }
+        found => found.map_err(|e| unreadable(e.to_string()))?.len(),
+    };
     if size > LONGEST {
         return Err(unreadable(format!("{size} bytes are more than the {LONGEST} that are read")));
     }

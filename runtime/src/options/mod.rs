@@ -169,6 +169,7 @@ mod tests {
         for (line, why) in [
             (&[][..], "no command given"),
             (&["fly"], "no command is called \"fly\""),
+            (&["help", "fly"], "no command is called \"fly\""),
             (&["run"], "ID|IMAGE is missing"),
             (&["run", "box", "--rootfs", "/r"], "the command to execute is missing"),
             (&["run", "box", "--", "sh"], "only with --rootfs"),

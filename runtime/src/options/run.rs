@@ -58,7 +58,10 @@ pub(super) fn run(said: Said) -> Result<RunOptions, String> {
             }
             Some(rootfs) => Asked::Options(Box::new(spec(id.clone(), &rootfs, parent, &said)?)),
             None if !said.rest.is_empty() => {
-                return Err("a command has a meaning only with --rootfs or an image".into());
+                return Err(format!(
+                    "a command has a meaning only with --rootfs or an image, which has its tag in its name (such as \
+                     {word}:latest)"
+                ));
             }
             None => Asked::Bundle(request(id.clone(), &said, &parent)),
         };

@@ -50,7 +50,7 @@ fn main() -> ExitCode {
         _ => None,
     };
     let Some(transfer) = told else {
-        eprintln!("{}: a part of tare-runtime (see tare-runtime help pull)", transfer::PROGRAM);
+        tell(&format!("{}: a part of tare-runtime (see tare-runtime help pull)", transfer::PROGRAM));
         return ExitCode::from(2);
     };
     let log = transfer.log.clone();
@@ -72,10 +72,15 @@ fn main() -> ExitCode {
             if let Some(log) = log {
                 log.tell(&line);
             }
-            eprintln!("tare-runtime: {line}");
+            tell(&format!("tare-runtime: {line}"));
             ExitCode::FAILURE
         }
     }
+}
+
+/// One line on standard error, for whoever is there to read it.
+fn tell(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Until it is done, fails, or a signal comes. What was begun is then dropped, and removes itself.

@@ -15,7 +15,7 @@ use tare_runtime::image::{Budget, Image, Store};
 
 use crate::common::{entries, is_root};
 use crate::hostile::left_in;
-use crate::layout::{self, Layer, Stored, digest, gzip, plain};
+use crate::layout::{self, Layer, Stored, digest, gzip, plain, zstd};
 
 struct Scene {
     dir: tempfile::TempDir,
@@ -126,6 +126,49 @@ fn one_of_several_in_an_archive_of_docker_is_chosen_by_tag() {
             "digest": digest(&packed), "size": packed.len()
         })
     );
+}
+
+/// `docker save it:1 | gzip` is no root file system with a manifest.json in it.
+#[test]
+fn an_archive_that_is_packed_is_what_it_is_when_it_is_unpacked() {
+    let Some(scene) = Scene::new() else { return };
+    let layer = Layer::new().file("f", "content").bytes();
+    let config = json!({
+        "architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": [digest(&layer)]}
+    });
+    let list = json!([{ "Config": "1.json", "RepoTags": ["one:1"], "Layers": ["a/layer.tar"] }]);
+    let saved = Layer::new()
+        .file("1.json", &config.to_string())
+        .file("a/layer.tar", &String::from_utf8_lossy(&layer))
+        .file("manifest.json", &list.to_string());
+    let saved = saved.bytes();
+    for (name, bytes) in [("saved", saved.clone()), ("saved.gz", gzip(&saved)), ("saved.zst", zstd(&saved))] {
+        fs::write(scene.at(name), bytes).expect("write");
+        assert_eq!(file_of(&scene.import(name, Some("one:1")).expect(name)), "content", "{name}");
+        assert!(scene.import(name, Some("two:1")).expect_err(name).contains("0 of the 1 images"), "{name}");
+        scene.store.remove("it:1").expect(name);
+    }
+    scene.layout("dir", |_| {});
+    let mut tar = Command::new("tar");
+    tar.arg("-czf").arg(scene.at("dir.tar.gz")).arg("-C").arg(scene.at("dir")).arg(".");
+    assert!(tar.status().expect("tar").success());
+    assert_eq!(file_of(&scene.import("dir.tar.gz", None).expect("layout")), "dir");
+    scene.store.remove("it:1").expect("remove");
+    fs::write(scene.at("root.gz"), gzip(&layer)).expect("write");
+    assert_eq!(file_of(&scene.import("root.gz", None).expect("root")), "content");
+    scene.store.remove("it:1").expect("remove");
+    for (name, bytes) in [("text", b"no archive at all\n".repeat(99)), ("text.gz", gzip(&[b'x'; 2000]))] {
+        fs::write(scene.at(name), bytes).expect("write");
+        scene.refused(name, None, &[name, "neither an image nor an archive of tar"]);
+    }
+}
+
+/// `docker build` makes one of "FROM scratch" and nothing that adds a file.
+#[test]
+fn an_image_without_layers_is_refused_for_that() {
+    let Some(scene) = Scene::new() else { return };
+    layout::write(&scene.at("empty"), &[]);
+    scene.refused("empty", None, &["it:1", "it has no layers"]);
 }
 
 #[test]

@@ -30,6 +30,7 @@ fn what_makes_no_sense_is_refused_before_anything_is_made() {
         (&["-p", "80:80"][..], "--publish has a meaning only with --network bridge"),
         (&["--network", "bridge", "-p", "53:53/udp"][..], "no UDP"),
         (&["--network", "bridge", "--until", "mount"][..], "leave out --until"),
+        (&["--network", "bridge", "-p", "80:80", "-p", "80:81"][..], "127.0.0.1:80 is to lead to port 81"),
         (&["--network", "bridge", "-p", "192.0.2.77:0:80"][..], "192.0.2.77 is no address of this host"),
     ] {
         let refused = lab.run_with(options, "box", &["true"]);
