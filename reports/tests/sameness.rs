@@ -124,3 +124,15 @@ fn the_chapter_shows_chart_and_boxes_in_both_languages() {
         assert!(!html.contains("sameness-content-warm-distribution"), "there is nothing to distribute");
     }
 }
+
+/// A sentence beside many dashes: none of them stands where one has to scroll to.
+#[test]
+fn what_differs_is_read_without_scrolling() {
+    let why = "/home/anna: attribute user.tare.origin: missing here, and of the image it is \"largo\"";
+    let others = ["runc", "crun", "docker"].map(|name| looked(name, &[]));
+    let document = document([vec![looked("runsc", &[why])], others.into()].concat());
+    let html = page::render(&document, Lang::En).expect("a page");
+    assert!(html.contains(&format!("<td class=\"long\">{}", why.replace('"', "&quot;"))), "{html}");
+    let head = html.split("in what</th>").next().expect("a head").rsplit("<th").next().expect("a head");
+    assert!(!head.contains("figure"), "{head}");
+}

@@ -10,16 +10,18 @@ pub(super) fn table(caption: &str, table: &Table, lang: Lang) -> Markup {
     // Figures to the right, words to the left. A column is figures where most of its cells are.
     let figure = |cell: &String| {
         let digit = |it: char| it.is_ascii_digit() || ['-', '–', '≥'].contains(&it);
-        // A sentence may begin with a figure, too.
-        (cell.starts_with(digit) && cell.chars().count() < 48) || cell == "n/a"
+        (cell.starts_with(digit) && !is_long(cell)) || cell == "n/a"
     };
     let figures: Vec<bool> = (0..table.header.len())
         .map(|column| {
             let count = table.rows.iter().filter_map(|row| row.get(column)).filter(|it| figure(it)).count();
-            column > 0 && count * 2 > table.rows.len()
+            // Dashes beside a sentence are no figures: at the right they would stand where nobody looks.
+            let words = table.rows.iter().filter_map(|row| row.get(column)).any(|it| is_long(it));
+            column > 0 && count * 2 > table.rows.len() && !words
         })
         .collect();
     let class = |column: usize| figures.get(column).is_some_and(|it| *it).then_some("figure");
+    let class_of = |column: usize, cell: &str| if is_long(cell) { Some("long") } else { class(column) };
     scroll(
         caption,
         lang,
@@ -35,13 +37,18 @@ pub(super) fn table(caption: &str, table: &Table, lang: Lang) -> Markup {
                     @for row in &table.rows { tr {
                         @for (column, cell) in row.iter().enumerate() {
                             @if column == 0 { th scope="row" { (cell) } }
-                            @else { td class=[class(column)] { (lines(cell)) } }
+                            @else { td class=[class_of(column, cell)] { (lines(cell)) } }
                         }
                     } }
                 }
             }
         },
     )
+}
+
+/// A sentence, and no figure, though it may begin with one. It is not to make its table as wide as itself.
+fn is_long(cell: &str) -> bool {
+    cell.chars().count() >= 48
 }
 
 /// A cell; what stands on further lines is printed small.
