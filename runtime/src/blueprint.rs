@@ -205,8 +205,7 @@ impl Blueprint {
         };
         let mut mounts: Vec<Mount> =
             confinement::MOUNTS.iter().map(|mount| Mount::of(mount, rootless)).collect();
-        let volumes = crate::volumes::mounts(&spec.volumes)?;
-        mounts.extend(crate::oci::mounts(&volumes, &namespaces)?);
+        mounts.extend(crate::volumes::mounts(&spec.volumes, &namespaces)?);
         Ok(Self {
             id: spec.id.clone(),
             bundle: spec.rootfs.clone(),

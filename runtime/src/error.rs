@@ -172,6 +172,11 @@ fn meaning(step: &str, errno: Errno) -> &'static str {
             "not the device it should be: the bundle put something else there"
         }
         ("devices", Errno::EPERM) => "a cgroup above lets nobody below it decide about devices",
+        ("volumes", Errno::ENOTDIR) => {
+            "the box has a file there, or on the way to it, and this is a directory"
+        }
+        ("volumes", Errno::EISDIR) => "the box has a directory there, and this is a file",
+        ("volumes", Errno::EEXIST) => "on the way to it the box has a link that leads nowhere",
         ("sysctl", Errno::EXDEV) => "not a setting of the kernel's",
         ("rlimits", Errno::EPERM) => "raising a hard limit takes CAP_SYS_RESOURCE",
         ("exec", Errno::ENOEXEC) => "neither a program for this machine nor a script with #!",

@@ -208,7 +208,16 @@ fn volume(mount: &Mount, source: Option<&OwnedFd>) -> Result<(), Errno> {
         What::FileSystem { .. } => here(mount, target(Missing::Directory)?.as_fd()),
         What::Bind { recursive, set, clear, recursive_attributes, recursive_propagation, .. } => {
             let source = source.ok_or(Errno::EBADF)?;
-            let is_directory = fstat(source)?.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits();
+            let is_directory =
+                |fd: &OwnedFd| Ok(fstat(fd)?.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits());
+            let missing = if is_directory(source)? { Missing::Directory } else { Missing::File };
+            let target = target(missing)?;
+            // The kernel would call both "invalid", as much else.
+            match (missing, is_directory(&target)?) {
+                (Missing::Directory, false) => return Err(Errno::ENOTDIR),
+                (Missing::File, true) => return Err(Errno::EISDIR),
+                _ => {}
+            }
             let tree = copy_tree(source.as_fd(), *recursive)?;
             let flags = Attributes { set: *set, clear: *clear, propagation: 0 };
             let propagation = Attributes { propagation: mount.propagation, ..Attributes::default() };
@@ -218,8 +227,7 @@ fn volume(mount: &Mount, source: Option<&OwnedFd>) -> Result<(), Errno> {
                     set_attributes(tree.as_fd(), change, recursive)?;
                 }
             }
-            let missing = if is_directory { Missing::Directory } else { Missing::File };
-            attach(tree.as_fd(), target(missing)?.as_fd())
+            attach(tree.as_fd(), target.as_fd())
         }
         What::Cgroup { controllers } => {
             drop(target(Missing::Directory)?);

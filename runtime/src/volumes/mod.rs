@@ -16,10 +16,13 @@ mod named;
 use std::ffi::OsStr;
 use std::path::{Component, PathBuf};
 
+use nix::sched::CloneFlags;
 use oci_spec::runtime::{Mount, MountBuilder};
 use serde::{Deserialize, Serialize};
 
+use crate::blueprint::Namespaces;
 use crate::error::{Error, Result};
+use crate::oci;
 use crate::spec::Id;
 
 pub use named::{Lent, Volumes};
@@ -64,7 +67,13 @@ impl Volume {
             let path = std::path::absolute(source);
             VolumeSource::Host(path.map_err(|error| fault(format!("{source:?}: {error}")))?)
         } else {
-            VolumeSource::Named(Id::new(source).map_err(|error| fault(format!("{text:?}: {error}")))?)
+            let no_name = |_| {
+                fault(format!(
+                    "{text:?}: {source:?} is no volume's name (1 to 64 of A-Z a-z 0-9 _ . -, not beginning with . or -), and \
+                     what is the host's has a / in it (such as ./data:/data)"
+                ))
+            };
+            VolumeSource::Named(Id::new(source).map_err(no_name)?)
         };
         Self::new(source, target, parts.next(), text)
     }
@@ -87,7 +96,28 @@ impl Volume {
         }
         let options =
             options.unwrap_or_default().split(',').filter(|word| !word.is_empty()).map(str::to_owned);
-        Ok(Self { source, target: target.into(), options: options.collect() })
+        let volume = Self { source, target: target.into(), options: options.collect() };
+        volume.check().map_err(|why| fault(format!("{text:?}: {why}")))?;
+        Ok(volume)
+    }
+
+    /// Refuses options that mean nothing, before a volume is made for them.
+    fn check(&self) -> std::result::Result<(), String> {
+        let mut as_found = self.clone();
+        if let VolumeSource::Named(_) = self.source {
+            as_found.found_at("/".into());
+        }
+        let nobodys = Namespaces { fresh: CloneFlags::empty(), joined: Vec::new(), id_maps: None };
+        match as_found.mount().and_then(|mount| oci::mounts(&[mount], &nobodys)) {
+            Err(Error::Spec { why, .. }) => Err(why),
+            other => other.map(drop).map_err(|error| error.to_string()),
+        }
+    }
+
+    /// A named volume's directory has been found.
+    fn found_at(&mut self, directory: PathBuf) {
+        self.source = VolumeSource::Host(directory);
+        self.options.retain(|option| option != NO_COPY);
     }
 
     /// The same in a bundle's words.
@@ -138,14 +168,28 @@ fn fault(why: impl Into<String>) -> Error {
 /// All volumes of a box as mounts, those above others first: a volume at /a must not cover that at /a/b.
 ///
 /// # Errors
-/// [`Error::Spec`] for two at one place, and for one over what the kernel shows there.
-pub(crate) fn mounts(volumes: &[Volume]) -> Result<Vec<Mount>> {
+/// [`Error::Spec`] for two at one place, for one over what the kernel shows there, and for options that mean nothing.
+pub(crate) fn mounts(volumes: &[Volume], namespaces: &Namespaces) -> Result<Vec<crate::mounts::Mount>> {
+    let sorted = sorted(volumes)?;
+    oci::mounts(&sorted, namespaces).map_err(|error| match error {
+        // There is no file in whose words a place could be told.
+        Error::Spec { why, .. } => fault(why),
+        other => other,
+    })
+}
+
+fn sorted(volumes: &[Volume]) -> Result<Vec<Mount>> {
     let mut volumes: Vec<&Volume> = volumes.iter().collect();
     volumes.sort_by_key(|volume| names(volume).len());
     for (index, volume) in volumes.iter().enumerate() {
         let target = names(volume);
         if target.first().is_some_and(|first| *first == "proc") {
             let why = "over /proc nothing can be mounted: the box and this program look there for what the kernel says";
+            return Err(fault(format!("{}: {why}", volume.target.display())));
+        }
+        if target == ["dev"] {
+            let why = "over all of /dev nothing can be mounted: what a box must not see is covered with what is there \
+                       (below it something can, such as at /dev/data)";
             return Err(fault(format!("{}: {why}", volume.target.display())));
         }
         if volumes[..index].iter().any(|other| names(other) == target) {
@@ -179,9 +223,15 @@ mod tests {
         let volume = Volume::parse("data:/data").expect("named");
         assert_eq!(volume.source, VolumeSource::Named(Id::new("data").expect("id")));
         assert_eq!(Volume::parse_tmpfs("/tmp:size=1m").expect("tmpfs").options, ["size=1m"]);
-        for bad in ["", "data", "data:", "data:x", "data:/", "..:/x", ":/x", "da ta:/x"] {
+        for bad in ["", "data", "data:", "data:x", "data:/", "..:/x", ":/x", "da ta:/x", "data:/x:fast"] {
             assert!(Volume::parse(bad).is_err(), "{bad}");
         }
+        let options = Volume::parse("data:/x:nocopy,ro").expect("named").options;
+        assert_eq!(options, ["nocopy", "ro"]);
+        let why = Volume::parse("/data:/x:nocopy").expect_err("nothing to copy").to_string();
+        assert_eq!(why, "volume: \"/data:/x:nocopy\": \"nocopy\" has no meaning for a bind");
+        let why = Volume::parse(".:/x").expect_err("no name").to_string();
+        assert!(why.contains("\".\" is no volume's name") && why.contains("./data:/data"), "{why}");
         assert!(Volume::parse_tmpfs("tmp").is_err());
     }
 
@@ -203,18 +253,20 @@ mod tests {
         let of = |texts: &[&str]| {
             let volumes: Vec<Volume> =
                 texts.iter().map(|text| Volume::parse(text).expect("volume")).collect();
-            mounts(&volumes).map(|mounts| {
+            sorted(&volumes).map(|mounts| {
                 let places = mounts.iter().map(|mount| mount.destination().display().to_string());
                 places.collect::<Vec<_>>().join(" ")
             })
         };
         assert_eq!(of(&["/x:/a/b", "/y:/a", "/z:/c"]).expect("sorted"), "/a /c /a/b");
+        assert_eq!(of(&["/x:/dev/b"]).expect("sorted"), "/dev/b");
         for bad in [
             &["/x:/a", "/y:/a/"][..],
             &["/x:/a/b", "/y://a/./b"],
             &["/x:/proc"],
             &["/x:/proc/sys"],
             &["/x:/y/../proc"],
+            &["/x:/dev/."],
         ] {
             assert!(of(bad).is_err(), "{bad:?}");
         }

@@ -76,8 +76,7 @@ impl Volumes {
         };
         for volume in &mut spec.volumes {
             if let VolumeSource::Named(name) = &volume.source {
-                volume.source = VolumeSource::Host(self.path(name));
-                volume.options.retain(|option| option != NO_COPY);
+                volume.found_at(self.path(name));
             }
         }
         Ok(Lent { _shared: Some(shared) })
