@@ -71,15 +71,14 @@ impl Session {
         let raw = Raw::make();
         // What is not a terminal has no size; the box keeps its own.
         let _ = sys::terminal::copy_size(std::io::stdin().as_fd(), outer.as_fd());
-        let ended = self.wait(container, Some(&outer));
+        let ended = self.wait(container, Some(outer));
         drop(raw);
         ended
     }
 
-    fn wait(&self, container: &Container, terminal: Option<&OwnedFd>) -> Result<Exit, Error> {
+    fn wait(&self, container: &Container, mut terminal: Option<OwnedFd>) -> Result<Exit, Error> {
         let (input, output) = (std::io::stdin(), std::io::stdout());
-        let mut typing = terminal.is_some();
-        let mut printing = terminal;
+        let (mut typing, mut printing) = (terminal.is_some(), terminal.is_some());
         loop {
             let mut ready = vec![
                 PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
@@ -88,28 +87,33 @@ impl Session {
             if typing {
                 ready.push(PollFd::new(input.as_fd(), PollFlags::POLLIN));
             }
-            if let Some(terminal) = printing {
+            if let Some(terminal) = terminal.as_ref().filter(|_| printing) {
                 ready.push(PollFd::new(terminal.as_fd(), PollFlags::POLLIN));
             }
             // Interrupted or not, all are looked at.
             let _ = poll(&mut ready, PollTimeout::NONE);
             let any = |index: usize| ready.get(index).is_some_and(|fd| fd.any().unwrap_or(false));
             let (ended, typed, printed) = (any(1), typing && any(2), any(2 + usize::from(typing)));
-            if let Some(terminal) = terminal.filter(|_| typed) {
-                typing = pass_on(input.as_fd(), terminal.as_fd());
+            if let Some(terminal) = terminal.as_ref().filter(|_| typed) {
+                typing = pass_on(input.as_fd(), terminal.as_fd()) == Passed::On;
             }
-            // Once nobody has the other end open it reports that for ever: waiting for more would not wait.
-            printing = printing.filter(|terminal| !printed || pass_on(terminal.as_fd(), output.as_fd()));
+            match terminal.as_ref().filter(|_| printed).map(|it| pass_on(it.as_fd(), output.as_fd())) {
+                None | Some(Passed::On) => {}
+                // Once nobody has the other end open it reports that for ever: waiting for more would not wait.
+                Some(Passed::Ended) => printing = false,
+                // Whoever prints would wait for a reader for ever. A terminal that nobody looks at is hung up.
+                Some(Passed::Refused) => (terminal, typing, printing) = (None, false, false),
+            }
             if ended {
-                if let Some(terminal) = terminal {
+                if let Some(terminal) = &terminal {
                     // What it printed last: until its end reports that nobody has the other end open.
-                    while pass_on(terminal.as_fd(), output.as_fd()) {}
+                    while pass_on(terminal.as_fd(), output.as_fd()) == Passed::On {}
                 }
                 return container.wait();
             }
             while let Ok(Some(info)) = self.signals.read_signal() {
                 let signal = info.ssi_signo as i32;
-                match terminal {
+                match &terminal {
                     Some(terminal) if signal == Signal::SIGWINCH as i32 => {
                         let _ = sys::terminal::copy_size(input.as_fd(), terminal.as_fd());
                     }
@@ -125,19 +129,30 @@ fn failed(object: &str, errno: Errno) -> Error {
     Error::Step { step: "terminal", object: object.into(), errno, meaning: "the box did not send it" }
 }
 
-/// Copies what is there; false at the end. A terminal whose other end is closed answers EIO.
-fn pass_on(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> bool {
+/// What came of passing on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Passed {
+    /// There may be more.
+    On,
+    /// There is no more.
+    Ended,
+    /// Nobody takes it.
+    Refused,
+}
+
+/// Copies what is there. A terminal whose other end is closed answers EIO.
+fn pass_on(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Passed {
     let mut buffer = [0; 4096];
-    let Ok(length @ 1..) = read(from, &mut buffer) else { return false };
+    let Ok(length @ 1..) = read(from, &mut buffer) else { return Passed::Ended };
     let mut rest = &buffer[..length];
     while !rest.is_empty() {
         match write(to, rest) {
             Ok(written) => rest = &rest[written..],
             Err(Errno::EINTR) => {}
-            Err(_) => return false,
+            Err(_) => return Passed::Refused,
         }
     }
-    true
+    Passed::On
 }
 
 /// The caller's terminal passes every key on as it is; as before when this goes.

@@ -225,3 +225,20 @@ fn a_box_that_closes_its_terminal_lives_on_and_costs_nothing() {
     assert!(spent <= 5, "{spent} hundredths of a second in 0.7 s of waiting");
     assert_eq!(crate::common::wait(child), Some(0));
 }
+
+/// `run -t ... | head -1`: more than a terminal holds would wait for a reader for ever, and we for the box.
+#[test]
+fn a_box_whose_terminal_nobody_reads_any_more_finds_it_hung_up() {
+    let Some(lab) = Lab::new() else { return };
+    let (reader, writer) = std::io::pipe().expect("pipe");
+    let mut command = lab.command(&["run", "-t", "--cgroup-parent", &lab.parent, "--rootfs"]);
+    command.arg(lab.image()).args(["unread", "--", "sh", "-c", "while echo more; do :; done; exit 7"]);
+    let child = command.stdout(writer).spawn().expect("it starts");
+    drop(command);
+    let mut first = [0; 4];
+    (&reader).read_exact(&mut first).expect("read");
+    assert_eq!(&first, b"more");
+    drop(reader);
+    assert_eq!(crate::common::wait(child), Some(7));
+    assert_eq!(lab.leftovers(), NOTHING);
+}
