@@ -260,10 +260,13 @@ impl Connection {
         if let Some(bridge) = bridge::read(leases)?.filter(|bridge| bridge.subnet.overlaps(address, 32)) {
             let outer = veth::outer(&bridge, address);
             if leases.is_ruled(address)? {
-                nftables::remove(&outer).map_err(|why| Error::Spec {
+                let fault = |why| Error::Spec {
                     field: "network".into(),
-                    why: format!("{why}, and the rules of {outer} have to be taken away (repeat it once that is mended)"),
-                })?;
+                    why: format!(
+                        "{why}, and the rules of {outer} are to be taken away (delete it again once that is mended)"
+                    ),
+                };
+                nftables::remove(&outer).map_err(fault)?;
                 leases.forget_rules(address)?;
             }
             veth::remove(netlink, &outer)?;
