@@ -180,8 +180,8 @@ impl List {
             } else {
                 return Err("the list of its pieces has no numbers".into());
             }
-            let count = self.numbers.first().copied().unwrap_or(u64::MAX);
-            if count != u64::MAX && count > MOST as u64 {
+            let Some(&count) = self.numbers.first() else { continue };
+            if count > MOST as u64 {
                 return Err(format!("more than {MOST} pieces"));
             }
             if self.numbers.len() as u64 == count.saturating_mul(2).saturating_add(1) {
@@ -226,6 +226,8 @@ mod tests {
             assert!(check(&pieces, u64::MAX, 8).is_err(), "{pieces:?}");
         }
         assert!(List::default().take(b"99999999\n").is_err());
+        // The largest number there is: a list that never ends is not collected.
+        assert!(List::default().take(format!("{}\n", u64::MAX).as_bytes()).is_err());
         assert!(List::default().take(b"x\n").is_err());
     }
 }
