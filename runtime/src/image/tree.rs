@@ -25,7 +25,7 @@ const DIRECTORY: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_
 
 /// See the file's head.
 pub(crate) struct Tree {
-    /// Where it stands, and how that is called.
+    /// Where it stands, and how the kernel calls that: the caller's path may lead there through links.
     root: OwnedFd,
     path: PathBuf,
     /// This layer's own directory; what is not in it is of the layers below.
@@ -98,7 +98,8 @@ impl Tree {
         let own_fd = open(own, DIRECTORY, Mode::empty())?;
         if layers.is_empty() {
             let root = open(own, DIRECTORY, Mode::empty())?;
-            return Ok(Self { root, path: own.to_owned(), own: own_fd, mounted: false });
+            let path = place(&root)?;
+            return Ok(Self { root, path, own: own_fd, mounted: false });
         }
         let work = open(work, DIRECTORY, Mode::empty())?;
         // A layer has to mean the same wherever it lies: no notes about other layers in it.
@@ -119,7 +120,8 @@ impl Tree {
             Some(options.as_c_str()),
         )?;
         let root = open(point, DIRECTORY, Mode::empty())?;
-        Ok(Self { root, path: point.to_owned(), own: own_fd, mounted: true })
+        let path = place(&root)?;
+        Ok(Self { root, path, own: own_fd, mounted: true })
     }
 
     /// The directory at `path`, and what is missing of it made.
@@ -152,10 +154,7 @@ impl Tree {
 
     /// Where in the tree a directory lies, without links.
     fn below(&self, directory: &OwnedFd) -> Result<PathBuf, Errno> {
-        let link = format!("/proc/self/fd/{}", directory.as_raw_fd());
-        let path =
-            std::fs::read_link(link).map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
-        path.strip_prefix(&self.path).map(Path::to_owned).map_err(|_| Errno::EXDEV)
+        place(directory)?.strip_prefix(&self.path).map(Path::to_owned).map_err(|_| Errno::EXDEV)
     }
 
     /// Removes what is at a name, with all that is in it.
@@ -242,6 +241,12 @@ impl Drop for Tree {
             let _ = sys::umount2(point.as_c_str(), MntFlags::MNT_DETACH);
         }
     }
+}
+
+/// The path of what was opened, without links.
+fn place(opened: &OwnedFd) -> Result<PathBuf, Errno> {
+    std::fs::read_link(format!("/proc/self/fd/{}", opened.as_raw_fd()))
+        .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))
 }
 
 fn is_directory(stat: &FileStat) -> bool {

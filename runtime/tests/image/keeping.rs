@@ -290,3 +290,20 @@ fn what_no_box_could_be_made_of_is_refused_before_anything_is_unpacked() {
     assert!(error.contains("import it as NAME:TAG"), "{error}");
     assert!(left_in(&dir.path().join("store")).is_empty());
 }
+
+#[test]
+fn a_store_is_where_a_link_leads_on_the_way_to_it() {
+    if !is_root() {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("tempdir");
+    let layers = [plain(Layer::new().file("d/base", "x")), plain(Layer::new().file("d/.wh.base", ""))];
+    layout::write(&dir.path().join("layout"), &layers);
+    fs::create_dir(dir.path().join("disk")).expect("mkdir");
+    std::os::unix::fs::symlink("disk", dir.path().join("link")).expect("link");
+    for place in ["link/one", "disk/../disk/two"] {
+        let store = Store::new(dir.path().join(place));
+        let image = store.import(&dir.path().join("layout"), "it:1", Budget::default()).expect(place);
+        assert!(image.layers.iter().all(|layer| layer.join("d").is_dir()), "{place}");
+    }
+}
