@@ -7,10 +7,7 @@
 //!
 //! Man pages: pidfd_send_signal(2), pid_namespaces(7). Look at it: `tare-runtime delete --force box`
 
-use std::fs;
-use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -22,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::runtime::Runtime;
 use crate::spec::{DEFAULT_CGROUP_PARENT, Id};
 use crate::state::{Directory, Process, State, Status, check_root, observe};
-use crate::{sys, wait};
+use crate::{sys, unlink, wait};
 
 /// How long a killed process may take to end; one that hangs in the kernel can take for ever.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -138,38 +135,8 @@ fn remove_cgroups(state: &State, force: bool) -> Result<()> {
 
 /// Removes the overlay's layers, then the state: as long as that is there, `delete` can be repeated.
 pub(crate) fn remove_directory(directory: &Directory) -> Result<()> {
-    for path in [directory.merged(), directory.work(), directory.upper()] {
-        remove_tree(&path)?;
-    }
-    remove_tree(directory.path())
-}
-
-/// Removes a tree that a box may have filled with anything: never follows a link, and gives itself the
-/// permission that the box took from a directory (overlayfs itself makes `work/work` with mode 000).
-fn remove_tree(path: &Path) -> Result<()> {
-    let fault = |error: io::Error| Error::io("state", path.display().to_string(), &error);
-    // Most boxes wrote nothing: one call, and no listing.
-    if fs::remove_dir(path).is_ok() {
-        return Ok(());
-    }
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            open_up(path).map_err(fault)?;
-            fs::remove_dir_all(path).map_err(fault)
-        }
-        other => other.map_err(fault),
-    }
-}
-
-fn open_up(directory: &Path) -> io::Result<()> {
-    fs::set_permissions(directory, fs::Permissions::from_mode(0o700))?;
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        // file_type does not follow links.
-        if entry.file_type()?.is_dir() {
-            open_up(&entry.path())?;
-        }
+    for path in [&directory.merged(), &directory.work(), &directory.upper(), directory.path()] {
+        unlink::tree(path).map_err(|error| Error::io("state", path.display().to_string(), &error))?;
     }
     Ok(())
 }

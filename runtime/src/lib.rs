@@ -55,6 +55,7 @@ mod state;
 pub mod sys;
 mod sysctl;
 mod terminal;
+mod unlink;
 mod volumes;
 mod wait;
 

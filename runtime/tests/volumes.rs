@@ -159,6 +159,48 @@ fn a_new_volume_begins_with_what_the_image_has_there() {
 }
 
 #[test]
+fn what_a_killed_removal_has_left_goes_with_the_next_one() {
+    let Some(lab) = Lab::new() else { return };
+    if !common::has_strace() {
+        return;
+    }
+    must(&lab, &["-v", "data:/data"], "echo secret > /data/file");
+    let volumes = lab.root().join(".volumes");
+    let remove = lab.command(&["rm-volume", "data"]);
+    let mut killed = std::process::Command::new("strace");
+    killed.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=unlinkat"]);
+    killed.args(["-e", "inject=unlinkat:signal=SIGKILL:when=1"]);
+    let killed = killed.arg(remove.get_program()).args(remove.get_args()).status().expect("strace starts");
+    assert!(!killed.success());
+    let file = volumes.join(".gone-data/file");
+    assert_eq!(fs::read_to_string(&file).expect("it was killed on the way"), "secret\n");
+    // Whoever asks once more is told that there is no such volume, and that is true afterwards.
+    let again = lab.command(&["rm-volume", "data"]).output().expect("it starts");
+    assert!(stderr(&again).contains("there is none of that name"), "{again:?}");
+    assert!(entries(&volumes).iter().all(|path| path.ends_with(".lock")), "{:?}", entries(&volumes));
+}
+
+#[test]
+fn however_deep_a_box_makes_directories_it_and_its_volume_can_be_removed() {
+    let Some(lab) = Lab::new() else { return };
+    let deep = "for place in / /data; do cd $place; n=0; while [ $n -lt 1500 ]; do mkdir d; cd d; n=$((n+1)); done; done";
+    // Few descriptors, as many hosts have it: 1,024 would be too few for a level each.
+    let few = |words: &[&str]| {
+        let command = lab.command(words);
+        let mut few = std::process::Command::new("prlimit");
+        few.arg("--nofile=200").arg(command.get_program()).args(command.get_args());
+        few
+    };
+    let mut run = few(&["run", "-v", "data:/data", "--cgroup-parent", &lab.parent, "--rootfs"]);
+    let run = run.arg(lab.image()).args(["box", "--", "sh", "-c", deep]).output().expect("it starts");
+    assert!(run.status.success(), "{run:?}");
+    assert!(lab.root().join(".volumes/data/d/d/d").is_dir());
+    let removed = few(&["rm-volume", "data"]).output().expect("it starts");
+    assert!(removed.status.success(), "{removed:?}");
+    assert!(entries(&lab.root()).iter().all(|path| path.ends_with(".volumes")), "{:?}", lab.leftovers());
+}
+
+#[test]
 fn a_volume_that_a_box_has_mounted_is_not_replaced_though_it_is_empty() {
     let Some(lab) = Lab::new() else { return };
     fs::create_dir_all(lab.image().join("etc/data")).expect("mkdir");

@@ -20,7 +20,11 @@ use nix::sys::stat::{Mode, fstat};
 use super::{NO_COPY, VolumeSource, fault};
 use crate::error::{Error, Result};
 use crate::spec::{Id, Spec};
-use crate::{image, resolve};
+use crate::{image, resolve, unlink};
+
+/// What the directories are called that are being made, and that are being removed.
+const NEW: &str = ".new-";
+const GONE: &str = ".gone-";
 
 /// The named volumes, each a directory.
 #[derive(Debug)]
@@ -100,13 +104,13 @@ impl Volumes {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(failed(&path)(error)),
         }
-        let new = self.root.join(format!(".new-{name}"));
-        remove(&new).and_then(|()| fresh(&new)).map_err(failed(&new))?;
+        let new = self.root.join(format!("{NEW}{name}"));
+        unlink::tree(&new).and_then(|()| fresh(&new)).map_err(failed(&new))?;
         if let Some(target) = from.filter(|_| nix::unistd::geteuid().is_root())
             && let Err(error) = image::copy_out(layers, target, &new)
         {
             // What is left of it goes before the next one is made, if not now.
-            let _ = remove(&new);
+            let _ = unlink::tree(&new);
             return Err(error);
         }
         fs::rename(&new, &path).map_err(failed(&path))
@@ -117,17 +121,21 @@ impl Volumes {
     /// # Errors
     /// [`Error::Step`] if the directory cannot be read.
     pub fn list(&self) -> Result<Vec<String>> {
+        let mut names = self.entries()?;
+        // The lock, and what is being made.
+        names.retain(|name| Id::new(name).is_ok());
+        names.sort();
+        Ok(names)
+    }
+
+    fn entries(&self) -> Result<Vec<String>> {
         let failed = |error| Error::io("volumes", self.root.display().to_string(), &error);
         let entries = match fs::read_dir(&self.root) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             other => other.map_err(failed)?,
         };
         let names = entries.map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()));
-        let mut names = names.collect::<io::Result<Vec<String>>>().map_err(failed)?;
-        // The lock, and what is being made.
-        names.retain(|name| Id::new(name).is_ok());
-        names.sort();
-        Ok(names)
+        names.collect::<io::Result<Vec<String>>>().map_err(failed)
     }
 
     /// Removes a volume and all that is in it. `containers`: those that may use it, asked once nobody starts any.
@@ -136,18 +144,33 @@ impl Volumes {
     /// [`Error::Spec`] where there is none, or a container that runs has it mounted.
     pub fn remove(&self, name: &Id, containers: impl FnOnce() -> Result<Vec<crate::State>>) -> Result<()> {
         let path = self.path(name);
-        if !path.is_dir() {
-            return Err(fault(format!("{name}: there is none of that name (see `volumes`)")));
+        let missing = || fault(format!("{name}: there is none of that name (see `volumes`)"));
+        if !self.root.exists() {
+            return Err(missing());
         }
         let _alone = self.lock(FlockArg::LockExclusive)?;
+        self.sweep()?;
+        if !path.is_dir() {
+            return Err(missing());
+        }
         let failed = |error| Error::io("volumes", path.display().to_string(), &error);
         let volume = fs::metadata(&path).map_err(failed)?;
         if let Some(by) = containers()?.iter().find(|state| uses(state, &volume)) {
             return Err(fault(format!("{name}: container {} has it mounted (delete that first)", by.id)));
         }
         // At once, and then file by file: nobody is to find half of it.
-        let gone = self.root.join(format!(".gone-{name}"));
-        remove(&gone).and_then(|()| fs::rename(&path, &gone)).and_then(|()| remove(&gone)).map_err(failed)
+        let gone = self.root.join(format!("{GONE}{name}"));
+        fs::rename(&path, &gone).and_then(|()| unlink::tree(&gone)).map_err(failed)
+    }
+
+    /// Removes what those have left who were killed while they made one or removed one: it is in no list, so nobody would
+    /// ever ask for that. To be called alone.
+    fn sweep(&self) -> Result<()> {
+        for name in self.entries()?.iter().filter(|name| name.starts_with(NEW) || name.starts_with(GONE)) {
+            let left = self.root.join(name);
+            unlink::tree(&left).map_err(|error| Error::io("volumes", left.display().to_string(), &error))?;
+        }
+        Ok(())
     }
 
     fn path(&self, name: &Id) -> PathBuf {
@@ -162,13 +185,6 @@ impl Volumes {
         crate::state::check_own("volumes", &self.root)?;
         let file = File::options().write(true).create(true).truncate(false).open(&path).map_err(failed)?;
         Flock::lock(file, how).map_err(|(_, errno)| failed(errno.into()))
-    }
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
     }
 }
 
