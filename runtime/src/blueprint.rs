@@ -31,6 +31,7 @@ pub(crate) struct Blueprint {
     pub(crate) id: Id,
     /// What `state` calls the bundle: the directory of config.json, or the root file system without one.
     pub(crate) bundle: PathBuf,
+    pub(crate) image: Option<String>,
     pub(crate) annotations: BTreeMap<String, String>,
     pub(crate) root: Root,
     pub(crate) namespaces: Namespaces,
@@ -209,6 +210,7 @@ impl Blueprint {
         Ok(Self {
             id: spec.id.clone(),
             bundle: spec.rootfs.clone(),
+            image: spec.image.clone(),
             annotations: spec.annotations.clone(),
             root: Root {
                 path: spec.rootfs.clone(),

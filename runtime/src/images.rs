@@ -35,10 +35,10 @@ pub(crate) fn complete(
     store: &Store,
     from: FromImage,
     spec: &mut Spec,
-    directory: &Path,
+    root: &Path,
 ) -> Result<Standing, Failure> {
     let image = store.image(&from.name)?;
-    let standing = store.stand_on(&image, directory)?;
+    let standing = store.stand_on(&image, root, spec)?;
     let config = image.config.config().clone().unwrap_or_default();
     spec.args = command(&config, from.entrypoint, std::mem::take(&mut spec.args));
     if spec.args.is_empty() {

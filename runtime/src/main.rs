@@ -143,10 +143,7 @@ fn start(
     }
     let understood = now();
     let standing = match (&mut asked, image) {
-        (Asked::Options(spec), Some(image)) => {
-            let directory = Directory::new(runtime.root(), &id);
-            Some(images::complete(store, image, spec, directory.path())?)
-        }
+        (Asked::Options(spec), Some(image)) => Some(images::complete(store, image, spec, runtime.root())?),
         _ => None,
     };
     let lent = match &mut asked {

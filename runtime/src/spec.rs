@@ -147,6 +147,10 @@ pub struct Spec {
     /// [`Image::layers`](crate::image::Image::layers).
     #[serde(default)]
     pub layers: Vec<PathBuf>,
+    /// The digest of the image's manifest, which nobody removes as long as the container is there: see
+    /// [`Store::stand_on`](crate::image::Store::stand_on).
+    #[serde(default)]
+    pub image: Option<String>,
     /// Who the command runs as.
     #[serde(default)]
     pub user: User,
@@ -200,6 +204,7 @@ impl Spec {
             id,
             rootfs: rootfs.into(),
             layers: Vec::new(),
+            image: None,
             user: User::default(),
             volumes: Vec::new(),
             directories: Vec::new(),

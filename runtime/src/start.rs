@@ -141,6 +141,7 @@ impl<'a> Start<'a> {
             id: self.blueprint.id.clone(),
             process,
             bundle: self.blueprint.bundle.clone(),
+            image: self.blueprint.image.clone(),
             annotations: self.blueprint.annotations.clone(),
             args: self.blueprint.process.args.clone(),
             cgroups: self.places.iter().map(|place| place.directory.clone()).collect(),

@@ -174,6 +174,9 @@ pub struct State {
     pub process: Option<Process>,
     /// The bundle's directory; without a bundle the root file system.
     pub bundle: PathBuf,
+    /// The digest of the image that it stands on, if it is made of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
     /// As the bundle has them; for others to read.
     #[serde(default)]
     pub annotations: BTreeMap<String, String>,
@@ -314,6 +317,7 @@ mod tests {
             id: Id::new("x").expect("id"),
             process: Some(Process { pid, started }),
             bundle: "/".into(),
+            image: None,
             annotations: BTreeMap::new(),
             args: vec![],
             cgroups: vec![],

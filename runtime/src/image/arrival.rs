@@ -114,7 +114,7 @@ impl Arrival {
                 if self.indexes > source::DEEPEST {
                     return Err(words(format!("more than {} indexes, one in another", source::DEEPEST)));
                 }
-                let chosen = choice::choose(&index, None).map_err(words)?;
+                let chosen = choice::choose(&index, None, "by its digest, NAME@DIGEST").map_err(words)?;
                 let digest = Digest::parse(chosen.digest().as_ref()).map_err(words)?;
                 let name = digest.to_string();
                 self.awaited = Some((digest, Some(chosen.size())));

@@ -107,11 +107,16 @@ pub(crate) fn check_layer(layer: &Descriptor) -> Result<(), String> {
     }
 }
 
-/// The image for this machine, or the only one; among those that are called `name` if that is given.
+/// The image for this machine, or the only one; among those that are called `name` if that is given. `by`: what one says
+/// to choose another.
 ///
 /// # Errors
 /// Which ones there are, where none is for us or several are.
-pub(crate) fn choose<'a>(index: &'a ImageIndex, name: Option<&str>) -> Result<&'a Descriptor, String> {
+pub(crate) fn choose<'a>(
+    index: &'a ImageIndex,
+    name: Option<&str>,
+    by: &str,
+) -> Result<&'a Descriptor, String> {
     let ours = |it: &Descriptor| {
         it.platform().as_ref().map(|it| *it.os() == Os::Linux && *it.architecture() == Arch::Amd64)
     };
@@ -137,13 +142,15 @@ pub(crate) fn choose<'a>(index: &'a ImageIndex, name: Option<&str>) -> Result<&'
         )
     };
     let there: Vec<String> = index.manifests().iter().map(words).collect();
+    let (count, there) = (there.len(), there.join(", "));
+    // Of those that are for other machines it helps to choose none.
+    let open = fitting.len() > 1 || all.iter().any(|it| it.platform().is_none());
     Err(match name {
-        Some(name) if all.is_empty() => format!("none of its images is called {name}: {}", there.join(", ")),
-        _ => format!(
-            "of {} images in it not exactly one is for linux/amd64 (choose one by its name with --ref): {}",
-            index.manifests().len(),
-            there.join(", ")
-        ),
+        Some(name) if all.is_empty() => format!("none of its images is called {name}: {there}"),
+        _ if open => {
+            format!("of {count} images in it not exactly one is for linux/amd64 (choose one {by}): {there}")
+        }
+        _ => format!("none of the {count} images in it is for linux/amd64: {there}"),
     })
 }
 

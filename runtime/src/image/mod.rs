@@ -48,7 +48,8 @@ pub use user::Account;
 
 use crate::error::{Error, Result};
 use crate::resolve;
-use crate::spec::Id;
+use crate::spec::Spec;
+use crate::state::Directory;
 use budget::Left;
 use tree::Tree;
 
@@ -123,25 +124,30 @@ impl Store {
         let Some(named) = self.meant(&name)? else {
             return Err(refuse(name, "not in the store (import or pull it; see `images`)"));
         };
-        let name = named.name;
-        let (manifest, config) = self.parts(&named.manifest)?;
+        let (manifest, config) = self.parts_of(&named)?;
         let mut layers: Vec<PathBuf> =
             chains(&config)?.iter().map(|chain| self.layer(chain).join("own")).collect();
         layers.reverse();
         if layers.len() != manifest.layers().len() {
-            return Err(refuse(name, "its manifest and its configuration name different numbers of layers"));
+            let why = "its manifest and its configuration name different numbers of layers";
+            return Err(refuse(named.name, why));
         }
-        Ok(Image { name, digest: named.manifest, layers, config })
+        Ok(Image { name: named.name, digest: named.manifest, layers, config })
     }
 
-    /// What a full name means. Also one with a digest that nobody has given it, as `pull` prints it, where the name
-    /// without it means an image of that digest.
+    /// What a full name means; the images of several meanings are one.
     fn meant(&self, name: &str) -> Result<Option<store::Named>> {
+        Ok(self.all_meant(name)?.into_iter().next())
+    }
+
+    /// All that a full name may mean. Also one with a digest that nobody has given it, as `pull` prints it, where the name
+    /// without it means an image of that digest: without a tag there may be several.
+    fn all_meant(&self, name: &str) -> Result<Vec<store::Named>> {
         if let Some(named) = self.named(name)? {
-            return Ok(Some(named));
+            return Ok(vec![named]);
         }
         let parsed: std::result::Result<Reference, _> = name.parse();
-        let Some(reference) = parsed.ok().filter(|it| it.digest().is_some()) else { return Ok(None) };
+        let Some(reference) = parsed.ok().filter(|it| it.digest().is_some()) else { return Ok(Vec::new()) };
         let is_it = |named: &store::Named| {
             let other: std::result::Result<Reference, _> = named.name.parse();
             reference.digest() == Some(named.manifest.as_str())
@@ -150,7 +156,7 @@ impl Store {
                         && reference.tag().is_none_or(|tag| other.tag() == Some(tag))
                 })
         };
-        Ok(self.names()?.into_iter().find(is_it))
+        Ok(self.names()?.into_iter().filter(is_it).collect())
     }
 
     /// All images, by name.
@@ -160,7 +166,7 @@ impl Store {
     pub fn images(&self) -> Result<Vec<Listed>> {
         let _shared = self.lock_if_made()?;
         let listed = |named: store::Named| {
-            let (manifest, _) = self.parts(&named.manifest)?;
+            let (manifest, _) = self.parts_of(&named)?;
             let bytes = manifest.layers().iter().map(|layer| layer.size()).sum();
             Ok(Listed { name: named.name, digest: named.manifest, bytes, layers: manifest.layers().len() })
         };
@@ -170,13 +176,20 @@ impl Store {
     /// Removes a name, and what no other name and no container needs.
     ///
     /// # Errors
-    /// [`Error::Image`] where there is none, or a container stands on it and no other name leads there.
+    /// [`Error::Image`] where there is none or several are meant, or a container stands on it and no other name leads there.
     pub fn remove(&self, name: &str) -> Result<()> {
         let name = full_name(name)?;
         let _alone = self.lock(true)?;
-        let Some(named) = self.named(&name)? else {
-            return Err(refuse(name, "not in the store (see `images`)"));
+        let meant = self.all_meant(&name)?;
+        let named = match meant.as_slice() {
+            [] => return Err(refuse(name, "not in the store (see `images`)")),
+            [one] => one,
+            several => {
+                let names: Vec<&str> = several.iter().map(|it| it.name.as_str()).collect();
+                return Err(refuse(name, format!("several names mean it: {} (say which)", names.join(", "))));
+            }
         };
+        let name = named.name.clone();
         let others: Vec<store::Named> = self.names()?.into_iter().filter(|it| it.name != name).collect();
         let used = self.used()?;
         if !others.iter().any(|it| it.manifest == named.manifest)
@@ -187,7 +200,7 @@ impl Store {
                 format!("the container in {} stands on it (delete that first)", by.display()),
             ));
         }
-        let (layers, blobs) = self.needed(others, used)?;
+        let (layers, blobs) = self.needed(&others, &used)?;
         self.forget(&name)?;
         self.sweep(&layers, &blobs)
     }
@@ -196,7 +209,7 @@ impl Store {
     /// find it in a list. If others are at the store at this moment, it waits for the next one who removes.
     fn tidy(&self) -> Result<()> {
         let Some(_alone) = self.lock_if_free()? else { return Ok(()) };
-        let (layers, blobs) = self.needed(self.names()?, self.used()?)?;
+        let (layers, blobs) = self.needed(&self.names()?, &self.used()?)?;
         self.sweep(&layers, &blobs)
     }
 
@@ -204,15 +217,17 @@ impl Store {
     /// on them.
     fn needed(
         &self,
-        names: Vec<store::Named>,
-        used: Vec<(String, PathBuf)>,
+        names: &[store::Named],
+        used: &[(String, PathBuf)],
     ) -> Result<(BTreeSet<Digest>, BTreeSet<Digest>)> {
         let (mut layers, mut blobs) = (BTreeSet::new(), BTreeSet::new());
-        let named = names.into_iter().map(|it| it.manifest);
-        for other in named.chain(used.into_iter().map(|(manifest, _)| manifest)).collect::<BTreeSet<_>>() {
-            let (manifest, config) = self.parts(&other)?;
+        let named = names.iter().map(|it| (it.manifest.as_str(), self.parts_of(it)));
+        let stood_on: BTreeSet<&str> = used.iter().map(|(manifest, _)| manifest.as_str()).collect();
+        let stood_on = stood_on.into_iter().map(|manifest| (manifest, self.parts(manifest)));
+        for (digest, parts) in named.chain(stood_on) {
+            let (manifest, config) = parts?;
             layers.extend(chains(&config)?);
-            blobs.insert(parse(&other)?);
+            blobs.insert(parse(digest)?);
             for descriptor in manifest.layers().iter().chain([manifest.config()]) {
                 blobs.insert(parse(descriptor.digest().as_ref())?);
             }
@@ -231,24 +246,29 @@ impl Store {
         Ok(image)
     }
 
-    /// Notes that a container stands on an image, so that nobody removes it: by what is returned until the container's
-    /// directory exists, and by that from then on.
+    /// Has a container stand on an image, so that nobody removes it: by what is returned until the container's directory
+    /// exists, and by its state from then on, which says so because `spec` does.
     ///
     /// # Errors
     /// [`Error::Image`] where the image is gone, [`Error::Exists`] where the directory is another container's.
-    pub fn stand_on(&self, image: &Image, directory: &Path) -> Result<Standing> {
+    pub fn stand_on(&self, image: &Image, root: &Path, spec: &mut Spec) -> Result<Standing> {
         let shared = self.lock(false)?;
-        if directory.exists() {
-            let id = directory.file_name().and_then(|name| Id::new(name.to_str()?).ok());
-            return Err(
-                id.map_or_else(|| refuse(directory.display().to_string(), "it exists"), Error::Exists)
-            );
+        if Directory::new(root, &spec.id).path().exists() {
+            return Err(Error::Exists(spec.id.clone()));
         }
         if self.named(&image.name)?.is_none_or(|named| named.manifest != image.digest) {
             return Err(refuse(image.name.clone(), "somebody has removed it just now"));
         }
-        self.use_for(directory, &image.digest)?;
+        self.use_for(root)?;
+        spec.image = Some(image.digest.clone());
         Ok(Standing { _shared: shared })
+    }
+
+    /// Those of a name. What is wrong with them is told with that: by it they are removed.
+    fn parts_of(&self, named: &store::Named) -> Result<(ImageManifest, ImageConfiguration)> {
+        self.parts(&named.manifest).map_err(|error| {
+            refuse(named.name.as_str(), format!("damaged, {error} (rm it, and bring it in again)"))
+        })
     }
 
     fn parts(&self, manifest: &str) -> Result<(ImageManifest, ImageConfiguration)> {

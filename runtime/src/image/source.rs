@@ -250,7 +250,7 @@ fn layout(files: &Files, name: Option<&str>) -> Result<Source, String> {
     let mut index: ImageIndex = parse("index.json", &files.small("index.json")?)?;
     for depth in 0..DEEPEST {
         // Only the outermost index has names.
-        let chosen = choose(&index, name.filter(|_| depth == 0))?;
+        let chosen = choose(&index, name.filter(|_| depth == 0), "by its name with --ref")?;
         let bytes = files.small_blob(chosen)?;
         let manifest = match told(&bytes)? {
             Told::Index(next) => {

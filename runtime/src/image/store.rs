@@ -5,7 +5,7 @@
 //! layers/CHAIN/       layers unpacked, each on top of certain others ("chain"): what overlayfs stacks; and the digests
 //!                     of the archives that were seen to hold it
 //! names/DIGEST.json   what a name means
-//! used/DIGEST.json    which container stands on which image
+//! used/DIGEST.json    where containers may stand on images: state directories, in which each says on which
 //! incoming/N/         what is being made, renamed when it is complete
 //! ```
 //!
@@ -29,6 +29,9 @@ use serde::{Deserialize, Serialize};
 
 use super::digest::Digest;
 use crate::error::{Error, Result};
+use crate::runtime::Runtime;
+use crate::spec::Id;
+use crate::state::Directory;
 
 /// See the file's head.
 #[derive(Clone, Debug)]
@@ -46,12 +49,11 @@ pub(crate) struct Named {
     pub(crate) manifest: String,
 }
 
-/// Which container stands on which image.
+/// Where containers may stand on images.
 #[derive(Debug, Serialize, Deserialize)]
 struct Used {
-    /// The container's directory: it is used as long as that exists.
+    /// The state directory.
     by: PathBuf,
-    manifest: String,
 }
 
 /// A directory for what is being made; removed with everything in it unless it was renamed.
@@ -209,12 +211,16 @@ impl Store {
         fs::remove_file(&path).map_err(fault(&path))
     }
 
-    /// Notes that the container with this directory stands on an image, before it is made. A note for each of both: of
-    /// two starts with one name only one succeeds, and nobody knows yet which.
-    pub(crate) fn use_for(&self, directory: &Path, manifest: &str) -> Result<()> {
-        let both = [directory.as_os_str().as_encoded_bytes(), b"\0", manifest.as_bytes()].concat();
-        let path = self.root.join("used").join(format!("{}.json", Digest::of(&both).hex()));
-        let used = Used { by: directory.to_owned(), manifest: manifest.to_owned() };
+    /// Notes that containers of this state directory may stand on images, before the first does. On which, each says in its
+    /// state, from before anything of it is made until it is gone: so nothing is left here of containers that are gone.
+    pub(crate) fn use_for(&self, root: &Path) -> Result<()> {
+        let name = Digest::of(root.as_os_str().as_encoded_bytes());
+        let path = self.root.join("used").join(format!("{}.json", name.hex()));
+        // An empty one is from before a power failure.
+        if fs::metadata(&path).is_ok_and(|known| known.len() > 0) {
+            return Ok(());
+        }
+        let used = Used { by: root.to_owned() };
         let text = serde_json::to_vec(&used).map_err(io::Error::other).map_err(fault(&path))?;
         // Whole or not at all. No container survives a power failure, so nothing has to be on the disk.
         let new = self.unused().with_extension("note");
@@ -222,15 +228,17 @@ impl Store {
         fs::rename(&new, &path).map_err(fault(&path))
     }
 
-    /// Manifests on which containers stand, with their directories. Notes of containers that are gone are removed.
+    /// Manifests on which containers stand, with their directories. Notes of state directories that are gone are removed.
     pub(crate) fn used(&self) -> Result<Vec<(String, PathBuf)>> {
         let mut used = Vec::new();
         for (path, it) in read_all::<Used>(&self.root.join("used"))? {
-            match it {
-                Some(it) if it.by.exists() => used.push((it.manifest, it.by)),
-                // An empty one is from before a power failure.
-                _ => fs::remove_file(&path).map_err(fault(&path))?,
-            }
+            let Some(Used { by }) = it.filter(|it| it.by.exists()) else {
+                fs::remove_file(&path).map_err(fault(&path))?;
+                continue;
+            };
+            let directory = |id: &Id| Directory::new(&by, id).path().to_owned();
+            let states = Runtime::new(by.clone()).list()?;
+            used.extend(states.into_iter().filter_map(|it| Some((it.image?, directory(&it.id)))));
         }
         Ok(used)
     }

@@ -146,6 +146,7 @@ pub(crate) fn blueprint(request: &Request, spec: &oci::Spec) -> Result<Blueprint
     Ok(Blueprint {
         id: request.id.clone(),
         bundle: request.bundle.clone(),
+        image: None,
         annotations: spec.annotations().clone().unwrap_or_default().into_iter().collect(),
         root: Root {
             layers: Vec::new(),

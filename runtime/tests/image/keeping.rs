@@ -190,6 +190,71 @@ fn a_note_that_a_power_failure_has_emptied_is_no_note() {
     fs::write(used.join("0.json"), "").expect("write");
     assert!(tare(&lab, &["rm", "one:1"]).status.success());
     assert!(entries(&used).is_empty());
+    // Nor one on which a box that is started afterwards may rely.
+    import(&lab, &busybox(&lab, 1, json!({})), "one:1");
+    start(&lab, "before", "one:1");
+    assert!(tare(&lab, &["delete", "--force", "before"]).status.success());
+    let [note] = &entries(&used)[..] else { panic!("{:?}", entries(&used)) };
+    fs::write(note, "").expect("write");
+    start(&lab, "after", "one:1");
+    let refused = tare(&lab, &["rm", "one:1"]);
+    assert!(!refused.status.success() && stderr(&refused).contains("after stands on it"), "{refused:?}");
+}
+
+#[test]
+fn boxes_that_are_gone_have_left_nothing_in_the_store() {
+    let Some(lab) = Lab::new() else { return };
+    import(&lab, &busybox(&lab, 1, json!({})), "one:1");
+    let all = || Store::new(lab.root().join(".images")).root().join("used");
+    start(&lab, "first", "one:1");
+    let one = entries(&all()).len();
+    for id in ["second", "third", "fourth"] {
+        start(&lab, id, "one:1");
+        assert!(tare(&lab, &["delete", "--force", id]).status.success());
+    }
+    assert_eq!(entries(&all()).len(), one, "{:?}", entries(&all()));
+    assert!(!tare(&lab, &["rm", "one:1"]).status.success(), "the first is still there");
+    assert!(tare(&lab, &["delete", "--force", "first"]).status.success());
+    assert!(tare(&lab, &["rm", "one:1"]).status.success());
+}
+
+#[test]
+fn an_image_that_is_damaged_is_named_and_can_be_removed() {
+    let Some(lab) = Lab::new() else { return };
+    import(&lab, &busybox(&lab, 1, json!({})), "good:1");
+    import(&lab, &busybox(&lab, 2, json!({})), "bad:1");
+    let images = lab.root().join(".images");
+    let bad = Store::new(images.clone()).image("bad:1").expect("image").digest;
+    fs::remove_file(images.join("blobs").join(&bad["sha256:".len()..])).expect("rm");
+    for words in [&["images"][..], &["rm", "good:1"], &["run", "--cgroup-parent", &lab.parent, "bad:1"]] {
+        let refused = tare(&lab, words);
+        let error = stderr(&refused);
+        assert!(!refused.status.success() && error.contains("library/bad:1: damaged"), "{refused:?}");
+    }
+    for name in ["bad:1", "good:1"] {
+        let removed = tare(&lab, &["rm", name]);
+        assert!(removed.status.success(), "{removed:?}");
+    }
+    assert!(entries(&images.join("blobs")).is_empty() && entries(&images.join("layers")).is_empty());
+}
+
+#[test]
+fn a_name_with_a_digest_is_removed_where_it_means_one() {
+    let Some(lab) = Lab::new() else { return };
+    let place = busybox(&lab, 1, json!({}));
+    for name in ["it:1", "it:2"] {
+        import(&lab, &place, name);
+    }
+    let digest = Store::new(lab.root().join(".images")).image("it:1").expect("image").digest;
+    let refused = tare(&lab, &["rm", &format!("it@{digest}")]);
+    assert!(
+        stderr(&refused).contains("several names mean it: docker.io/library/it:1, docker.io/library/it:2"),
+        "{refused:?}"
+    );
+    // As `pull` prints it.
+    assert!(tare(&lab, &["rm", &format!("it:1@{digest}")]).status.success());
+    assert!(tare(&lab, &["rm", &format!("it@{digest}")]).status.success());
+    assert!(stderr(&tare(&lab, &["rm", &format!("it@{digest}")])).contains("not in the store"));
 }
 
 #[test]

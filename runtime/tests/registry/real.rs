@@ -39,6 +39,8 @@ fn what_skopeo_pushed_is_pulled_by_tag_and_by_digest_and_runs() {
     // All that was there already: only the manifest came.
     assert_eq!(registry.sent(), 3);
     assert_eq!(left(&lab).len(), 2, "two names");
+    must(&lab, &["rm", &format!("{name}@{digest}")]);
+    assert_eq!(must(&lab, &["images", "--quiet"]), by_digest);
     for (name, why) in [("me/it:2", "(404)"), ("you/it:1", "(404)")] {
         let error = refused(&mut command(&lab, &["pull", &registry.name(name)]));
         assert!(error.contains(why) && error.contains(name), "{error}");
