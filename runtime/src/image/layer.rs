@@ -190,6 +190,8 @@ impl Applying<'_> {
     /// A second name for a file of this layer or one below.
     fn link(&self, entry: &Entry, name: &CStr) -> Result<(), Why> {
         let (directory, other) = self.target(entry)?;
+        // The stream has no byte of them: a large file below and a link to it in each of two hundred layers would be a bomb.
+        self.left.bytes(self.tree.to_copy(&directory, &other).map_err(kernel("look at its link"))?)?;
         linkat(&directory, other.as_c_str(), self.here()?, name, AtFlags::empty()).map_err(|errno| {
             format!(
                 "link it to {:?}: {}",

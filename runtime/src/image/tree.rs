@@ -199,6 +199,20 @@ impl Tree {
         Ok(())
     }
 
+    /// How many bytes are copied into this layer when a file gets another name: all of one that is of the layers below.
+    ///
+    /// # Errors
+    /// Those of stat(2).
+    pub(crate) fn to_copy(&self, directory: &OwnedFd, name: &CStr) -> Result<u64, Errno> {
+        let size = stat(directory, name)?.filter(is_file).map_or(0, |it| it.st_size.unsigned_abs());
+        if !self.mounted || size == 0 {
+            return Ok(0);
+        }
+        let own = self.own_directory(directory)?;
+        let own = own.as_ref().map(|own| stat(own, name)).transpose()?.flatten();
+        Ok(if own.is_some() { 0 } else { size })
+    }
+
     fn own_directory(&self, directory: &OwnedFd) -> Result<Option<OwnedFd>, Errno> {
         let path = self.below(directory)?;
         let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;
@@ -211,15 +225,10 @@ impl Tree {
             // There is no layer below.
             return Ok(());
         }
-        let at = |fd: &OwnedFd| match fstatat(fd, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
-            Ok(stat) => Ok(Some(stat)),
-            Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
-            Err(errno) => Err(errno),
-        };
-        if at(directory)?.is_none() {
+        if stat(directory, name)?.is_none() {
             return Ok(());
         }
-        match own.map(at).transpose()?.flatten() {
+        match own.map(|own| stat(own, name)).transpose()?.flatten() {
             None => self.remove(directory, name),
             Some(stat) if is_directory(&stat) => {
                 let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
@@ -247,6 +256,19 @@ impl Drop for Tree {
 fn place(opened: &OwnedFd) -> Result<PathBuf, Errno> {
     std::fs::read_link(format!("/proc/self/fd/{}", opened.as_raw_fd()))
         .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))
+}
+
+/// What is at a name, if anything is.
+fn stat(directory: &OwnedFd, name: &CStr) -> Result<Option<FileStat>, Errno> {
+    match fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some(stat)),
+        Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
+
+fn is_file(stat: &FileStat) -> bool {
+    stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits()
 }
 
 fn is_directory(stat: &FileStat) -> bool {

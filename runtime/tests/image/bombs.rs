@@ -58,6 +58,32 @@ fn what_describes_no_file_is_not_collected() {
 }
 
 #[test]
+fn links_to_a_large_file_of_a_layer_below_are_paid_for() {
+    if !crate::common::is_root() {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("tempdir");
+    let size = 4_usize << 20;
+    let large = layout::plain(Layer::new().file("d/large", &"x".repeat(size)));
+    // A second name in the same layer costs nothing more.
+    let links = |number: usize| {
+        let name = |which: &str| format!("d/{which}{number}");
+        let link = |layer: Layer, which| layer.link(tar::EntryType::Link, &name(which), "d/large");
+        layout::plain(link(link(Layer::new(), "a"), "b"))
+    };
+    layout::write(&dir.path().join("layout"), &[large, links(1), links(2), links(3)]);
+    let store = tare_runtime::image::Store::new(dir.path().join("store"));
+    let import = |copies: usize| {
+        let budget =
+            tare_runtime::image::Budget { bytes: (copies * size + (1 << 20)) as u64, ..Default::default() };
+        store.import(&dir.path().join("layout"), "links:1", budget)
+    };
+    let error = import(3).expect_err("it takes four times the file").to_string();
+    assert!(error.contains("entry \"d/a3\": unpacked it is larger than"), "{error}");
+    import(4).expect("just enough");
+}
+
+#[test]
 fn too_many_entries_are_refused() {
     if !crate::common::is_root() {
         return;
