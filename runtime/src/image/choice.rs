@@ -150,7 +150,7 @@ pub(crate) fn choose<'a>(
         _ if open => {
             format!("of {count} images in it not exactly one is for linux/amd64 (choose one {by}): {there}")
         }
-        _ => format!("none of the {count} images in it is for linux/amd64: {there}"),
+        _ => format!("of {count} images in it none is for linux/amd64: {there}"),
     })
 }
 

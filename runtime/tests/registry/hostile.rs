@@ -162,11 +162,7 @@ fn what_is_no_image_for_this_machine_is_refused_before_anything_of_it_comes() {
     let layers = |size: u64| stock.changed(|manifest| manifest["layers"][1]["size"] = json!(size));
     let bytes = stock.blobs[&stock.layer].len().to_string();
     for (changed, why, more) in [
-        (
-            index(&[entry("arm64"), entry("riscv64")]),
-            "none of the 2 images in it is for linux/amd64: ",
-            &[][..],
-        ),
+        (index(&[entry("arm64"), entry("riscv64")]), "of 2 images in it none is for linux/amd64: ", &[][..]),
         (index(&[entry("amd64"), other]), "(choose one by its digest, NAME@DIGEST): sha256:", &[]),
         // What the index promises is the layer, and the index comes again.
         (index(&[entry("amd64")]), "another content", &[]),
