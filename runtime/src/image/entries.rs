@@ -123,6 +123,18 @@ impl<R: Read> Entries<R> {
         }
     }
 
+    /// Leaves out what of the present file was not read: `pass` moves the stream on by so many bytes.
+    ///
+    /// # Errors
+    /// [`Refused`] where it cannot.
+    pub(crate) fn leave_out(
+        &mut self,
+        pass: impl FnOnce(&mut R, u64) -> io::Result<()>,
+    ) -> Result<(), Refused> {
+        let count = std::mem::take(&mut self.left) + std::mem::take(&mut self.padding);
+        pass(&mut self.stream, count).map_err(|error| self.refuse(error.to_string()))
+    }
+
     /// The stream.
     pub(crate) fn stream(&self) -> &R {
         &self.stream

@@ -166,6 +166,10 @@ impl Files {
             if parts.len() + links.len() > MOST {
                 return Ok(None);
             }
+            // To read them would take as long as the archive says that it is large.
+            if entries.leave_out(Counted::pass).is_err() {
+                break;
+            }
         }
         for (name, target) in links {
             if let Some(part) = parts.get(&target).cloned() {
@@ -322,6 +326,13 @@ fn saved(files: &Files, name: Option<&str>) -> Result<Source, String> {
 pub(crate) struct Counted<R> {
     stream: R,
     pub(crate) count: u64,
+}
+
+impl<R: Seek> Counted<BufReader<R>> {
+    fn pass(&mut self, bytes: u64) -> io::Result<()> {
+        self.count += bytes;
+        self.stream.seek_relative(i64::try_from(bytes).map_err(io::Error::other)?)
+    }
 }
 
 impl<R: Read> Read for Counted<R> {

@@ -128,6 +128,31 @@ fn one_of_several_in_an_archive_of_docker_is_chosen_by_tag() {
     );
 }
 
+#[test]
+fn a_file_of_an_archive_that_nobody_asks_for_is_not_read_however_large_it_is() {
+    let Some(scene) = Scene::new() else { return };
+    let size = 400_u64 << 30;
+    let head = Layer::new().raw(EntryType::Regular, "giant", b"", |header| header.set_size(size)).bytes()
+        [..512]
+        .to_vec();
+    let layer = Layer::new().file("f", "behind").bytes();
+    let config = json!({
+        "architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": [digest(&layer)]}
+    });
+    let list = json!([{ "Config": "1.json", "Layers": ["layer.tar"] }]);
+    let rest = Layer::new()
+        .file("1.json", &config.to_string())
+        .raw(EntryType::Regular, "layer.tar", &layer, |_| {})
+        .file("manifest.json", &list.to_string());
+    let file = fs::File::create(scene.at("saved")).expect("create");
+    file.write_all_at(&head, 0).expect("write");
+    // A hole, which a hundred bytes of a sparse archive make.
+    file.write_all_at(&rest.bytes(), 512 + size).expect("write");
+    let began = std::time::Instant::now();
+    assert_eq!(file_of(&scene.import("saved", None).expect("import")), "behind");
+    assert!(began.elapsed() < std::time::Duration::from_secs(20), "{:?}", began.elapsed());
+}
+
 /// `docker save it:1 | gzip` is no root file system with a manifest.json in it.
 #[test]
 fn an_archive_that_is_packed_is_what_it_is_when_it_is_unpacked() {
