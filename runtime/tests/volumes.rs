@@ -159,6 +159,18 @@ fn a_new_volume_begins_with_what_the_image_has_there() {
 }
 
 #[test]
+fn nobody_else_comes_to_a_volume_on_the_host_whoever_made_the_directory_of_all() {
+    let Some(lab) = Lab::new() else { return };
+    let volumes = lab.root().join(".volumes");
+    fs::create_dir_all(&volumes).expect("mkdir");
+    fs::set_permissions(lab.root(), fs::Permissions::from_mode(0o755)).expect("chmod");
+    fs::set_permissions(&volumes, fs::Permissions::from_mode(0o755)).expect("chmod");
+    must(&lab, &["-v", "data:/data"], "cp /bin/busybox /data/busybox && chmod 4755 /data/busybox");
+    let mode = |path: &std::path::Path| fs::metadata(path).expect("stat").permissions().mode() & 0o7777;
+    assert_eq!((mode(&volumes), mode(&volumes.join("data/busybox"))), (0o700, 0o4755));
+}
+
+#[test]
 fn what_a_killed_removal_has_left_goes_with_the_next_one() {
     let Some(lab) = Lab::new() else { return };
     if !common::has_strace() {

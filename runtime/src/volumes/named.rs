@@ -183,6 +183,8 @@ impl Volumes {
         // Closed to others on the way: a box may put a setuid program there.
         DirBuilder::new().recursive(true).mode(0o700).create(&self.root).map_err(failed)?;
         crate::state::check_own("volumes", &self.root)?;
+        // Also where somebody has made it beforehand, as one makes directories.
+        fs::set_permissions(&self.root, Permissions::from_mode(0o700)).map_err(failed)?;
         let file = File::options().write(true).create(true).truncate(false).open(&path).map_err(failed)?;
         Flock::lock(file, how).map_err(|(_, errno)| failed(errno.into()))
     }
