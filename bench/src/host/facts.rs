@@ -1,6 +1,6 @@
 //! The fingerprint of the machine. What cannot be read is left out, never guessed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -41,6 +41,7 @@ fn facts(cpuinfo: &str) -> BTreeMap<String, String> {
         ("balloon", Some(balloon(Path::new("/sys/bus/virtio/drivers/virtio_balloon")))),
         ("hugepages", text("/proc/sys/vm/nr_hugepages")),
         ("clocksource", text("/sys/devices/system/clocksource/clocksource0/current_clocksource")),
+        ("file system", file_system(&crate::site::base())),
         ("load average", text("/proc/loadavg")),
         (
             "psi",
@@ -71,6 +72,19 @@ fn balloon(driver: &Path) -> String {
         (devices, Some(taken)) => format!("{devices} virtio device, {taken} KiB taken"),
         (devices, None) => format!("{devices} virtio device"),
     }
+}
+
+/// The file system in which sites are made, with the names of its options (mount(8)). With `discard` the removal of a
+/// box's directories waits for the disk, and that is part of its teardown.
+fn file_system(base: &Path) -> Option<String> {
+    let mounts = procfs::process::Process::myself().and_then(|it| it.mountinfo()).ok()?;
+    // Of those at one place the last one hides the others.
+    let above = mounts.into_iter().filter(|it| base.starts_with(&it.mount_point));
+    let mount = above.max_by_key(|it| it.mount_point.components().count())?;
+    let options: BTreeSet<String> =
+        mount.mount_options.into_keys().chain(mount.super_options.into_keys()).collect();
+    let options: Vec<String> = options.into_iter().collect();
+    Some(format!("{} ({})", mount.fs_type, options.join(",")))
 }
 
 fn text(path: &str) -> Option<String> {
@@ -120,6 +134,14 @@ mod tests {
         assert!(host.cpus >= 1);
         assert!(host.kernel.contains('.'));
         assert!(host.facts.contains_key("governor"));
+    }
+
+    #[test]
+    fn the_file_system_is_that_of_the_place_and_not_of_one_above_it() {
+        let named = |path: &str| file_system(Path::new(path)).unwrap();
+        assert!(named("/proc/nobody/made/this").starts_with("proc ("), "{}", named("/proc/nobody/made/this"));
+        assert!(!named("/procedure").starts_with("proc ("), "{}", named("/procedure"));
+        assert!(named("/").contains("rw"), "{}", named("/"));
     }
 
     #[test]
