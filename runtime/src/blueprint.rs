@@ -180,6 +180,15 @@ impl Capabilities {
         inheritable: 0,
         ambient: 0,
     };
+
+    /// The profile's for a user. Whoever is not root has none of root's powers; the bounding set is what a setuid program
+    /// may get.
+    pub(crate) fn of(uid: u32) -> Self {
+        match uid {
+            0 => Self::DEFAULT,
+            _ => Self { effective: 0, permitted: 0, ..Self::DEFAULT },
+        }
+    }
 }
 
 impl Blueprint {
@@ -260,11 +269,7 @@ impl Blueprint {
                     groups: spec.user.groups.clone(),
                     umask: confinement::UMASK,
                 },
-                // Whoever is not root has none of root's powers; the bounding set is what a setuid program may get.
-                capabilities: match spec.user.uid {
-                    0 => Capabilities::DEFAULT,
-                    _ => Capabilities { effective: 0, permitted: 0, ..Capabilities::DEFAULT },
-                },
+                capabilities: Capabilities::of(spec.user.uid),
                 no_new_privileges: true,
                 rlimits: Vec::new(),
                 oom_score_adj: None,

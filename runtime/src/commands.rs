@@ -141,8 +141,8 @@ const INSIDE: &[Opt] = &[
     flag("tty", Some('t'), "Give it a terminal; the same as --terminal"),
     flag("terminal", None, "Give it a terminal"),
     Opt { many: true, ..with("env", Some('e'), "NAME=VALUE", "Environment, beside the container's own") },
-    with("cwd", None, "DIR", "Working directory inside"),
-    with("user", Some('u'), "UID[:GID]", "User, and group if it is not 0"),
+    with("cwd", None, "DIR", "Working directory inside [default: the container's]"),
+    with("user", Some('u'), "UID[:GID]", "User, and group if it is not 0 [default: the container's]"),
     with("process", Some('p'), "FILE", "A file with a process object of OCI, instead of all of these"),
 ];
 

@@ -21,8 +21,8 @@ use crate::blueprint::{Capabilities, Process, User, c_string};
 use crate::error::{Error, Result};
 use crate::report::{self, Fault, Message, Outcome, Pipe};
 use crate::runtime::{Container, Runtime, reap};
-use crate::spec::Id;
-use crate::state::State;
+use crate::spec::{self, Id};
+use crate::state::{Given, State};
 use crate::sys::{self, FilterInstruction, Forked, Memory};
 use crate::terminal::Console;
 use crate::{capabilities, confinement, exec, namespaces, oci, rlimits, rootfs, seccomp, terminal};
@@ -136,42 +136,47 @@ impl Runtime {
 }
 
 /// What is executed: a whole process object, or the box's own with other words.
-fn process(spec: &ExecSpec, own: Option<Process>, state: &State) -> Result<Process> {
-    if let Some(text) = &spec.process {
+fn process(asked: &ExecSpec, own: Option<Process>, state: &State) -> Result<Process> {
+    if let Some(text) = &asked.process {
         return oci::process(&oci::parse_process(text)?);
     }
-    let base = match own {
-        Some(process) => process,
-        None => Process {
-            args: state.args.clone(),
+    let base = own.unwrap_or_else(|| {
+        let given = state.given.clone().unwrap_or_else(|| Given {
             env: vec![format!("PATH={}", crate::DEFAULT_PATH)],
             cwd: "/".into(),
-            user: User { uid: 0, gid: 0, groups: Vec::new(), umask: confinement::UMASK },
-            capabilities: Capabilities::DEFAULT,
+            user: spec::User::default(),
+        });
+        let spec::User { uid, gid, groups } = given.user;
+        Process {
+            args: state.args.clone(),
+            env: given.env,
+            cwd: given.cwd,
+            capabilities: Capabilities::of(asked.user.map_or(uid, |(uid, _)| uid)),
+            user: User { uid, gid, groups, umask: confinement::UMASK },
             no_new_privileges: true,
             rlimits: Vec::new(),
             oom_score_adj: None,
             terminal: false,
-        },
-    };
+        }
+    });
     let mut env = base.env.clone();
-    for entry in &spec.env {
+    for entry in &asked.env {
         let Some((name, _)) = entry.split_once('=').filter(|(name, _)| !name.is_empty()) else {
             return Err(Error::Spec { field: "env".into(), why: format!("{entry:?} is not NAME=value") });
         };
         env.retain(|old| !old.starts_with(&format!("{name}=")));
         env.push(entry.clone());
     }
-    let user = match spec.user {
+    let user = match asked.user {
         Some((uid, gid)) => User { uid, gid, groups: Vec::new(), umask: base.user.umask },
         None => base.user.clone(),
     };
     Ok(Process {
-        args: spec.args.clone(),
+        args: asked.args.clone(),
         env,
-        cwd: spec.cwd.clone().unwrap_or(base.cwd),
+        cwd: asked.cwd.clone().unwrap_or(base.cwd),
         user,
-        terminal: spec.terminal,
+        terminal: asked.terminal,
         oom_score_adj: None,
         ..base
     })

@@ -293,10 +293,17 @@ fn table(runtime: &Runtime, states: &[State]) -> String {
         let status = state.status(&Directory::new(runtime.root(), &state.id)).to_string();
         let pid = state.process.map_or(0, |process| process.pid);
         let (id, network, command) =
-            (state.id.as_str(), network(state).unwrap_or_default(), state.args.join(" "));
+            (state.id.as_str(), network(state).unwrap_or_default(), in_one_line(&state.args.join(" ")));
         text += &format!("{id:<24} {pid:>8}  {status:<9} {network:<width$}{command}\n");
     }
     text
+}
+
+/// What would end a line, or tell the terminal something, is written as one would type it: words of a command may be an
+/// image's, and that a stranger's.
+fn in_one_line(text: &str) -> String {
+    let plain = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(plain).collect()
 }
 
 fn spec(bundle: &Path, rootless: bool) -> Result<u8, Failure> {

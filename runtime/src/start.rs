@@ -15,7 +15,7 @@ use std::rc::Rc;
 use nix::errno::Errno;
 use nix::sched::CloneFlags;
 
-use crate::blueprint::{Blueprint, c_string};
+use crate::blueprint::{self, Blueprint, c_string};
 use crate::cgroup::{self, Group, Layout, Version};
 use crate::child::{Child, Plan};
 use crate::container::{Act, RECIPE, Step};
@@ -26,7 +26,8 @@ use crate::network::{Cable, Connection};
 use crate::pool::Door;
 use crate::report::{self, Outcome, Pipe};
 use crate::runtime::{Container, Runtime, reap};
-use crate::state::{self, Directory, Process, State};
+use crate::spec::User;
+use crate::state::{self, Directory, Given, Process, State};
 use crate::sys::{self, Forked, Memory};
 use crate::{exec, idmap, ladder, namespaces, overlay, terminal, wait};
 
@@ -137,6 +138,12 @@ impl<'a> Start<'a> {
     }
 
     fn state(&self, process: Option<Process>) -> State {
+        let blueprint::Process { env, cwd, user, .. } = &self.blueprint.process;
+        let given = || Given {
+            env: env.clone(),
+            cwd: cwd.clone(),
+            user: User { uid: user.uid, gid: user.gid, groups: user.groups.clone() },
+        };
         State {
             id: self.blueprint.id.clone(),
             process,
@@ -146,6 +153,7 @@ impl<'a> Start<'a> {
             args: self.blueprint.process.args.clone(),
             cgroups: self.places.iter().map(|place| place.directory.clone()).collect(),
             not_applied: self.group.not_applied.clone(),
+            given: self.config.is_none().then(given),
             network: self.network.clone(),
         }
     }

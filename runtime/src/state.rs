@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use crate::blueprint::{Root, RootKind};
 use crate::error::{Error, Result};
 use crate::network::Connection;
-use crate::spec::Id;
+use crate::spec::{Id, User};
 use crate::wait;
 
 /// The directory of one container.
@@ -165,6 +165,17 @@ pub struct Process {
     pub started: u64,
 }
 
+/// With what a box's command was executed: one more gets the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Given {
+    /// The environment.
+    pub env: Vec<String>,
+    /// The working directory.
+    pub cwd: PathBuf,
+    /// Who it runs as.
+    pub user: User,
+}
+
 /// The contents of `state.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
@@ -186,6 +197,9 @@ pub struct State {
     pub cgroups: Vec<PathBuf>,
     /// Limits that were asked for and are not in force, in words.
     pub not_applied: Vec<String>,
+    /// What its command was given; of a bundle's the configuration is kept, which says it too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given: Option<Given>,
     /// Its place on a bridge, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<Connection>,
@@ -322,6 +336,7 @@ mod tests {
             args: vec![],
             cgroups: vec![],
             not_applied: vec![],
+            given: None,
             network: None,
         };
         let nowhere = Directory::new(Path::new("/nowhere"), &state.id);

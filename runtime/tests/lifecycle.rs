@@ -74,7 +74,7 @@ fn signals_to_the_foreground_runtime_reach_the_command() {
 fn a_detached_container_lives_on_and_is_listed_shown_refused_and_deleted() {
     let Some(lab) = Lab::new() else { return };
     let mut run = lab.command(&["run", "-d", "--cgroup-parent", &lab.parent, "--rootfs"]);
-    run.arg(lab.image()).args(["d", "--", "sleep", "1000"]);
+    run.arg(lab.image()).args(["d", "--", "sh", "-c", "exec sleep 1000\n# \u{1b}[2J größe"]);
     // Not piped: the container inherits these and would hold them open.
     let null_file = null();
     run.stdout(null_file.try_clone().expect("clone")).stderr(null_file);
@@ -83,7 +83,9 @@ fn a_detached_container_lives_on_and_is_listed_shown_refused_and_deleted() {
     let state = runtime.load(&id).expect("state");
     assert_eq!(state.status(&tare_runtime::Directory::new(runtime.root(), &id)), Status::Running);
     let pid = state.process.expect("process").pid;
-    assert!(stdout(&lab.command(&["list"]).output().expect("list")).contains("running"));
+    let listed = stdout(&lab.command(&["list"]).output().expect("list"));
+    // A line for each, whatever its words would do to a terminal.
+    assert!(listed.ends_with("running   sh -c exec sleep 1000\\n# \\u{1b}[2J größe\n"), "{listed:?}");
     let shown = stdout(&lab.command(&["state", "d"]).output().expect("state"));
     assert!(
         shown.contains(&format!("\"pid\": {pid}")) && shown.contains("\"status\": \"running\""),

@@ -47,6 +47,27 @@ fn places_that_no_layer_has_are_made_and_are_roots() {
     assert!(stderr(&unknown).contains("its user \"nobody\": \"nobody\" is no number"), "{unknown:?}");
 }
 
+/// One more command has what the image says too: a USER there is not to be root for whoever comes later.
+#[test]
+fn one_more_command_has_user_directory_and_environment_of_the_image() {
+    let Some(lab) = Lab::new() else { return };
+    let config = json!({
+        "WorkingDir": "/tmp", "User": "web", "Env": ["PATH=/usr/bin:/bin", "WORD=two words"], "Cmd": ["sleep", "100"]
+    });
+    import(&lab, &busybox(&lab, 1, config), "it:1");
+    let mut start =
+        lab.command(&["run", "-d", "--cgroup-parent", &lab.parent, "--name", "it", "-e", "MORE=1", "it:1"]);
+    let null = std::process::Stdio::null;
+    assert!(start.stdout(null()).stderr(null()).status().expect("it starts").success());
+    let script = "pwd; id; echo $PATH $WORD $MORE $HOME; grep CapEff /proc/self/status";
+    let said = tare(&lab, &["exec", "it", "sh", "-c", script]).ok();
+    let none = "CapEff:\t0000000000000000";
+    assert_eq!(said, format!("/tmp\nuid=33(web) gid=34\n/usr/bin:/bin two words 1 /\n{none}\n"), "{said}");
+    let script = "pwd; id -u; echo $WORD; grep CapEff /proc/self/status";
+    let said = tare(&lab, &["exec", "-u", "0", "--cwd", "/", "-e", "WORD=x", "it", "sh", "-c", script]).ok();
+    assert_eq!(said, "/\n0\nx\nCapEff:\t00000000a00425fb\n");
+}
+
 #[test]
 fn a_working_directory_that_is_a_way_out_leads_nowhere() {
     let Some(lab) = Lab::new() else { return };
