@@ -71,7 +71,8 @@ impl Census {
             tables: tables.lines().filter(|line| line.contains(&bridge(lab))).collect(),
             mounts: mounts.lines().filter(|line| line.contains(&lab.path().display().to_string())).collect(),
             files,
-            proxies: processes(&format!("proxy {}", lab.parent.trim_start_matches('/'))),
+            // Of this laboratory, and not of one whose number only begins like its.
+            proxies: processes(&format!("proxy {}", unique(lab, ""))),
         }
     }
 }

@@ -78,16 +78,28 @@ impl Drop for Stranger {
     }
 }
 
-/// The setting of this test's own network namespace, never the host's.
-fn let_pass(on: bool) {
+/// A setting of this test's own network namespace, never the host's.
+fn set(path: &str, on: bool) {
     let own = fs::read_link("/proc/thread-self/ns/net").expect("own");
     assert_ne!(own, fs::read_link("/proc/self/ns/net").expect("host's"), "this is the host");
-    fs::write("/proc/sys/net/ipv4/ip_forward", if on { "1" } else { "0" }).expect("ip_forward");
+    fs::write(path, if on { "1" } else { "0" }).expect(path);
+}
+
+/// Whether the host passes packets on.
+fn let_pass(on: bool) {
+    set("/proc/sys/net/ipv4/ip_forward", on);
 }
 
 fn nft(rules: &str) {
     let status = Command::new("nft").arg(rules).status().expect("nft");
     assert!(status.success(), "{rules}");
+}
+
+/// Somebody's rules, by which nothing passes through.
+fn let_none_pass() {
+    nft(
+        "add table ip foreign; add chain ip foreign through { type filter hook forward priority 0; policy drop; }",
+    );
 }
 
 fn has_nft() -> bool {
@@ -107,6 +119,16 @@ fn serve_who(lab: &Lab, id: &str) {
     start(lab, &["--network", "bridge", "-p", "0.0.0.0::80"], id, "exec httpd -f -p 80 -h /www");
 }
 
+/// A stranger, what there was before the box, and the box of such a server, to which the host's rules lead him.
+fn led_in_by_rules(lab: &Lab) -> (Stranger, Census, String) {
+    let stranger = Stranger::new();
+    let_pass(true);
+    let (before, id) = (Census::take(lab), unique(lab, "who"));
+    serve_who(lab, &id);
+    assert_eq!(state(lab, &id)["network"]["outside"], "nftables");
+    (stranger, before, id)
+}
+
 fn asked_by(stranger: &Stranger, port: u16, who: Ipv4Addr) {
     stranger.acts(move || {
         let answer = get(HOST, port, "/cgi-bin/who");
@@ -121,12 +143,8 @@ fn where_the_host_passes_packets_on_a_server_sees_who_asks_and_nothing_else_come
         if !has_nft() {
             return;
         }
-        let stranger = Stranger::new();
-        let_pass(true);
-        let (before, id) = (Census::take(&lab), unique(&lab, "who"));
-        serve_who(&lab, &id);
+        let (stranger, before, id) = led_in_by_rules(&lab);
         let network = state(&lab, &id)["network"].clone();
-        assert_eq!(network["outside"], "nftables");
         let (address, port) = (address(&lab, &id), port(&lab, &id));
         asked_by(&stranger, port, STRANGER);
         // The host itself comes by the proxy, and so does another box, which asks the bridge's address.
@@ -163,11 +181,7 @@ fn where_somebody_loads_rules_of_his_own_the_wall_has_no_door_any_more() {
         if !has_nft() {
             return;
         }
-        let stranger = Stranger::new();
-        let_pass(true);
-        let (before, id) = (Census::take(&lab), unique(&lab, "who"));
-        serve_who(&lab, &id);
-        assert_eq!(state(&lab, &id)["network"]["outside"], "nftables");
+        let (stranger, before, id) = led_in_by_rules(&lab);
         // As firewalls do when they start.
         nft("flush ruleset");
         reaches_nobody(&lab, &stranger, &id);
@@ -280,15 +294,13 @@ fn where_it_passes_none_on_or_somebody_drops_them_the_proxy_does_it_and_says_why
         }
         let stranger = Stranger::new();
         let before = Census::take(&lab);
-        for (passes, rules, why) in [
-            (false, None, "proxy: the host passes no packets on (net.ipv4.ip_forward is 0)"),
-            (true, Some("policy drop"), "proxy: chain through of table ip foreign drops what passes through"),
+        for (passes, why) in [
+            (false, "proxy: the host passes no packets on (net.ipv4.ip_forward is 0)"),
+            (true, "proxy: chain through of table ip foreign drops what passes through"),
         ] {
             let_pass(passes);
-            if let Some(policy) = rules {
-                nft(&format!(
-                    "add table ip foreign; add chain ip foreign through {{ type filter hook forward priority 0; {policy}; }}"
-                ));
+            if passes {
+                let_none_pass();
             }
             let id = unique(&lab, "who");
             serve_who(&lab, &id);
@@ -313,19 +325,15 @@ fn rules_that_stand_between_boxes_are_told_of() {
         if !fs::exists(setting).unwrap_or(false) {
             return skip("bridge-netfilter", "this kernel lets no rule judge what passes through a bridge");
         }
-        let own = fs::read_link("/proc/thread-self/ns/net").expect("own");
-        assert_ne!(own, fs::read_link("/proc/self/ns/net").expect("host's"), "this is the host");
-        nft(
-            "add table ip foreign; add chain ip foreign through { type filter hook forward priority 0; policy drop; }",
-        );
-        for (judged, told) in [("1", true), ("0", false)] {
+        let_none_pass();
+        for judged in [true, false] {
             // Of this namespace alone, in kernels that have it there.
-            fs::write(setting, judged).expect("bridge-nf-call-iptables");
+            set(setting, judged);
             let seen = lab.run_with(&["--network", "bridge"], &unique(&lab, "box"), &["true"]);
             let warned = String::from_utf8_lossy(&seen.stderr).contains(
                 "boxes may not reach each other: chain through of table ip foreign drops what passes through",
             );
-            assert!(seen.status.success() && warned == told, "{judged}: {seen:?}");
+            assert!(seen.status.success() && warned == judged, "{judged}: {seen:?}");
         }
     });
 }
