@@ -14,7 +14,16 @@
 //! no way to get any of them. What it could do is connect to others.
 //!
 //! A client whose machine is switched off never says that it has gone. So the kernel asks those who are silent whether
-//! they are still there; else their connections would stay, until there were as many as there may be.
+//! they are still there; else their connections would stay, until there were as many as there may be. So would those that
+//! the server has closed, for want of a question say, and the client has not: nothing more comes from there, but who may
+//! only have said all that he had to say still hears. The kernel's question tells one from the other: a server that has
+//! gone resets the connection.
+//!
+//! There may be [`MOST`] connections at once: each takes two threads and six descriptors of a host that has only so many.
+//! Further ones wait in the kernel's queue until one ends. Whoever may reach the port may so have all of them, as he may of
+//! the server itself, whose own limits hold for what comes through here too; no address has a share of them, for
+//! an address is no client: this host's are all 127.0.0.1, and a whole office may be behind one gateway. What the
+//! kernel leads in by rules (`nftables.rs`) does not come through here, and has no such limit.
 //!
 //! Man page: splice(2), shutdown(2). Look at it: `ps axo pid,user,args | grep "tare-runtime [p]roxy"`
 
@@ -43,7 +52,7 @@ use crate::{delete, seccomp, sys};
 
 /// The word with which the program is told to be a proxy.
 pub(crate) const WORD: &str = "proxy";
-/// So many connections at once; further ones wait for the end of another.
+/// So many connections at once.
 const MOST: usize = 1000;
 /// How long a box that was reached may take to accept a connection.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -147,7 +156,7 @@ pub(crate) fn serve(words: &[String]) -> std::result::Result<(), String> {
     answer.write_all(&errno.to_ne_bytes()).map_err(|error| error.to_string())?;
     drop(answer);
     confined.map_err(|errno| errno.to_string())?;
-    accept(&pidfd, &listeners, &targets);
+    accept(&pidfd, &listeners, &targets, MOST);
     Ok(())
 }
 
@@ -183,8 +192,8 @@ struct Count {
 }
 
 impl Count {
-    fn is_full(&self) -> bool {
-        *self.number.lock().unwrap_or_else(PoisonError::into_inner) >= MOST
+    fn number(&self) -> usize {
+        *self.number.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn add(&self) {
@@ -202,12 +211,12 @@ impl Count {
     }
 }
 
-/// Takes connections until the box has ended.
-fn accept(pidfd: &OwnedFd, listeners: &[TcpListener], targets: &[SocketAddrV4]) {
+/// Takes connections until the box has ended, at most so many at once.
+fn accept(pidfd: &OwnedFd, listeners: &[TcpListener], targets: &[SocketAddrV4], most: usize) {
     let count = Arc::new(Count::default());
     loop {
         let mut ready = vec![PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
-        let (open, timeout) = match count.is_full() {
+        let (open, timeout) = match count.number() >= most {
             // Looked at again from time to time: the end of a connection is no event here.
             true => (&listeners[..0], PollTimeout::from(50_u8)),
             false => (listeners, PollTimeout::NONE),
@@ -220,6 +229,10 @@ fn accept(pidfd: &OwnedFd, listeners: &[TcpListener], targets: &[SocketAddrV4]) 
             break;
         }
         for ((listener, target), _) in open.iter().zip(targets).zip(there).filter(|(_, there)| *there) {
+            // With several ports the one before may have taken the last place.
+            if count.number() >= most {
+                break;
+            }
             match listener.accept() {
                 Ok((client, _)) => {
                     count.add();
@@ -273,6 +286,9 @@ fn pour(from: &TcpStream, to: &TcpStream) {
     let poured = || -> std::result::Result<(), Errno> {
         let (outlet, inlet) = pipe2(OFlag::O_CLOEXEC)?;
         loop {
+            if is_gone_before_more(from, to) {
+                return Ok(());
+            }
             let mut left = moved(from, &inlet, GULP)?;
             if left == 0 {
                 return Ok(());
@@ -291,6 +307,17 @@ fn pour(from: &TcpStream, to: &TcpStream) {
     }
 }
 
+/// Waits for something to be moved; whether there is nobody any more for whom it would be. What he said last may still be
+/// on its way in the other direction, which ends by itself.
+fn is_gone_before_more(from: &TcpStream, to: &TcpStream) -> bool {
+    let none = PollFlags::empty();
+    let mut ends = [PollFd::new(from.as_fd(), PollFlags::POLLIN), PollFd::new(to.as_fd(), none)];
+    // Interrupted, one looks again.
+    let _ = poll(&mut ends, PollTimeout::NONE);
+    let gone = PollFlags::POLLERR | PollFlags::POLLHUP;
+    ends[1].revents().is_some_and(|found| found.intersects(gone))
+}
+
 fn moved(from: impl AsFd, to: impl AsFd, most: usize) -> std::result::Result<usize, Errno> {
     loop {
         match splice(from.as_fd(), None, to.as_fd(), None, most, SpliceFFlags::SPLICE_F_MOVE) {
@@ -306,6 +333,14 @@ mod tests {
 
     /// A proxy in a thread of ours, of a box that is no box but ends like one.
     fn proxied(serve: impl FnOnce(TcpStream) + Send + 'static) -> (SocketAddrV4, std::process::Child) {
+        crowded(MOST, |server| serve(server.accept().expect("accept").0))
+    }
+
+    /// The same with so many places, and a server that listens itself.
+    fn crowded(
+        most: usize,
+        serve: impl FnOnce(TcpListener) + Send + 'static,
+    ) -> (SocketAddrV4, std::process::Child) {
         let listen = || TcpListener::bind("127.0.0.1:0").expect("listen");
         let at = |listener: &TcpListener| match listener.local_addr().expect("address") {
             std::net::SocketAddr::V4(address) => address,
@@ -316,8 +351,8 @@ mod tests {
         let (target, door) = (at(&server), at(&entrance));
         let the_box = Command::new("sleep").arg("100").spawn().expect("sleep");
         let pidfd = sys::pidfd_open(the_box.id() as i32).expect("pidfd");
-        std::thread::spawn(move || accept(&pidfd, &[entrance], &[target]));
-        std::thread::spawn(move || serve(server.accept().expect("accept").0));
+        std::thread::spawn(move || accept(&pidfd, &[entrance], &[target], most));
+        std::thread::spawn(move || serve(server));
         (door, the_box)
     }
 
@@ -365,6 +400,75 @@ mod tests {
             .map(|field| field[5])
             .collect();
         assert!(timers.len() == 1 && timers[0].starts_with("02:"), "{timers:?}");
+        end(the_box);
+    }
+
+    /// A client that has been let in hears so; one that waits hears nothing, and is not turned away.
+    fn is_served(client: &mut TcpStream, patience: Duration) -> bool {
+        client.set_read_timeout(Some(patience)).expect("timeout");
+        match client.read(&mut [0; 7]) {
+            Ok(count) => count == 7,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    const SOON: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn who_comes_when_all_places_are_taken_waits_until_one_is_free() {
+        let (door, the_box) = crowded(2, |server| {
+            for mut client in server.incoming().flatten() {
+                client.write_all(b"welcome").expect("write");
+                // Held as long as the client wants.
+                std::thread::spawn(move || client.read(&mut [0]));
+            }
+        });
+        let come = || TcpStream::connect(door).expect("connect");
+        let mut inside = [come(), come()];
+        assert!(inside.iter_mut().all(|client| is_served(client, SOON)));
+        let mut others = [come(), come()];
+        assert!(!others.iter_mut().any(|client| is_served(client, Duration::from_millis(200))));
+        drop(inside);
+        assert!(others.iter_mut().all(|client| is_served(client, SOON)));
+        end(the_box);
+    }
+
+    #[test]
+    fn a_server_that_has_gone_frees_the_place_of_a_client_that_is_silent() {
+        use nix::sys::socket::sockopt::Linger;
+        let (door, the_box) = crowded(1, |server| {
+            for client in server.incoming().flatten() {
+                (&client).write_all(b"welcome").expect("write");
+                client.shutdown(Shutdown::Write).expect("shutdown");
+                // What the kernel of a box answers to a question about a connection that nobody has any more.
+                std::thread::sleep(Duration::from_millis(100));
+                let reset = nix::libc::linger { l_onoff: 1, l_linger: 0 };
+                setsockopt(&client, Linger, &reset).expect("linger");
+            }
+        });
+        let mut clients = [TcpStream::connect(door), TcpStream::connect(door)].map(|it| it.expect("connect"));
+        assert!(clients.iter_mut().all(|client| is_served(client, SOON)));
+        end(the_box);
+    }
+
+    #[test]
+    fn what_a_server_said_before_it_went_is_passed_on_though_it_has_not_heard_all() {
+        let said = vec![7; 1 << 20];
+        let (door, the_box) = proxied({
+            let said = said.clone();
+            move |mut client| {
+                client.read_exact(&mut [0]).expect("read");
+                client.write_all(&said).expect("write");
+                // With a byte that it has not read its end is a reset.
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        });
+        let mut client = TcpStream::connect(door).expect("connect");
+        client.write_all(b"two").expect("write");
+        let mut heard = Vec::new();
+        let _ = client.read_to_end(&mut heard);
+        assert!(heard == said, "{} bytes", heard.len());
         end(the_box);
     }
 
