@@ -13,6 +13,7 @@ mod entrance;
 mod log;
 mod manifest;
 mod memory;
+mod mount;
 mod progress;
 mod pull;
 mod push;

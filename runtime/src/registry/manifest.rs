@@ -13,7 +13,7 @@ use oci_client::manifest::{
 };
 use oci_client::secrets::RegistryAuth;
 use reqwest::header::{ACCEPT, HeaderMap};
-use reqwest::{Client, StatusCode, Url};
+use reqwest::{Client, RequestBuilder, StatusCode, Url};
 use sha2::{Digest as _, Sha256};
 
 /// What we understand.
@@ -35,12 +35,7 @@ pub(crate) async fn fetch(
     url: Url,
 ) -> Result<Vec<u8>, OciDistributionError> {
     let asked = client.get(url.clone()).header(ACCEPT, KINDS.join(", "));
-    let asked = match auth {
-        RegistryAuth::Bearer(token) => asked.bearer_auth(token),
-        RegistryAuth::Basic(user, password) => asked.basic_auth(user, Some(password)),
-        RegistryAuth::Anonymous => asked,
-    };
-    let answer = asked.send().await?;
+    let answer = authorized(asked, auth).send().await?;
     let (status, said) = (answer.status(), digest(answer.headers()));
     let bytes = answer.bytes().await?;
     if status != StatusCode::OK {
@@ -54,12 +49,22 @@ pub(crate) async fn fetch(
     }
 }
 
+/// A question with what opened the door.
+pub(crate) fn authorized(asked: RequestBuilder, auth: &RegistryAuth) -> RequestBuilder {
+    match auth {
+        RegistryAuth::Bearer(token) => asked.bearer_auth(token),
+        RegistryAuth::Basic(user, password) => asked.basic_auth(user, Some(password)),
+        RegistryAuth::Anonymous => asked,
+    }
+}
+
 /// What the registry says that it sends.
 fn digest(headers: &HeaderMap) -> Option<String> {
     headers.get(DIGEST).and_then(|value| value.to_str().ok()).map(str::to_owned)
 }
 
-fn refusal(status: StatusCode, bytes: &[u8], url: Url) -> OciDistributionError {
+/// What a registry says instead of what was asked for.
+pub(crate) fn refusal(status: StatusCode, bytes: &[u8], url: Url) -> OciDistributionError {
     let (code, url) = (status.as_u16(), url.to_string());
     match serde_json::from_slice::<OciEnvelope>(bytes) {
         Ok(envelope) if status.is_client_error() && status != StatusCode::UNAUTHORIZED => {

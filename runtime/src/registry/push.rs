@@ -7,6 +7,7 @@ use oci_spec::distribution::Reference;
 use tare_runtime::image::{Piece, Store};
 
 use crate::Failure;
+use crate::mount::Mounted;
 use crate::progress::Progress;
 use crate::remote::{RegistryOperation, Remote};
 use crate::transfer::Transfer;
@@ -39,9 +40,14 @@ pub(crate) async fn push(
 
 /// Sends a blob, unless it is there or lies in another repository of the same registry.
 async fn send(remote: &Remote, from: &Reference, piece: &Piece, progress: &Progress) -> Result<(), Failure> {
-    if remote.has(&piece.digest).await? || remote.mount(from, &piece.digest).await? {
+    if remote.has(&piece.digest).await? {
         return Ok(());
     }
+    let begun = match remote.mount(from, &piece.digest).await? {
+        Mounted::There => return Ok(()),
+        Mounted::Begun(place) => Some(place),
+        Mounted::Not => None,
+    };
     let line = progress.bytes(&piece.digest, piece.size);
-    remote.put_blob(piece, line).await
+    remote.put_blob(piece, line, begun).await
 }

@@ -21,12 +21,13 @@ use oci_client::client::{ClientConfig, ClientProtocol, LayerDescriptor, SizedStr
 use oci_client::errors::{DigestError, OciDistributionError};
 use oci_client::secrets::RegistryAuth;
 use oci_spec::distribution::Reference;
-use reqwest::Url;
+use reqwest::{Body, Url};
 use tare_runtime::image::Piece;
 use tokio::sync::Mutex;
 
 use crate::credentials::{self, Credentials};
 use crate::entrance::{Entrance, Wrong};
+use crate::mount::{self, Mounted};
 use crate::progress::Line;
 use crate::refusal::Refusal;
 use crate::transfer::Transfer;
@@ -143,12 +144,17 @@ impl Remote {
     pub(crate) async fn manifest(&self, name: &Reference) -> Result<Vec<u8>, Failure> {
         let what = name.digest().unwrap_or("its manifest");
         let Door { http, auth, .. } = self.door().await?;
-        let (registry, repository) = (name.resolve_registry(), name.repository());
         let which = name.digest().or(name.tag()).unwrap_or("latest");
-        let scheme = if self.plain { "http" } else { "https" };
-        let url = format!("{scheme}://{registry}/v2/{repository}/manifests/{which}");
-        let url = Url::parse(&url).map_err(|error| self.refusal.told(what, &error.to_string()))?;
+        let url = self.url(&format!("manifests/{which}")).map_err(|why| self.refusal.told(what, &why))?;
         self.in_time(what, manifest::fetch(&http, &auth, url)).await
+    }
+
+    /// Something of the repository's.
+    fn url(&self, what: &str) -> Result<Url, String> {
+        let (registry, repository) = (self.name.resolve_registry(), self.name.repository());
+        let scheme = if self.plain { "http" } else { "https" };
+        Url::parse(&format!("{scheme}://{registry}/v2/{repository}/{what}"))
+            .map_err(|error| error.to_string())
     }
 
     /// Begins to fetch a blob. Addresses that a manifest names beside the registry are not asked: that is how one is sent
@@ -167,16 +173,24 @@ impl Remote {
     }
 
     /// Whether it has this blob in another of its repositories, and takes it from there: it need not, and then it is sent.
-    pub(crate) async fn mount(&self, from: &Reference, digest: &str) -> Result<bool, Failure> {
+    pub(crate) async fn mount(&self, from: &Reference, digest: &str) -> Result<Mounted, Failure> {
         if from.registry() != self.name.registry() || from.repository() == self.name.repository() {
-            return Ok(false);
+            return Ok(Mounted::Not);
         }
-        let Door { client, .. } = self.door().await?;
-        Ok(self.in_time(digest, client.mount_blob(&self.name, from, digest)).await.is_ok())
+        let Door { http, auth, .. } = self.door().await?;
+        let uploads = self.url("blobs/uploads/").map_err(|why| self.refusal.told(digest, &why))?;
+        let mounting = mount::mount(&http, &auth, uploads, digest, from.repository());
+        Ok(self.in_time(digest, mounting).await.unwrap_or(Mounted::Not))
     }
 
-    /// Sends a blob from its file. It is given up when nothing of it moves for a while.
-    pub(crate) async fn put_blob(&self, piece: &Piece, line: Line) -> Result<(), Failure> {
+    /// Sends a blob from its file, to where that was begun, if it was. It is given up when nothing of it moves for a
+    /// while.
+    pub(crate) async fn put_blob(
+        &self,
+        piece: &Piece,
+        line: Line,
+        begun: Option<Url>,
+    ) -> Result<(), Failure> {
         let wrong = |error: io::Error| format!("{}: {error}", piece.path.display());
         let mut file = File::open(&piece.path).map_err(wrong)?;
         let moved = Arc::new(AtomicU64::new(0));
@@ -195,13 +209,23 @@ impl Remote {
             Err(error) => Some(Err(error)),
         });
         let chunks = futures_util::stream::iter(chunks);
-        let Door { client, .. } = self.door().await?;
-        let sending = client.push_blob_stream(&self.name, chunks, &piece.digest, Some(piece.size));
+        let Door { client, http, auth, .. } = self.door().await?;
+        let registry = self.url("").map_err(|why| self.refusal.told(&piece.digest, &why))?;
+        let sending = async {
+            let (digest, size) = (&piece.digest, piece.size);
+            match begun {
+                Some(place) => {
+                    let bytes = Body::wrap_stream(chunks);
+                    mount::upload(&http, &auth, (registry, place), (digest, size), bytes).await
+                }
+                None => client.push_blob_stream(&self.name, chunks, digest, Some(size)).await.map(drop),
+            }
+        };
         let mut sending = std::pin::pin!(sending);
         loop {
             let before = moved.load(Ordering::Relaxed);
             match tokio::time::timeout(self.idle, &mut sending).await {
-                Ok(sent) => return sent.map(drop).map_err(|error| self.refusal.words(&piece.digest, &error)),
+                Ok(sent) => return sent.map_err(|error| self.refusal.words(&piece.digest, &error)),
                 Err(_) if moved.load(Ordering::Relaxed) > before => {}
                 Err(_) => return Err(self.refusal.silence(&piece.digest, self.idle)),
             }

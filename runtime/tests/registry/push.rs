@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::TcpStream;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use crate::common::Lab;
@@ -13,9 +14,13 @@ const UPLOAD: &str = "/v2/me/it/blobs/uploads/";
 
 /// An image in the store under the name "it:1", and the digest of its manifest.
 fn image(lab: &Lab) -> String {
+    named(lab, "it:1")
+}
+
+fn named(lab: &Lab, name: &str) -> String {
     let place = lab.path().join("layout");
     layout::write(&place, &[plain(Layer::new().file("b", &"b".repeat(400_000)))]);
-    let printed = must(lab, &["import", place.to_str().expect("utf-8"), "it:1"]);
+    let printed = must(lab, &["import", place.to_str().expect("utf-8"), name]);
     printed.rsplit(' ').next().expect("a digest").to_owned()
 }
 
@@ -31,6 +36,16 @@ fn takes_all(request: &Request, stream: &mut TcpStream, to: &str) -> io::Result<
         }
         _ => answer(stream, "404 Not Found", "", b""),
     }
+}
+
+/// The same of a manifest, which it names then.
+fn names(manifest: &Mutex<Vec<u8>>, request: &Request, stream: &mut TcpStream) -> io::Result<()> {
+    let mut manifest = manifest.lock().expect("lock");
+    if request.head.starts_with("PUT ") {
+        *manifest = request.body(stream)?;
+        return answer(stream, "201 Created", "Location: /v2/me/it/manifests/1\r\n", b"");
+    }
+    answer(stream, "200 OK", "", &manifest)
 }
 
 fn is_upload(request: &Request) -> bool {
@@ -78,7 +93,7 @@ fn an_upload_that_fails_is_told_and_nothing_is_named() {
 fn where_a_registry_sends_a_blob_nobody_is_told_who_we_are() {
     let Some(lab) = Lab::new() else { return };
     let manifest = image(&lab);
-    let named = std::sync::Mutex::new(Vec::new());
+    let known = Mutex::new(Vec::new());
     let elsewhere = Liar::start(|request, stream| takes_all(request, stream, UPLOAD));
     let to = format!("http://{}/up/", elsewhere.address.replace("127.0.0.1", "localhost"));
     let liar = Liar::start(move |request, stream| {
@@ -88,19 +103,37 @@ fn where_a_registry_sends_a_blob_nobody_is_told_who_we_are() {
         if !request.path.contains("/manifests/") {
             return takes_all(request, stream, &to);
         }
-        let mut named = named.lock().expect("lock");
-        if request.head.starts_with("PUT ") {
-            *named = request.body(stream)?;
-            return answer(stream, "201 Created", "Location: /v2/me/it/manifests/1\r\n", b"");
-        }
-        answer(stream, "200 OK", "", &named)
+        names(&known, request, stream)
     });
     crate::entrance::log_in(&lab, &[(&liar.address, crate::entrance::PASSWORD)]);
     let name = liar.name("me/it:1");
-    assert_eq!(must(&lab, &["push", "it:1", &name]), format!("{name}@{manifest}"));
+    let other = liar.name("you/it:1");
+    named(&lab, &other);
+    // Asked for an upload, or for a blob of another repository.
+    for from in ["it:1", &other] {
+        assert_eq!(must(&lab, &["push", from, &name]), format!("{name}@{manifest}"));
+    }
     let sent = elsewhere.requests();
-    assert!(sent.len() == 2 && sent.iter().all(is_upload), "a layer and a configuration: {sent:?}");
+    assert!(sent.len() == 4 && sent.iter().all(is_upload), "a layer and a configuration each: {sent:?}");
     assert!(sent.iter().all(|request| request.field("authorization").is_none()), "{sent:?}");
+}
+
+/// What it begins when it does not take a blob from another of its repositories is what the blob is sent to.
+#[test]
+fn an_upload_that_a_registry_begins_by_itself_is_the_one_that_comes() {
+    let Some(lab) = Lab::new() else { return };
+    let manifest = Mutex::new(Vec::new());
+    let liar = Liar::start(move |request, stream| match request.path.contains("/manifests/") {
+        true => names(&manifest, request, stream),
+        false => takes_all(request, stream, UPLOAD),
+    });
+    let digest = named(&lab, &liar.name("you/it:1"));
+    let to = liar.name("me/it:1");
+    assert_eq!(must(&lab, &["push", &liar.name("you/it:1"), &to]), format!("{to}@{digest}"));
+    let all = liar.requests();
+    let begun: Vec<&Request> = all.iter().filter(|it| it.head.starts_with("POST ")).collect();
+    assert!(begun.len() == 2 && begun.iter().all(|it| it.path.contains("from=you%2Fit")), "{all:?}");
+    assert_eq!(all.iter().filter(|it| is_upload(it)).count(), 2, "a layer and a configuration: {all:?}");
 }
 
 #[test]

@@ -119,6 +119,22 @@ fn what_is_pushed_here_skopeo_and_docker_pull_with_the_same_digests() {
 }
 
 #[test]
+fn what_the_registry_does_not_take_from_another_repository_is_sent_and_no_upload_is_left() {
+    let Some(lab) = Lab::new() else { return };
+    let Some(registry) = Server::start(&lab.path().join("registry")) else { return };
+    let (layout, digest) = server::image(&lab, "moved");
+    // As if it had been pulled from there, and removed there since.
+    let from = registry.name("me/it:1");
+    must(&lab, &["import", layout.to_str().expect("utf-8"), &from]);
+    let to = registry.name("you/it:1");
+    assert_eq!(must(&lab, &["push", &from, &to]), format!("{to}@{digest}"));
+    assert_eq!(registry.received(), 3);
+    let place = lab.path().join("registry/data/docker/registry/v2/repositories/you/it");
+    assert!(place.is_dir(), "{}", place.display());
+    assert_eq!(entries(&place.join("_uploads")), Vec::<std::path::PathBuf>::new());
+}
+
+#[test]
 fn what_was_no_image_of_a_registry_before_can_be_pushed_and_pulled_too() {
     let Some(lab) = Lab::new() else { return };
     let Some(registry) = Server::start(&lab.path().join("registry")) else { return };
