@@ -9,12 +9,13 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::cgroup::{remove, remove_parent};
+use crate::claim::{Claim, Claimed};
 use crate::error::{Error, Result};
 use crate::runtime::Runtime;
 use crate::spec::{DEFAULT_CGROUP_PARENT, Id};
@@ -23,10 +24,12 @@ use crate::{sys, unlink, wait};
 
 /// How long a killed process may take to end; one that hangs in the kernel can take for ever.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How often is looked whether a start still goes on: the end of a lock with a time limit is no event of the kernel's.
+const AGAIN: Duration = Duration::from_millis(1);
 
 impl Runtime {
-    /// Removes a container. With `force` it is killed first, and the rests of a start that was killed
-    /// are removed too. A cgroup parent that the caller chose stays: see
+    /// Removes a container. With `force` it is killed first, be it amid its start, and the rests of a start that was
+    /// killed are removed too. A cgroup parent that the caller chose stays: see
     /// [`remove_parent`]; the default one goes with the last container in it.
     ///
     /// # Errors
@@ -34,9 +37,10 @@ impl Runtime {
     pub fn delete(&self, id: &Id, force: bool) -> Result<()> {
         check_root(self.root())?;
         let directory = Directory::new(self.root(), id);
+        let Some(_claim) = self.claim(id, &directory, force)? else { return Ok(()) };
         let state = match self.load(id) {
             Ok(state) => state,
-            // The directory was claimed and nothing else was made.
+            // The directory was made and nothing else.
             Err(Error::Running { .. }) if force => return remove_directory(&directory),
             Err(error) => return Err(error),
         };
@@ -47,10 +51,7 @@ impl Runtime {
                     what: format!("{status} as process {}", process.pid),
                 });
             }
-            (Status::Creating, _) if !force => {
-                let what = "being created, or was killed while it was".into();
-                return Err(Error::Running { id: id.clone(), what });
-            }
+            (Status::Creating, _) if !force => return Err(being_created(id)),
             (Status::Running | Status::Created, Some(process)) => drop(kill(process)?),
             // A killed `create` may have left one that nobody knows by number.
             // Its cgroups are the surer way, where it has any: it may not have come to the gate.
@@ -66,6 +67,39 @@ impl Runtime {
         remove_cgroups(&state, force)?;
         remove_directory(&directory)
     }
+
+    /// Waits until nobody else works on it. With `force` whatever a start has put into its cgroups by then is killed, so
+    /// that it gives up. `None` if nothing is left to be done.
+    fn claim(&self, id: &Id, directory: &Directory, force: bool) -> Result<Option<Claim>> {
+        let began = Instant::now();
+        let mut anothers = false;
+        while began.elapsed() < PATIENCE {
+            match Claim::of_old(directory)? {
+                Claimed::Ours(claim) => return Ok(Some(claim)),
+                Claimed::Gone if anothers => return Ok(None),
+                Claimed::Gone => {
+                    return Err(Error::NotFound { id: id.clone(), root: self.root().to_owned() });
+                }
+                Claimed::Anothers => anothers = true,
+            }
+            match self.load(id) {
+                // What cannot be killed now is looked at again, or stands in the way when it is to be removed.
+                Ok(state) if force => drop(kill_all(&state)),
+                Ok(State { process: Some(_), .. }) | Err(Error::NotFound { .. }) => {}
+                // It may be being written.
+                Err(_) if force => {}
+                Err(error) => return Err(error),
+                Ok(_) => return Err(being_created(id)),
+            }
+            std::thread::sleep(AGAIN);
+        }
+        let why = "somebody starts or deletes it, and does not come to an end".into();
+        Err(Error::Stuck { object: format!("container {id}"), seconds: PATIENCE.as_secs(), why })
+    }
+}
+
+pub(crate) fn being_created(id: &Id) -> Error {
+    Error::Running { id: id.clone(), what: "being created, or was killed while it was".into() }
 }
 
 /// Kills a process and waits for the event of its end. Returns a descriptor of it, unless it was gone already.

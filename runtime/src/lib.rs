@@ -23,6 +23,7 @@ mod by_path;
 mod capabilities;
 pub mod cgroup;
 mod child;
+mod claim;
 pub mod confinement;
 pub mod container;
 mod delete;

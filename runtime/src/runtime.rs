@@ -18,6 +18,7 @@ use nix::sys::wait::{Id as WaitId, WaitPidFlag, WaitStatus, waitid};
 
 use crate::blueprint::Blueprint;
 use crate::cgroup::{self, Layout};
+use crate::delete::being_created;
 use crate::error::{Error, Result};
 use crate::marks::Mark;
 use crate::spec::{Id, Spec};
@@ -78,10 +79,7 @@ impl Runtime {
         let directory = Directory::new(&self.root, id);
         match State::read(&directory)? {
             Some(state) => Ok(state),
-            None if directory.path().exists() => Err(Error::Running {
-                id: id.clone(),
-                what: "being created, or was killed while it was".into(),
-            }),
+            None if directory.path().exists() => Err(being_created(id)),
             None => Err(Error::NotFound { id: id.clone(), root: self.root.clone() }),
         }
     }

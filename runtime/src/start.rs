@@ -18,6 +18,7 @@ use nix::sched::CloneFlags;
 use crate::blueprint::{self, Blueprint, c_string};
 use crate::cgroup::{self, Group, Layout, Version};
 use crate::child::{Child, Plan};
+use crate::claim::Claim;
 use crate::container::{Act, RECIPE, Step};
 use crate::error::{Error, Result};
 use crate::marks::Readings;
@@ -44,7 +45,8 @@ pub(crate) struct Start<'a> {
     stock: bool,
     config: Option<String>,
     directory: Directory,
-    claimed: bool,
+    /// Held until the start has ended, well or not.
+    claim: Option<Claim>,
     layout: &'a Layout,
     places: Vec<cgroup::Place>,
     group: Group,
@@ -84,7 +86,7 @@ impl<'a> Start<'a> {
             create,
             stock: false,
             config: None,
-            claimed: false,
+            claim: None,
             layout,
             group: Group::default(),
             network: None,
@@ -160,8 +162,7 @@ impl<'a> Start<'a> {
 
     pub(crate) fn make_state(&mut self) -> Result<()> {
         state::check_root(self.runtime.root())?;
-        self.directory.create(self.runtime.root(), &self.blueprint.id)?;
-        self.claimed = true;
+        self.claim = Some(Claim::of_new(&self.directory, self.runtime.root(), &self.blueprint.id)?);
         if self.blueprint.bridge.is_some() {
             self.network = Some(Connection::planned(self.runtime.root())?);
         }
@@ -238,6 +239,7 @@ impl<'a> Start<'a> {
         let forked = sys::fork(namespaces, plan.entry.unified(), memory, || {
             plan.readings.iter().for_each(|readings| readings.cloned());
             sys::close_copy(reader.as_fd());
+            self.claim.iter().for_each(|claim| sys::close_copy(claim.descriptor()));
             Child::new(plan, writer.as_fd()).run()
         });
         let Forked { pid, pidfd } =
@@ -285,7 +287,7 @@ impl<'a> Start<'a> {
             let _ = network.release(self.runtime.root(), &self.blueprint.id);
         }
         self.group.undo();
-        if self.claimed {
+        if self.claim.is_some() {
             // There is an error to report already; what is left is found by `delete --force`.
             let _ = crate::delete::remove_directory(&self.directory);
         }

@@ -86,7 +86,7 @@ impl Directory {
         self.path.join("config.json")
     }
 
-    /// Makes it, which also claims the id: of two starts at once one gets EEXIST.
+    /// Makes it: of two starts at once one gets EEXIST.
     pub(crate) fn create(&self, root: &Path, id: &Id) -> Result<()> {
         let made = match mkdir(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {

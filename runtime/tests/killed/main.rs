@@ -1,6 +1,8 @@
 //! kill -9 of the runtime in the middle of its work, at fifty random points: then one `delete --force`, and
 //! nothing is left. Points are system calls, exactly, by strace, and moments.
 
+mod amid;
+#[path = "../common/mod.rs"]
 mod common;
 
 use std::fs;
