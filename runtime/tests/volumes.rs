@@ -142,7 +142,7 @@ fn a_new_volume_begins_with_what_the_image_has_there() {
     fs::set_permissions(&from, fs::Permissions::from_mode(0o1770)).expect("chmod");
     let look = "stat -c '%a %u:%g' /etc/data; cat /etc/data/soft; stat -c ' %h' /etc/data/hard; echo own > /etc/data/new";
     assert_eq!(must(&lab, &["-v", "filled:/etc/data"], look), "1770 33:34\nof the image 2");
-    // Only a new one: what a box has removed stays away.
+    // What a box has removed stays away, as long as there is anything in it.
     must(&lab, &["-v", "filled:/etc/data"], "rm -r /etc/data/sub /etc/data/soft /etc/data/hard");
     assert_eq!(must(&lab, &["-v", "filled:/etc/data"], "ls /etc/data"), "new");
     assert_eq!(fs::read_to_string(from.join("sub/file")).expect("the image's"), "of the image");
@@ -213,7 +213,31 @@ fn however_deep_a_box_makes_directories_it_and_its_volume_can_be_removed() {
 }
 
 #[test]
-fn a_volume_that_a_box_has_mounted_is_not_replaced_though_it_is_empty() {
+fn an_empty_volume_is_filled_by_the_first_image_that_has_something_there() {
+    let Some(lab) = Lab::new() else { return };
+    let from = lab.image().join("etc/data");
+    fs::create_dir_all(from.join("sub")).expect("mkdir");
+    fs::create_dir(lab.image().join("etc/none")).expect("mkdir");
+    fs::write(from.join("sub/file"), "of the image").expect("write");
+    std::os::unix::fs::chown(&from, Some(33), Some(34)).expect("chown");
+    fs::set_permissions(&from, fs::Permissions::from_mode(0o1770)).expect("chmod");
+    must(&lab, &["-v", "late:/data"], "chown 5:6 /data");
+    // Where the image has nothing, or nobody wants it, it stays what a box has made of it.
+    for at in ["/data", "/etc/none", "/etc/data:nocopy"] {
+        let (volume, place) = (format!("late:{at}"), at.trim_end_matches(":nocopy"));
+        let seen = must(&lab, &["-v", &volume], &format!("ls -a {place} | wc -l; stat -c %u:%g {place}"));
+        assert_eq!(seen, "2\n5:6", "{at}");
+    }
+    let seen = must(&lab, &["-v", "late:/etc/data"], "stat -c '%a %u:%g' /etc/data; cat /etc/data/sub/file");
+    assert_eq!(seen, "1770 33:34\nof the image");
+    must(&lab, &["-v", "late:/etc/data"], "rm -r /etc/data/sub");
+    assert_eq!(must(&lab, &["-v", "late:/etc/data"], "cat /etc/data/sub/file"), "of the image", "again");
+    let left = entries(&lab.root().join(".volumes"));
+    assert!(left.iter().all(|path| path.ends_with(".lock") || path.ends_with("late")), "{left:?}");
+}
+
+#[test]
+fn a_volume_that_a_box_has_mounted_is_filled_where_it_is() {
     let Some(lab) = Lab::new() else { return };
     fs::create_dir_all(lab.image().join("etc/data")).expect("mkdir");
     fs::write(lab.image().join("etc/data/file"), "of the image").expect("write");
@@ -225,14 +249,16 @@ fn a_volume_that_a_box_has_mounted_is_not_replaced_though_it_is_empty() {
     // The image has nothing where the first box has it, and a file where the second one does.
     start("first", "data:/data", "sleep 60");
     start("second", "data:/etc/data", "sleep 60");
-    let written =
-        lab.command(&["exec", "first", "sh", "-c", "echo kept > /data/own"]).output().expect("exec");
+    let written = lab
+        .command(&["exec", "first", "sh", "-c", "cat /data/file; echo kept > /data/own"])
+        .output()
+        .expect("exec");
     let seen = lab.command(&["exec", "second", "ls", "/etc/data"]).output().expect("exec");
     for id in ["first", "second"] {
         assert!(lab.command(&["delete", "--force", id]).status().expect("delete").success());
     }
-    assert!(written.status.success(), "{written:?}");
-    assert_eq!(stdout(&seen).trim(), "own", "{seen:?}");
+    assert_eq!(stdout(&written), "of the image", "{written:?}");
+    assert_eq!(stdout(&seen), "file\nown\n", "{seen:?}");
     assert_eq!(must(&lab, &["-v", "data:/data"], "cat /data/own"), "kept");
 }
 

@@ -284,11 +284,11 @@ impl Store {
 }
 
 /// Copies what the tree of these layers (the highest first) has at `target` into a directory that is empty, owner and
-/// mode of the directory itself too. False if there is no directory.
+/// mode of the directory itself too. False if there is no directory, or none that is to be copied, as an empty one may be.
 ///
 /// # Errors
 /// [`Error::Image`] of what cannot be read or made.
-pub(crate) fn copy_out(layers: &[PathBuf], target: &Path, into: &Path) -> Result<bool> {
+pub(crate) fn copy_out(layers: &[PathBuf], target: &Path, into: &Path, empty_too: bool) -> Result<bool> {
     let object = || format!("at {}", target.display());
     let kernel = |errno| refuse(object(), crate::error::describe(errno));
     let path =
@@ -300,7 +300,11 @@ pub(crate) fn copy_out(layers: &[PathBuf], target: &Path, into: &Path) -> Result
             Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(false),
             other => other.map_err(kernel)?,
         };
-        if !std::fs::metadata(format!("/proc/self/fd/{}", from.as_raw_fd())).is_ok_and(|it| it.is_dir()) {
+        let mut all = match std::fs::read_dir(format!("/proc/self/fd/{}", from.as_raw_fd())) {
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(false),
+            other => other.map_err(|error| refuse(object(), error.to_string()))?,
+        };
+        if !empty_too && all.next().is_none() {
             return Ok(false);
         }
         // Packed and applied like any layer, so there is one way to copy links, attributes and holes.

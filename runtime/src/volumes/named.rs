@@ -2,19 +2,22 @@
 //!
 //! A new one begins with what the image has at the place where it is mounted, owner and mode too, as Docker does it: an
 //! image of a database brings its empty tables there. It is filled beside its place and then renamed, so that nobody
-//! who is killed leaves half of it, and under a lock, so that of two first boxes one fills it and the other waits. One
-//! that exists stays as it is, though it be empty (Docker fills that too): a box may have it mounted and write to it at
-//! this moment.
+//! who is killed leaves half of it, and under a lock, so that of two first boxes one fills it and the other waits.
+//!
+//! One that is empty is filled too, whatever the reason. It cannot be replaced: a box may have it mounted at this moment.
+//! So what is to be in it is made beside it, and then each thing moved, unless the box has made one of that name by then.
+//! If that is broken off, the next box goes on with it before it begins.
 //!
 //! Man page: rename(2), flock(2). Look at it: `tare-runtime run -v conf:/etc busybox:1 -- ls /etc`
 
 use std::fs::{self, DirBuilder, File, Metadata, Permissions};
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{Flock, FlockArg, OFlag, open};
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, Flock, FlockArg, OFlag, RenameFlags, open, renameat2};
 use nix::sys::stat::{Mode, fstat};
 
 use super::{NO_COPY, VolumeSource, fault};
@@ -22,9 +25,11 @@ use crate::error::{Error, Result};
 use crate::spec::{Id, Spec};
 use crate::{image, resolve, unlink};
 
-/// What the directories are called that are being made, and that are being removed.
+/// What the directories are called that are being made, that are being removed, and of which all is being moved into one
+/// that exists.
 const NEW: &str = ".new-";
 const GONE: &str = ".gone-";
+const FULL: &str = ".full-";
 
 /// The named volumes, each a directory.
 #[derive(Debug)]
@@ -44,9 +49,9 @@ impl Volumes {
         Self { root }
     }
 
-    /// Finds the directory of each named volume of a box, and makes and fills it if it is new. What is returned keeps
-    /// them until the box has them mounted. Without root nothing is copied into a new one: its files could not have
-    /// their owners.
+    /// Finds the directory of each named volume of a box, makes it if it is new, and fills it if it is empty. What is
+    /// returned keeps them until the box has them mounted. Without root nothing is copied into one: its files could not
+    /// have their owners.
     ///
     /// # Errors
     /// [`Error::Step`] of those that could not be made, [`Error::Image`] of what could not be copied.
@@ -86,9 +91,10 @@ impl Volumes {
         Ok(Lent { _shared: Some(shared) })
     }
 
-    /// Makes one that is not there, with what it begins with.
+    /// Makes one that is not there, and fills one in which there is nothing.
     fn make(&self, name: &Id, from: Option<&PathBuf>, layers: &[PathBuf]) -> Result<()> {
-        let path = self.path(name);
+        let (path, full) = (self.path(name), self.full(name));
+        let from = from.filter(|_| nix::unistd::geteuid().is_root());
         let failed = |path: &Path| {
             let path = path.display().to_string();
             move |error: io::Error| Error::io("volumes", path.clone(), &error)
@@ -98,22 +104,30 @@ impl Volumes {
             // Whatever the caller's umask is.
             fs::set_permissions(path, Permissions::from_mode(0o755))
         };
-        match fs::metadata(&path) {
-            Ok(found) if found.is_dir() => return Ok(()),
+        let exists = match fs::metadata(&path) {
+            Ok(found) if found.is_dir() => true,
             Ok(_) => return Err(failed(&path)(io::ErrorKind::NotADirectory.into())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
             Err(error) => return Err(failed(&path)(error)),
+        };
+        if exists && full.exists() {
+            return pour(&full, &path).map_err(failed(&path));
+        }
+        if exists && (from.is_none() || !is_empty_and_beside(&path, &self.root).map_err(failed(&path))?) {
+            return Ok(());
         }
         let new = self.root.join(format!("{NEW}{name}"));
         unlink::tree(&new).and_then(|()| fresh(&new)).map_err(failed(&new))?;
-        if let Some(target) = from.filter(|_| nix::unistd::geteuid().is_root())
-            && let Err(error) = image::copy_out(layers, target, &new)
-        {
+        let copied = from.map_or(Ok(false), |target| image::copy_out(layers, target, &new, !exists));
+        if copied.is_err() || exists && matches!(copied, Ok(false)) {
             // What is left of it goes before the next one is made, if not now.
             let _ = unlink::tree(&new);
-            return Err(error);
+            return copied.map(drop);
         }
-        fs::rename(&new, &path).map_err(failed(&path))
+        match exists {
+            true => fs::rename(&new, &full).and_then(|()| pour(&full, &path)).map_err(failed(&path)),
+            false => fs::rename(&new, &path).map_err(failed(&path)),
+        }
     }
 
     /// Their names, sorted.
@@ -160,17 +174,28 @@ impl Volumes {
         }
         // At once, and then file by file: nobody is to find half of it.
         let gone = self.root.join(format!("{GONE}{name}"));
-        fs::rename(&path, &gone).and_then(|()| unlink::tree(&gone)).map_err(failed)
+        fs::rename(&path, &gone).and_then(|()| unlink::tree(&gone)).map_err(failed)?;
+        // What was not moved into it any more.
+        self.sweep()
     }
 
     /// Removes what those have left who were killed while they made one or removed one: it is in no list, so nobody would
     /// ever ask for that. To be called alone.
     fn sweep(&self) -> Result<()> {
-        for name in self.entries()?.iter().filter(|name| name.starts_with(NEW) || name.starts_with(GONE)) {
+        let is_nobodys = |name: &&String| match name.strip_prefix(FULL) {
+            Some(volume) => !self.root.join(volume).is_dir(),
+            None => name.starts_with(NEW) || name.starts_with(GONE),
+        };
+        for name in self.entries()?.iter().filter(is_nobodys) {
             let left = self.root.join(name);
             unlink::tree(&left).map_err(|error| Error::io("volumes", left.display().to_string(), &error))?;
         }
         Ok(())
+    }
+
+    /// What is to be moved into a volume.
+    fn full(&self, name: &Id) -> PathBuf {
+        self.root.join(format!("{FULL}{name}"))
     }
 
     fn path(&self, name: &Id) -> PathBuf {
@@ -188,6 +213,28 @@ impl Volumes {
         let file = File::options().write(true).create(true).truncate(false).open(&path).map_err(failed)?;
         Flock::lock(file, how).map_err(|(_, errno)| failed(errno.into()))
     }
+}
+
+/// Whether there is nothing in a volume, and what is made in `root` can be moved there: somebody may have mounted a disk
+/// in its place.
+fn is_empty_and_beside(path: &Path, root: &Path) -> io::Result<bool> {
+    Ok(fs::read_dir(path)?.next().is_none() && fs::metadata(path)?.dev() == fs::metadata(root)?.dev())
+}
+
+/// Moves all that is in one directory to another, which gets its owner and mode too. What is there already stays.
+fn pour(from: &Path, to: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (flag, place) = (RenameFlags::RENAME_NOREPLACE, to.join(entry.file_name()));
+        match renameat2(AT_FDCWD, &entry.path(), AT_FDCWD, &place, flag) {
+            Ok(()) | Err(Errno::EEXIST) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    let like = fs::metadata(from)?;
+    chown(to, Some(like.uid()), Some(like.gid()))?;
+    fs::set_permissions(to, Permissions::from_mode(like.mode() & 0o7777))?;
+    unlink::tree(from)
 }
 
 /// Whether the container's process sees the directory mounted. The kernel knows: nothing is written down that could be
@@ -232,6 +279,29 @@ fn unescaped(text: &str) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As somebody leaves it who is killed while he moves what an empty volume begins with.
+    #[test]
+    fn a_filling_that_was_broken_off_goes_on_and_replaces_nothing() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let (volumes, name) = (Volumes::new(dir.path().to_owned()), Id::new("it").expect("id"));
+        let (full, volume) = (volumes.full(&name), volumes.path(&name));
+        for (path, of) in [(full.join("a/b"), "image"), (full.join("c"), "image"), (volume.join("c"), "box")]
+        {
+            fs::create_dir_all(path.parent().expect("parent")).expect("mkdir");
+            fs::write(path, of).expect("write");
+        }
+        fs::set_permissions(&full, Permissions::from_mode(0o1750)).expect("chmod");
+        volumes.make(&name, None, &[]).expect("goes on");
+        let read = |path: &str| fs::read_to_string(volume.join(path)).expect(path);
+        assert_eq!((read("a/b"), read("c")), ("image".into(), "box".into()));
+        assert_eq!(fs::metadata(&volume).expect("stat").mode() & 0o7777, 0o1750);
+        assert!(!full.exists());
+        // And one that is removed before is not the next one's beginning.
+        fs::create_dir(&full).expect("mkdir");
+        volumes.remove(&name, || Ok(Vec::new())).expect("remove");
+        assert!(!full.exists() && !volume.exists());
+    }
 
     #[test]
     fn a_mount_point_is_what_the_kernel_means() {
