@@ -117,7 +117,10 @@ impl Volumes {
             return Ok(());
         }
         let new = self.root.join(format!("{NEW}{name}"));
-        unlink::tree(&new).and_then(|()| fresh(&new)).map_err(failed(&new))?;
+        for rests in [&new, &full] {
+            unlink::tree(rests).map_err(failed(rests))?;
+        }
+        fresh(&new).map_err(failed(&new))?;
         let copied = from.map_or(Ok(false), |target| image::copy_out(layers, target, &new, !exists));
         if copied.is_err() || exists && matches!(copied, Ok(false)) {
             // What is left of it goes before the next one is made, if not now.
