@@ -71,6 +71,7 @@ pub use spec::{
     DEFAULT_CGROUP_PARENT, DEFAULT_PATH, DEFAULT_PIDS, Id, Limits, MilliCpus, MissingLimits, Spec, User,
 };
 pub use state::{Directory, Given, Process, State, Status, default_root};
+pub use unlink::tree as remove_tree;
 pub use volumes::{Lent, Volume, VolumeSource, Volumes};
 
 /// The program that decides about devices on cgroup version 2, loaded, for whoever builds the same box by hand.

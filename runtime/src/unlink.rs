@@ -31,7 +31,7 @@ const DIRECTORY: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_NOFOLLOW).union(OFlag
 ///
 /// # Errors
 /// Those of the calls; what could be removed before is gone, and it can be repeated.
-pub(crate) fn tree(path: &Path) -> io::Result<()> {
+pub fn tree(path: &Path) -> io::Result<()> {
     loop {
         // Most boxes wrote nothing: one call, and no listing.
         let full = match fs::remove_dir(path) {

@@ -22,7 +22,7 @@ use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 use tare_runtime::sys::{CStringArray, Forked, Memory, fork};
 
-use super::ground::{Ground, gone, make_cgroups, remove_cgroups};
+use super::ground::{Ground, make_cgroups, remove_cgroups};
 use super::search_path;
 use crate::network::Link;
 use crate::site::{Site, Start};
@@ -132,10 +132,9 @@ pub(crate) fn delete(spec: &FloorSpec) -> Result<(), String> {
     remove_cgroups(&spec.cgroups)?;
     let [upper, work, merged] = layers(spec);
     for dir in [&merged, &work, &upper, &spec.dir] {
-        // Most are empty: one call and no listing. The kernel leaves something in `work`.
-        if fs::remove_dir(dir).is_err() {
-            gone(fs::remove_dir_all(dir)).map_err(|e| format!("remove {}: {e}", dir.display()))?;
-        }
+        // Most are empty: one call and no listing. The kernel leaves something in `work`, which is removed by the calls
+        // that our runtime issues for it.
+        tare_runtime::remove_tree(dir).map_err(|e| format!("remove {}: {e}", dir.display()))?;
     }
     Ok(())
 }

@@ -221,7 +221,7 @@ fn remove(dir: &Path) -> std::io::Result<()> {
 }
 
 /// What is gone already need not be removed.
-pub(super) fn gone(removed: std::io::Result<()>) -> std::io::Result<()> {
+fn gone(removed: std::io::Result<()>) -> std::io::Result<()> {
     match removed {
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
         other => other,
