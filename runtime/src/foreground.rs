@@ -149,6 +149,8 @@ fn pass_on(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Passed {
         match write(to, rest) {
             Ok(written) => rest = &rest[written..],
             Err(Errno::EINTR) => {}
+            // Somebody who shares it has made it so that nobody waits there; it is full, not gone.
+            Err(Errno::EAGAIN) => drop(poll(&mut [PollFd::new(to, PollFlags::POLLOUT)], PollTimeout::NONE)),
             Err(_) => return Passed::Refused,
         }
     }

@@ -8,6 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::pty::{OpenptyResult, Winsize, openpty};
 use nix::sys::termios::tcgetattr;
@@ -240,5 +241,28 @@ fn a_box_whose_terminal_nobody_reads_any_more_finds_it_hung_up() {
     assert_eq!(&first, b"more");
     drop(reader);
     assert_eq!(crate::common::wait(child), Some(7));
+    assert_eq!(lab.leftovers(), NOTHING);
+}
+
+/// The mode of a pipe is that of all who have it, and some make it one that nobody waits at.
+#[test]
+fn a_reader_that_takes_its_time_is_not_one_that_has_gone() {
+    let Some(lab) = Lab::new() else { return };
+    let (mut reader, writer) = std::io::pipe().expect("pipe");
+    fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).expect("fcntl");
+    let mut command = lab.command(&["run", "-t", "--cgroup-parent", &lab.parent, "--rootfs"]);
+    command.arg(lab.image()).args(["slow", "--", "sh", "-c", "busybox seq 1 40000 && exit 7"]);
+    let child = command.stdout(writer).spawn().expect("it starts");
+    drop(command);
+    // A pipe and a terminal are full by then.
+    std::thread::sleep(Duration::from_millis(500));
+    let mut all = String::new();
+    reader.read_to_string(&mut all).expect("read");
+    assert_eq!(crate::common::wait(child), Some(7));
+    assert!(
+        all.lines().map(str::to_owned).eq((1..=40_000).map(|line| line.to_string())),
+        "{} bytes",
+        all.len()
+    );
     assert_eq!(lab.leftovers(), NOTHING);
 }
