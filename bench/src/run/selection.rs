@@ -1,6 +1,6 @@
 //! Who is compared and what is measured, by name.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use super::Profile;
 use crate::contenders::{self, Contender};
@@ -42,7 +42,7 @@ impl Selection {
     /// measures has a question for are left away.
     ///
     /// # Errors
-    /// [`UnknownName`], or a broken script of scripted contenders.
+    /// [`UnknownName`], nobody left, or a broken script of scripted contenders.
     pub fn resolve(&self, profile: Profile) -> Result<Resolved> {
         let (mut measures, mut contenders) = (measures::all()?, contenders::all()?);
         let names: Vec<String> = contenders.iter().map(|c| c.name().to_owned()).collect();
@@ -54,6 +54,11 @@ impl Selection {
             let named = self.only.iter().any(|name| name == c.name());
             self.wants(c.as_ref(), profile) && (named || is_asked(&measures, c.as_ref()))
         });
+        if contenders.is_empty() {
+            bail!(
+                "nobody is left to be measured: --skip takes away whom --only names, or the measure asks nobody else"
+            );
+        }
         Ok((measures, contenders))
     }
 
@@ -77,15 +82,17 @@ impl Selection {
     /// What was left out, by name or by the profile, with the command that adds it.
     pub fn left_out(&self, profile: Profile) -> Vec<String> {
         let (Ok(measures), Ok(contenders)) = (measures::all(), contenders::all()) else { return Vec::new() };
+        let (asked, others): (Vec<_>, Vec<_>) =
+            measures.into_iter().partition(|m| self.asks(m.as_ref(), profile));
+        let named: String = self.measures.iter().map(|name| format!("{name} ")).collect();
         let mut left: Vec<String> = contenders
             .iter()
-            .filter(|c| !self.wants(c.as_ref(), profile))
-            .map(|c| format!("contender {name}: tare run --only {name}", name = c.name()))
+            .filter(|c| !self.wants(c.as_ref(), profile) && is_asked(&asked, c.as_ref()))
+            .map(|c| format!("contender {name}: tare run {named}--only {name}", name = c.name()))
             .collect();
         // Who names measures has left out nothing that needs saying.
         if self.measures.is_empty() {
-            let others = measures.iter().filter(|m| !self.asks(m.as_ref(), profile)).map(|m| m.name());
-            left.extend(others.map(|name| format!("measure {name}: tare run {name}")));
+            left.extend(others.iter().map(|m| format!("measure {name}: tare run {name}", name = m.name())));
         }
         left
     }
@@ -155,5 +162,17 @@ mod tests {
         assert_eq!(names(&asked, Profile::Quick), ["process", "crun"]);
         let skip = Selection { skip: vec!["runc".into()], ..Selection::default() };
         assert!(!names(&skip, Profile::Quick).contains(&"runc".to_owned()));
+    }
+
+    #[test]
+    fn the_command_that_adds_somebody_asks_him_the_same() {
+        let of = |words: &[&str]| -> Vec<String> { words.iter().map(ToString::to_string).collect() };
+        let disk = Selection { measures: of(&["sameness", "disk"]), only: of(&["tare"]), skip: Vec::new() };
+        let left = disk.left_out(Profile::Quick);
+        assert!(left.contains(&"contender qemu: tare run sameness disk --only qemu".into()), "{left:?}");
+        assert!(!left.iter().any(|it| it.contains("hand-loop")), "it has no image: {left:?}");
+        let nobody = Selection { only: of(&["tare"]), skip: of(&["tare"]), ..Selection::default() };
+        let error = nobody.resolve(Profile::Quick).map(drop).expect_err("nobody").to_string();
+        assert!(error.contains("nobody is left to be measured"), "{error}");
     }
 }
