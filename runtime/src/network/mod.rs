@@ -267,10 +267,11 @@ impl Connection {
                     ),
                 };
                 nftables::remove(&outer).map_err(fault)?;
-                leases.forget_rules(address)?;
             }
             veth::remove(netlink, &outer)?;
         }
+        // Also where a power failure has left nothing of what the bridge was: the kernel has forgotten all rules then.
+        leases.forget_rules(address)?;
         leases.give_back(address)
     }
 }

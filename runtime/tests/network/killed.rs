@@ -116,6 +116,25 @@ fn whatever_a_killed_start_or_deletion_left_goes_with_the_next_deletion() {
 }
 
 #[test]
+fn what_a_power_failure_has_left_of_leases_is_in_no_later_boxs_way() {
+    apart(|| {
+        let Some(lab) = Lab::new() else { return };
+        let before = Census::take(&lab);
+        // All that had not come to the disk is empty.
+        let leases = lab.root().join(".network");
+        fs::create_dir_all(&leases).expect("mkdir");
+        for name in ["10.208.9.9", "10.208.9.9.rules", "bridge.json"] {
+            fs::write(leases.join(name), "").expect("write");
+        }
+        let id = unique(&lab, "later");
+        start(&lab, &["--network", "bridge"], &id, "sleep 1000");
+        crate::delete(&lab, &id);
+        assert!(!leases.exists(), "{:?}", crate::common::entries(&leases));
+        assert_eq!(Census::take(&lab), before);
+    });
+}
+
+#[test]
 fn a_lease_whose_box_is_gone_is_taken_by_the_next_start_with_all_it_stands_for() {
     apart(|| {
         let Some(lab) = Lab::new() else { return };
