@@ -148,9 +148,13 @@ fn a_file_of_an_archive_that_nobody_asks_for_is_not_read_however_large_it_is() {
     file.write_all_at(&head, 0).expect("write");
     // A hole, which a hundred bytes of a sparse archive make.
     file.write_all_at(&rest.bytes(), 512 + size).expect("write");
-    let began = std::time::Instant::now();
-    assert_eq!(file_of(&scene.import("saved", None).expect("import")), "behind");
-    assert!(began.elapsed() < std::time::Duration::from_secs(20), "{:?}", began.elapsed());
+    // Seconds of work, whoever else works on this machine: to read it all takes minutes.
+    let mut import = Command::new("prlimit");
+    import.arg("--cpu=5").arg(env!("CARGO_BIN_EXE_tare-runtime")).arg("--root").arg(scene.at("state"));
+    let import = import.arg("import").arg(scene.at("saved")).arg("it:1").output().expect("it starts");
+    assert!(import.status.success(), "{import:?}");
+    let image = Store::new(scene.at("state/.images")).image("it:1").expect("image");
+    assert_eq!(file_of(&image), "behind");
 }
 
 /// `docker save it:1 | gzip` is no root file system with a manifest.json in it.
