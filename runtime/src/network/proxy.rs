@@ -211,7 +211,7 @@ impl Count {
     }
 }
 
-/// Takes connections until the box has ended, at most so many at once.
+/// Takes connections until the box has ended: as long as there are fewer than so many, one at each port.
 fn accept(pidfd: &OwnedFd, listeners: &[TcpListener], targets: &[SocketAddrV4], most: usize) {
     let count = Arc::new(Count::default());
     loop {
@@ -229,10 +229,6 @@ fn accept(pidfd: &OwnedFd, listeners: &[TcpListener], targets: &[SocketAddrV4], 
             break;
         }
         for ((listener, target), _) in open.iter().zip(targets).zip(there).filter(|(_, there)| *there) {
-            // With several ports the one before may have taken the last place.
-            if count.number() >= most {
-                break;
-            }
             match listener.accept() {
                 Ok((client, _)) => {
                     count.add();
