@@ -31,6 +31,9 @@ const FORWARDED: [Signal; 8] = [
     Signal::SIGWINCH,
 ];
 
+/// Ctrl-D, as somebody would type it at the end: once for a line that was begun, and once for the end itself.
+const END_OF_INPUT: &[u8] = &[4, 4];
+
 /// Who stays with a container.
 pub(crate) struct Session {
     signals: SignalFd,
@@ -95,7 +98,12 @@ impl Session {
             let any = |index: usize| ready.get(index).is_some_and(|fd| fd.any().unwrap_or(false));
             let (ended, typed, printed) = (any(1), typing && any(2), any(2 + usize::from(typing)));
             if let Some(terminal) = terminal.as_ref().filter(|_| typed) {
-                typing = pass_on(input.as_fd(), terminal.as_fd()) == Passed::On;
+                let passed = pass_on(input.as_fd(), terminal.as_fd());
+                typing = passed == Passed::On;
+                if passed == Passed::Ended {
+                    // Else whoever reads in the box would wait for more for ever.
+                    let _ = write(terminal, END_OF_INPUT);
+                }
             }
             match terminal.as_ref().filter(|_| printed).map(|it| pass_on(it.as_fd(), output.as_fd())) {
                 None | Some(Passed::On) => {}

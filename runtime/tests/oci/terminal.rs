@@ -266,3 +266,18 @@ fn a_reader_that_takes_its_time_is_not_one_that_has_gone() {
     );
     assert_eq!(lab.leftovers(), NOTHING);
 }
+
+/// `echo COMMAND | run -t ... sh`: the end of what is typed is the end of what the box reads.
+#[test]
+fn a_box_with_a_terminal_sees_the_end_of_what_is_typed() {
+    let Some(lab) = Lab::new() else { return };
+    let mut command = lab.command(&["run", "-t", "--cgroup-parent", &lab.parent, "--rootfs"]);
+    command.arg(lab.image()).args(["ends", "--", "cat"]);
+    let (reader, mut writer) = std::io::pipe().expect("pipe");
+    let child = command.stdin(reader).stdout(std::process::Stdio::null()).spawn().expect("it starts");
+    drop(command);
+    writer.write_all(b"a line, and one that is not ended").expect("write");
+    drop(writer);
+    assert_eq!(crate::common::wait(child), Some(0));
+    assert_eq!(lab.leftovers(), NOTHING);
+}
