@@ -50,13 +50,22 @@ impl Selection {
         let known: Vec<String> = measures.iter().map(|m| m.name().to_owned()).collect();
         check("measure", self.measures.iter(), &known)?;
         measures.retain(|m| self.asks(m.as_ref(), profile));
+        let asked: Vec<String> = contenders
+            .iter()
+            .filter(|c| is_asked(&measures, c.as_ref()))
+            .map(|c| c.name().to_owned())
+            .collect();
         contenders.retain(|c| {
             let named = self.only.iter().any(|name| name == c.name());
             self.wants(c.as_ref(), profile) && (named || is_asked(&measures, c.as_ref()))
         });
-        if contenders.is_empty() {
+        // Who is named and cannot answer is listed as left out, beside others who can; alone he would be a run of nothing.
+        if !contenders.iter().any(|c| asked.iter().any(|name| name == c.name())) {
+            let names: Vec<&str> = measures.iter().map(|m| m.name()).collect();
             bail!(
-                "nobody is left to be measured: --skip takes away whom --only names, or the measure asks nobody else"
+                "nobody is left to be measured: to {} answer {}, and --only or --skip leaves none of them",
+                names.join(", "),
+                asked.join(", ")
             );
         }
         Ok((measures, contenders))
@@ -173,6 +182,14 @@ mod tests {
         assert!(!left.iter().any(|it| it.contains("hand-loop")), "it has no image: {left:?}");
         let nobody = Selection { only: of(&["tare"]), skip: of(&["tare"]), ..Selection::default() };
         let error = nobody.resolve(Profile::Quick).map(drop).expect_err("nobody").to_string();
-        assert!(error.contains("nobody is left to be measured"), "{error}");
+        assert!(error.contains("nobody is left to be measured: to startup, memory answer"), "{error}");
+        let of_none = Selection { measures: of(&["disk"]), only: of(&["process", "runc"]), skip: Vec::new() };
+        let error = of_none.resolve(Profile::Quick).map(drop).expect_err("neither has an image").to_string();
+        assert!(
+            error.contains("to disk answer ") && error.contains("tare") && error.contains("docker"),
+            "{error}"
+        );
+        let of_one = Selection { only: of(&["process", "tare"]), ..of_none };
+        assert_eq!(names(&of_one, Profile::Quick), ["process", "tare"], "the one is listed as left out");
     }
 }
