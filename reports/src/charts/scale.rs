@@ -79,15 +79,20 @@ impl Log {
         ticks
     }
 
-    /// The same of bytes: the densest powers of two.
+    /// The same of bytes: the densest powers of two, and between those that lie far apart their halves or quarters.
     pub(super) fn byte_ticks(&self, room: i32) -> Vec<Tick> {
-        let exponents = (self.low / 2_f64.ln()).ceil() as i32..=(self.high / 2_f64.ln()).floor() as i32;
-        let of = |step: usize| -> Vec<Tick> {
-            let own = exponents.clone().filter(|it| it.rem_euclid(step as i32) == 0);
-            own.map(|it| 2_f64.powi(it)).map(|value| Tick { at: self.place(value), value }).collect()
+        const PARTS: [&[f64]; 2] = [&[1.0, 1.25, 1.5, 1.75], &[1.0, 1.5]];
+        let octaves = (self.low / 2_f64.ln()).floor() as i32..=(self.high / 2_f64.ln()).floor() as i32;
+        let of = |step: usize, parts: &[f64]| -> Vec<Tick> {
+            let own = octaves.clone().filter(|it| it.rem_euclid(step as i32) == 0);
+            let values = own.flat_map(|it| parts.iter().map(move |part| part * 2_f64.powi(it)));
+            let inside = values.filter(|it| self.low <= it.ln() && it.ln() <= self.high);
+            inside.map(|value| Tick { at: self.place(value), value }).collect()
         };
-        let far_apart = |ticks: &[Tick]| ticks.windows(2).all(|it| (it[1].at - it[0].at).abs() >= room);
-        let mut ticks = [1, 2, 5, 10].into_iter().map(of).find(|it| far_apart(it)).unwrap_or_else(|| of(20));
+        let far_apart = |ticks: &Vec<Tick>| ticks.windows(2).all(|it| (it[1].at - it[0].at).abs() >= room);
+        let split = PARTS.into_iter().map(|parts| of(1, parts));
+        let whole = [1, 2, 5, 10].into_iter().map(|step| of(step, &[1.0]));
+        let mut ticks = split.chain(whole).find(far_apart).unwrap_or_else(|| of(20, &[1.0]));
         if let Some(at) = self.zero {
             ticks.insert(0, Tick { at, value: 0.0 });
         }
@@ -155,6 +160,10 @@ mod tests {
         let ticks = axis.byte_ticks(26);
         assert!(ticks.len() >= 2 && ticks.iter().all(|it| it.value.log2().fract() == 0.0), "{}", ticks.len());
         assert!(ticks.windows(2).all(|it| it[0].at - it[1].at >= 26 && it[1].value > it[0].value));
+        let narrow =
+            Log::over([27.2, 54.2].into_iter().map(|it| it * 1_048_576.0), (200, 680)).byte_ticks(64);
+        let narrow: Vec<f64> = narrow.iter().map(|it| it.value / 1_048_576.0).collect();
+        assert_eq!(narrow, [28.0, 32.0, 40.0, 48.0, 56.0]);
     }
 
     #[test]
