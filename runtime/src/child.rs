@@ -18,7 +18,7 @@ use nix::sched::CloneFlags;
 use crate::blueprint::{Blueprint, RootKind};
 use crate::container::{Act, RECIPE};
 use crate::marks::Readings;
-use crate::mounts::{MOST_BINDS, Sources};
+use crate::mounts::{NO_SOURCES, Sources};
 use crate::network::Cable;
 use crate::pool::Door;
 use crate::report::Fault;
@@ -66,7 +66,7 @@ pub(crate) struct Child<'a> {
 
 impl<'a> Child<'a> {
     pub(crate) fn new(plan: &'a Plan, writer: BorrowedFd<'a>) -> Self {
-        Self { plan, writer, old_root: None, sources: [const { None }; MOST_BINDS] }
+        Self { plan, writer, old_root: None, sources: NO_SOURCES }
     }
 
     pub(crate) fn pivot(&mut self) -> Result<(), Fault> {
@@ -94,12 +94,14 @@ impl<'a> Child<'a> {
         self.plan.cable.as_ref().map_or(Ok(()), Cable::connect)
     }
 
-    pub(crate) fn volumes(&self) -> Result<(), Fault> {
+    pub(crate) fn volumes(&mut self) -> Result<(), Fault> {
         // On the ladder below "pivot" there is no root to mount them in.
         if !ladder::reaches(self.plan.blueprint.until, "pivot") {
             return Ok(());
         }
-        mounts::volumes(&self.plan.blueprint.mounts, &self.sources)
+        mounts::volumes(&self.plan.blueprint.mounts, &self.sources)?;
+        self.sources = NO_SOURCES;
+        Ok(())
     }
 
     pub(crate) fn freeze(&mut self) -> Result<(), Fault> {
@@ -141,6 +143,14 @@ impl<'a> Child<'a> {
         sys::close_copy(self.writer);
         self.writer = gate.report();
         gate.wait().map_err(Fault::of(0))
+    }
+
+    /// On the ladder below "pivot" the box's root and what is lent to it are still open here.
+    pub(crate) fn close_others(&mut self) -> Result<(), Fault> {
+        self.sources = NO_SOURCES;
+        self.old_root = None;
+        let command = self.plan.door.as_ref().map_or(self.writer, Door::inner);
+        exec::close_others(self.plan.blueprint.process.user.umask, &[self.writer, command])
     }
 
     /// Installs the filter as late as can be: after no-new-privileges where that is asked for, else as long

@@ -274,7 +274,7 @@ pub const RECIPE: &[Step] = &[
     inside(
         "descriptors",
         "nothing of the host stays open",
-        |c| exec::close_others(c.plan.blueprint.process.user.umask),
+        |c| c.close_others(),
         |_, _| "descriptors from 3".into(),
     ),
     inside(

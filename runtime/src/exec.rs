@@ -1,8 +1,10 @@
 //! The last steps: descriptors, then the program.
 //!
 //! exec keeps descriptors, so a directory of the host that stays open is a way out of the box
-//! (CVE-2024-21626). Everything from 3 upwards is marked close-on-exec; the program sees 0, 1 and 2.
-//! exec also ends the set-up: it closes the error pipe, which is how the parent learns that the
+//! (CVE-2024-21626). To mark them close-on-exec is not enough: they are open while exec looks the command up, and
+//! one that is called /proc/self/fd/9/../bin/sh would be the host's, into which the box could then write. So
+//! everything from 3 upwards is closed before, but for the error pipe, which is no directory; the program sees 0,
+//! 1 and 2. exec also ends the set-up: it closes the error pipe, which is how the parent learns that the
 //! command runs. Without it you would have a part of the runtime in a box, with files of the host open.
 //!
 //! The command is searched in the box's root with the box's PATH, never on the host.
@@ -133,10 +135,10 @@ pub(crate) fn no_new_privileges(wanted: bool) -> Result<(), Fault> {
     if wanted { sys::no_new_privileges().map_err(Fault::of(0)) } else { Ok(()) }
 }
 
-/// Lets nothing else through, and sets the command's umask.
-pub(crate) fn close_others(umask: u32) -> Result<(), Fault> {
+/// Closes all but standard input, output and error, and what is needed until the exec; and sets the command's umask.
+pub(crate) fn close_others(umask: u32, kept: &[BorrowedFd<'_>]) -> Result<(), Fault> {
     nix::sys::stat::umask(Mode::from_bits_truncate(umask));
-    sys::close_on_exec_from(3).map_err(Fault::of(0))
+    sys::close_copies_from(3, kept).map_err(Fault::of(0))
 }
 
 /// Whether there is a command to become: so that `create` can say so, and not first `start`.

@@ -302,7 +302,7 @@ fn run(plan: &Plan, writer: BorrowedFd<'_>, step: &mut u16) -> std::result::Resu
     next();
     exec::no_new_privileges(process.no_new_privileges)?;
     next();
-    exec::close_others(process.user.umask)?;
+    exec::close_others(process.user.umask, &[writer])?;
     next();
     if process.no_new_privileges {
         seccomp::install(&plan.filter)?;

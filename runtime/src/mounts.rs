@@ -175,6 +175,9 @@ pub(crate) const MOST_BINDS: usize = 128;
 /// Sources of binds, in the order of the binds.
 pub(crate) type Sources = [Option<OwnedFd>; MOST_BINDS];
 
+/// None of them open.
+pub(crate) const NO_SOURCES: Sources = [const { None }; MOST_BINDS];
+
 /// Opens the sources of all binds while the host's root is still the root, and while we are still who the
 /// caller is: the box's own root may not be allowed to reach them.
 pub(crate) fn open_sources(mounts: &[Mount], sources: &mut Sources) -> Result<(), Fault> {

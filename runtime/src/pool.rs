@@ -60,15 +60,18 @@ impl Door {
         self.outer
     }
 
+    /// Through which the command comes.
+    pub(crate) fn inner(&self) -> BorrowedFd<'_> {
+        self.inner.as_fd()
+    }
+
     /// In the child: says that it is ready, waits for the command and becomes it. Comes back only with a
     /// fault; a caller that is gone is one.
     pub(crate) fn wait(&self, writer: BorrowedFd<'_>, plan: &exec::Plan) -> Fault {
         let mut words = [0; LONGEST];
         let hidden = sys::hide_from_tracers();
-        let received = hidden.and_then(|()| report::send(writer, Message::Waiting)).and_then(|()| {
-            sys::close_copy(self.outer.as_fd());
-            handover::receive(self.inner.as_fd(), &mut words)
-        });
+        let told = hidden.and_then(|()| report::send(writer, Message::Waiting));
+        let received = told.and_then(|()| handover::receive(self.inner(), &mut words));
         let (length, [input, output, error]) = match received {
             Ok(received) => received,
             Err(errno) => return Fault { object: 0, errno },

@@ -17,7 +17,7 @@ use std::process::Command;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
-use tare_runtime::sys::mount::memfd;
+use tare_runtime::sys::{self, mount::memfd};
 
 const SEALS: SealFlag = SealFlag::F_SEAL_SEAL
     .union(SealFlag::F_SEAL_SHRINK)
@@ -39,6 +39,8 @@ pub(crate) fn ensure() -> Result<(), String> {
     {
         return Ok(());
     }
+    // What our caller has left open on the host is to be seen in no process of ours that the box can see.
+    sys::close_on_exec_from(3).map_err(|errno| fault("descriptors of the caller's")(errno.into()))?;
     let copy = memfd(c"tare-runtime").map_err(|errno| fault("memfd_create")(errno.into()))?;
     let mut copy = File::from(copy);
     io::copy(&mut own, &mut copy).map_err(fault("copy of /proc/self/exe"))?;

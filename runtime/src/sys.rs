@@ -131,6 +131,28 @@ pub fn close_copy(fd: BorrowedFd<'_>) {
     unsafe { libc::close(fd.as_raw_fd()) };
 }
 
+/// Closes this process's copies of all descriptors from `first` upwards but `kept`; their owners are on the other side
+/// of the fork.
+///
+/// For use in a forked child only, as [`close_copy`].
+///
+/// # Errors
+/// ENOSYS before Linux 5.9.
+pub fn close_copies_from(first: u32, kept: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+    let mut from = first;
+    loop {
+        let numbers = kept.iter().map(|fd| fd.as_raw_fd().unsigned_abs());
+        let next = numbers.filter(|number| *number >= from).min();
+        if next != Some(from) {
+            let last = next.map_or(c_uint::MAX, |next| next - 1);
+            // SAFETY: takes numbers only, and closes the child's own copies: see `close_copy`.
+            Errno::result(unsafe { libc::syscall(libc::SYS_close_range, from, last, 0) })?;
+        }
+        let Some(next) = next else { return Ok(()) };
+        from = next + 1;
+    }
+}
+
 /// Takes ownership of a descriptor number that fcntl's F_DUPFD just returned.
 pub(crate) fn owned(fd: RawFd) -> OwnedFd {
     // SAFETY: callers pass a number that the kernel handed out in the statement before and that has

@@ -231,6 +231,10 @@ fn simplify(name: &str, arguments: &mut Vec<String>) {
         "read" | "write" | "getdents64" => arguments.truncate(1),
         "statx" | "newfstatat" | "prlimit64" => arguments.truncate(2),
         "getcwd" => arguments.clear(),
+        // From which number to which depends on what is kept between them.
+        "close_range" if arguments[2] == "0" => {
+            arguments.drain(..2);
+        }
         // Modes of directories that no box sees; the umask is another matter in it.
         "mkdir" if !arguments[0].starts_with("\"/") || arguments[0].starts_with("\"/sys/") => {
             arguments.truncate(1)

@@ -172,20 +172,21 @@ fn known_capabilities() -> Vec<String> {
         .collect()
 }
 
-/// A caller that leaks a descriptor of a host directory, and boxes that want to work there.
+/// `tare-runtime`, called by somebody who leaks descriptors of directories of the host.
+fn leaky(lab: &Lab, arguments: &[&str]) -> Called {
+    let mut sh = Command::new("sh");
+    let program = env!("CARGO_BIN_EXE_tare-runtime");
+    sh.args(["-c", "exec 8< / 9< /etc; exec \"$@\"", "sh", program, "--root"])
+        .arg(lab.root())
+        .args(arguments);
+    sh.stdin(std::process::Stdio::null());
+    call(lab, sh)
+}
+
+/// Boxes that want to work there.
 #[test]
 fn no_working_directory_lies_behind_a_descriptor() {
     let Some(lab) = Lab::new() else { return };
-    let leaky = |arguments: Vec<String>| {
-        let mut sh = Command::new("sh");
-        let program = env!("CARGO_BIN_EXE_tare-runtime");
-        sh.args(["-c", "exec 8< / 9< /etc; exec \"$@\"", "sh", program, "--root"])
-            .arg(lab.root())
-            .args(arguments);
-        sh.stdin(std::process::Stdio::null());
-        call(&lab, sh)
-    };
-    let words = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
     let root = lab.image().display().to_string();
     let mut bundle = Bundle::new(&lab, "cwd", "ls; sleep 1000");
     let directory = bundle.directory.display().to_string();
@@ -194,29 +195,73 @@ fn no_working_directory_lies_behind_a_descriptor() {
         let cwd = format!("/proc/self/fd/{number}");
         let run =
             ["run", "--cgroup-parent", &lab.parent, "--rootfs", &root, "--cwd", &cwd, "cwd", "--", "ls"];
-        let called = leaky(words(&run));
+        let called = leaky(&lab, &run);
         outside += usize::from(called.err.contains("it lies outside the container's root"));
         called.refused("step working-directory: ");
         bundle.config["process"]["cwd"] = json!(cwd);
         bundle.write();
-        leaky(words(&["run", "--bundle", &directory, "cwd"])).refused("step working-directory: ");
+        leaky(&lab, &["run", "--bundle", &directory, "cwd"]).refused("step working-directory: ");
     }
     assert!(outside >= 2, "{outside}");
     bundle.config["process"]["cwd"] = json!("/");
     bundle.write();
-    leaky(words(&["create", "--bundle", &directory, "cwd"])).ok();
-    leaky(words(&["start", "cwd"])).ok();
-    let mut outside = 0;
+    leaky(&lab, &["create", "--bundle", &directory, "cwd"]).ok();
+    leaky(&lab, &["start", "cwd"]).ok();
     for number in 3..=12 {
         let cwd = format!("/proc/self/fd/{number}");
-        let called = leaky(words(&["exec", "--cwd", &cwd, "cwd", "ls"]));
-        outside += usize::from(called.err.contains("it lies outside the container's root"));
-        called.refused("step working-directory: ");
+        leaky(&lab, &["exec", "--cwd", &cwd, "cwd", "ls"]).refused("step working-directory: ");
     }
-    assert!(outside >= 2, "{outside}");
-    let open = leaky(words(&["exec", "cwd", "sh", "-c", "ls /proc/1/fd /proc/$$/fd; true"])).ok();
+    let open = leaky(&lab, &["exec", "cwd", "sh", "-c", "ls /proc/1/fd /proc/$$/fd; true"]).ok();
     assert_eq!(open, "/proc/1/fd:\n0\n1\n2\n\n".to_owned() + &open[open.rfind("/proc").expect("second")..]);
     assert!(open.ends_with("/fd:\n0\n1\n2\n"), "{open}");
+    bundle.force();
+    assert_eq!(lab.leftovers(), NOTHING);
+}
+
+/// The same caller, and what leads to a program of the host's by way of whatever is open while the command is looked up: what
+/// the caller has leaked, or the source of a volume, from which `..` leads on. The box could write into that program then.
+#[test]
+fn no_command_lies_behind_a_descriptor() {
+    let Some(lab) = Lab::new() else { return };
+    let lent = lab.path().join("lent");
+    fs::create_dir(&lent).expect("mkdir");
+    fs::copy("/bin/busybox", lab.path().join("host-sh")).expect("copy");
+    let mut bundle = Bundle::new(&lab, "way", "sleep 1000");
+    let lend = json!({"destination": "/lent", "type": "bind", "source": lent, "options": ["bind"]});
+    bundle.config["mounts"].as_array_mut().expect("mounts").push(lend);
+    let directory = bundle.directory.display().to_string();
+    let (root, volume) = (lab.image().display().to_string(), format!("{}:/lent", lent.display()));
+    let run = ["run", "--cgroup-parent", &lab.parent, "--rootfs", &root, "-v", &volume, "way", "--"];
+    let mut ways = Vec::new();
+    for number in 3..=12 {
+        for place in ["bin/busybox", "../host-sh"] {
+            let way = format!("/proc/self/fd/{number}/{place}");
+            let by_script = format!("/bin/script{}", ways.len());
+            script(&lab.path().join(format!("image{by_script}")), &format!("#!{way}\n"));
+            ways.extend([way, by_script]);
+        }
+    }
+    for way in &ways {
+        leaky(&lab, &[&run[..], &[way, "sh"]].concat()).refused("step exec: ");
+    }
+    for way in ways.iter().step_by(5) {
+        bundle.config["process"]["args"] = json!([way, "sh"]);
+        bundle.write();
+        leaky(&lab, &["run", "--bundle", &directory, "way"]).refused("step exec: ");
+    }
+    bundle.config["process"]["args"] = json!(["sleep", "1000"]);
+    bundle.write();
+    leaky(&lab, &["create", "--bundle", &directory, "way"]).ok();
+    // Whoever comes into the box while it waits, with the right to look, finds no way either.
+    let pid = lab.runtime().load(&"way".parse().expect("id")).expect("state").process.expect("process").pid;
+    for open in fs::read_dir(format!("/proc/{pid}/fd")).expect("fd").flatten() {
+        let is_directory = fs::metadata(open.path()).is_ok_and(|found| found.is_dir());
+        assert!(!is_directory, "{:?}", fs::read_link(open.path()));
+    }
+    leaky(&lab, &["start", "way"]).ok();
+    for way in &ways {
+        leaky(&lab, &["exec", "way", way, "sh"]).refused("step exec: ");
+    }
     bundle.force();
     assert_eq!(lab.leftovers(), NOTHING);
 }

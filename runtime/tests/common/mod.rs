@@ -170,13 +170,13 @@ pub(crate) fn has_strace() -> bool {
     there
 }
 
-/// The exit status, or a panic after half a minute: a test that hangs tells nobody what is wrong.
+/// The exit status, or a panic after a minute: a test that hangs tells nobody what is wrong.
 pub(crate) fn wait(mut child: Child) -> Option<i32> {
     let pidfd = tare_runtime::sys::pidfd_open(child.id() as i32).expect("pidfd");
-    let ended = poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], 30_000_u16).expect("poll");
+    let ended = poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], 60_000_u16).expect("poll");
     if ended == 0 {
         let _ = child.kill();
-        panic!("still running after 30 s");
+        panic!("still running after a minute");
     }
     child.wait().expect("wait").code()
 }

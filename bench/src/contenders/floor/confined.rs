@@ -126,7 +126,7 @@ pub(super) fn inside(
     steps::stdio(stdio)?;
     give_up_power()?;
     umask(Mode::from_bits_truncate(UMASK));
-    sys::close_on_exec_from(3).map_err(at("close on exec", c"other descriptors"))?;
+    sys::close_copies_from(3, &[]).map_err(at("close", c"other descriptors"))?;
     sys::install_filter(filter).map_err(at("install", c"the seccomp filter"))?;
     steps::exec(p)
 }
