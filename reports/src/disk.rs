@@ -1,10 +1,20 @@
 //! What images and boxes take on disk: the figures of each contender beside each other.
 
+use crate::Lang;
 use crate::document::{Class, Document, Series, Unit};
 use crate::stats;
 
 /// Name of the measure.
 pub const MEASURE: &str = "disk";
+
+/// A way of keeping an image, in this language.
+pub(crate) fn form_name(form: &str, lang: Lang) -> &str {
+    match form {
+        "qcow2 on a backing file" => lang.pick(form, "基于后备文件的 qcow2"),
+        "whole copy" => lang.pick(form, "完整副本"),
+        other => other,
+    }
+}
 
 /// What one contender keeps, in one of the ways in which it can.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,8 +45,8 @@ impl Kept {
     }
 
     /// Name and form.
-    pub fn label(&self) -> String {
-        let form = self.form.as_ref().map_or(String::new(), |it| format!(", {it}"));
+    pub fn label(&self, lang: Lang) -> String {
+        let form = self.form.as_ref().map_or(String::new(), |it| format!(", {}", form_name(it, lang)));
         format!("{}{form}", self.contender)
     }
 }

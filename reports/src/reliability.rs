@@ -141,7 +141,11 @@ fn aa(document: &Document) -> Vec<Rule> {
         })
         .collect();
     if rules.is_empty() {
-        rules.push(Rule { name, figure: "no A/A test in this run".to_owned(), state: State::NotJudged });
+        rules.push(Rule {
+            name,
+            figure: "no start in this run has an A/A test".to_owned(),
+            state: State::NotJudged,
+        });
     }
     rules
 }

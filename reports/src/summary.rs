@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::Lang;
 use crate::curves::Along;
+use crate::disk::form_name;
 use crate::document::{Accel, Class, Document, Failure, Mode, Parameters, Series, Unit};
 use crate::stats::{self, Interval, Ratio};
+use crate::transfer::short_name;
 
 /// Name of the row that everything is compared with first: no box at all.
 pub const PROCESS: &str = "process";
@@ -68,16 +71,16 @@ impl Summary {
 
     /// What tells it apart in its table: the rung on the ladder, else the contender's name, with its level on
     /// a curve, and with form and transfer; marked where it is the second visit of the A/A test.
-    pub fn label(&self) -> String {
+    pub fn label(&self, lang: Lang) -> String {
         let mut name = self.parameters.rung.clone().unwrap_or_else(|| self.contender.clone());
         if let Some(along) = Along::of(&self.measure, &self.quantity) {
             name.push_str(&format!(" × {}", along.level(&self.parameters)));
         }
         if let Some(form) = &self.parameters.form {
-            name.push_str(&format!(", {form}"));
+            name.push_str(&format!(", {}", form_name(form, lang)));
         }
         if let Some(transfer) = &self.parameters.transfer {
-            name.push_str(&format!(", {transfer}"));
+            name.push_str(&format!(", {}", short_name(transfer, lang)));
         }
         if self.is_aa() { format!("{name} (A/A)") } else { name }
     }
@@ -99,6 +102,21 @@ pub struct Comparison {
     /// What must be said with it where the two are of different accel classes; never drop it.
     pub caveat: Option<&'static str>,
 }
+
+impl Comparison {
+    /// The caveat in this language.
+    pub fn caveat_in(&self, lang: Lang) -> Option<&'static str> {
+        let said = self.caveat?;
+        Some(lang.pick(said, CAVEATS.iter().find(|it| it.0 == said).map_or(said, |it| it.1)))
+    }
+}
+
+/// What [`caveat`] says, in both languages.
+const CAVEATS: [(&str, &str); 3] = [
+    ("tcg: an upper bound", "tcg：只是上界"),
+    ("tcg: an upper bound of the base", "tcg：基准只是上界"),
+    ("kvm-nested: slower than kvm on bare metal", "kvm-nested：比裸机上的 kvm 慢"),
+];
 
 /// One summary per series, in the document's order.
 pub fn summarise(document: &Document) -> Vec<Summary> {
@@ -171,9 +189,9 @@ pub fn against(document: &Document, series: &Series, base: &str) -> Option<Compa
 pub fn caveat(accel: Accel, base: Accel) -> Option<&'static str> {
     match (accel, base) {
         (a, b) if a == b => None,
-        (Accel::Tcg, _) => Some("tcg: an upper bound"),
-        (_, Accel::Tcg) => Some("tcg: an upper bound of the base"),
-        (Accel::KvmNested, _) | (_, Accel::KvmNested) => Some("kvm-nested: slower than kvm on bare metal"),
+        (Accel::Tcg, _) => Some(CAVEATS[0].0),
+        (_, Accel::Tcg) => Some(CAVEATS[1].0),
+        (Accel::KvmNested, _) | (_, Accel::KvmNested) => Some(CAVEATS[2].0),
         _ => None,
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::Lang;
 use crate::audit;
 use crate::charts::Topic;
 use crate::density;
@@ -48,7 +49,7 @@ pub fn table(document: &Document) -> String {
         out.extend(aligned(&rows(topic, &caveats), 2));
         out.extend(caveats.iter().enumerate().map(|(index, it)| format!("  {} {it}", stars(index))));
         for lane in topic.lanes.iter().filter(|it| it.failed() > 0) {
-            out.push(format!("  failed: {}: {}", lane.label(), crate::charts::failure_counts(lane)));
+            out.push(format!("  failed: {}: {}", lane.label(Lang::En), crate::charts::failure_counts(lane)));
         }
     }
     idle(document, &mut out);
@@ -101,7 +102,7 @@ fn rows(topic: &Topic, caveats: &[&str]) -> Vec<Vec<String>> {
     let mut rows = vec![header.into_iter().map(str::to_owned).collect::<Vec<_>>()];
     rows.extend(topic.lanes.iter().map(|lane| {
         let mut row = vec![
-            lane.label(),
+            lane.label(Lang::En),
             accel(lane),
             or_na(lane.median.map(|it| value(it, lane.unit))),
             or_na(

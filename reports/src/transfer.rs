@@ -1,11 +1,22 @@
 //! How images come to a host: time and bytes of each transfer, of each contender in each of its ways.
 
-use crate::disk::MEASURE;
+use crate::Lang;
+use crate::disk::{MEASURE, form_name};
 use crate::document::{Class, Document, Series, Unit};
 use crate::stats::{self, Interval, Ratio};
 
 /// The transfers of one visit, in their order; also the values of the parameter `transfer`.
 pub const STEPS: [&str; 3] = ["first", "second", "update"];
+
+/// A transfer in one word, in this language.
+pub(crate) fn short_name(step: &str, lang: Lang) -> &str {
+    match step {
+        "first" => lang.pick(step, "首个"),
+        "second" => lang.pick(step, "第二个"),
+        "update" => lang.pick(step, "更新"),
+        other => other,
+    }
+}
 
 /// What one contender fetched, in one of the ways in which it can.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,8 +62,8 @@ impl Fetched {
     pub const WIRE: Unit = Unit::Bytes;
 
     /// Name and form.
-    pub fn label(&self) -> String {
-        let form = self.form.as_ref().map_or(String::new(), |it| format!(", {it}"));
+    pub fn label(&self, lang: Lang) -> String {
+        let form = self.form.as_ref().map_or(String::new(), |it| format!(", {}", form_name(it, lang)));
         format!("{}{form}", self.contender)
     }
 }

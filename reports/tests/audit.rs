@@ -168,6 +168,47 @@ fn item_19_two_rounds_prove_nothing() {
     assert_eq!(verdict(&document, 19), Verdict::NotCheckable);
 }
 
+/// Makes the starts of a good document transfers of images.
+fn transfers(document: &mut Document) {
+    document.series.retain(|it| it.quantity == "ready");
+    for series in &mut document.series {
+        (series.measure, series.quantity) = ("disk".into(), "pull".into());
+        series.parameters =
+            Parameters { transfer: Some("first".into()), aa: series.parameters.aa, ..Parameters::default() };
+    }
+}
+
+/// Transfers are timed one at a time, so what holds of starts is asked of them too.
+#[test]
+fn items_6_and_19_are_asked_of_a_run_that_only_fetched() {
+    let mut document = made_up::good(20);
+    transfers(&mut document);
+    for item in [6, 19] {
+        let found = judged(&document, item);
+        assert_eq!(found.verdict, Verdict::Passed, "item {item}: {}", found.evidence);
+    }
+    let names: Vec<String> = document.contenders.iter().map(|it| it.name.clone()).collect();
+    for series in &mut document.series {
+        let place = names.iter().position(|name| *name == series.contender).unwrap() as u32 * 2;
+        let place = place + u32::from(series.parameters.aa == Some(true));
+        series.samples.iter_mut().for_each(|sample| sample.position = place);
+    }
+    assert!(judged(&document, 19).evidence.contains("the same order"), "{:?}", judged(&document, 19));
+    document.run.readings.clear();
+    assert!(judged(&document, 6).evidence.contains("were not read"), "{:?}", judged(&document, 6));
+}
+
+/// Where nothing was timed one at a time, the reason says so, and does not deny the contenders that there are.
+#[test]
+fn item_19_has_nothing_to_judge_in_a_run_that_timed_nothing() {
+    let mut document = made_up::good(20);
+    document.series.clear();
+    held::add(&mut document);
+    let found = judged(&document, 19);
+    assert_eq!(found.verdict, Verdict::NotCheckable);
+    assert!(found.evidence.contains("this run has none"), "{}", found.evidence);
+}
+
 #[test]
 fn item_20_trimmed() {
     fails(20, "tare: 1 starts have no cpu sample", |it| {

@@ -64,7 +64,7 @@ fn one_topic_holds_all_levels_in_their_order() {
             assert_eq!(topics[0].lanes[*at].parameters.concurrency, Some(*level));
         }
     }
-    assert_eq!(topics[0].lanes[0].label(), "process × 2");
+    assert_eq!(topics[0].lanes[0].label(Lang::En), "process × 2");
 }
 
 #[test]

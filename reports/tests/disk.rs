@@ -55,7 +55,7 @@ fn verdict(rows: &[Row]) -> (State, String) {
 #[test]
 fn each_way_of_keeping_has_a_row() {
     let all = kept(&document(&[MACHINE[0], LAYERED, MACHINE[1]]));
-    let told: Vec<String> = all.iter().map(|it| it.label()).collect();
+    let told: Vec<String> = all.iter().map(|it| it.label(Lang::En)).collect();
     assert_eq!(told, ["tare", "qemu, backed", "qemu, whole"]);
     assert_eq!((all[0].image, all[0].second), (Some(27.0 * MIB as f64), Some(MIB as f64)));
     assert!((all[0].share().expect("a share") - 1.0 / 27.0).abs() < 1e-9);
@@ -142,6 +142,10 @@ fn a_cheap_update_supports_it_a_dear_one_refutes_it_and_few_samples_say_nothing(
     let (state, shown) = updates(&[PULLS], 3);
     assert_eq!(state, State::Unconfirmed, "{shown}");
     assert!(shown.contains("`tare` 3.6 % of the bytes and 15.0 % of the time"), "{shown}");
+    assert!(
+        shown.ends_with(" Too few transfers for an interval, without which there is no verdict."),
+        "{shown}"
+    );
     let slow: Moved = ("tare", None, |_| [[100, 14 * MIB], [80, MIB], [90, MIB]]);
     assert_eq!(updates(&[slow, WHOLE], 12).0, State::Refuted, "the bytes alone do not make it cheap");
     let fat: Moved = ("tare", None, |_| [[100, 14 * MIB], [20, MIB], [20, 14 * MIB]]);
@@ -157,14 +161,18 @@ fn what_travelled_is_drawn_and_told_and_is_no_row_of_what_is_kept() {
     lost.samples[3] = Sample::failure(3, 0, Failure::Start, "the registry is gone");
     assert_eq!(kept(&document), []);
     let all = fetched(&document);
-    let told: Vec<String> = all.iter().map(|it| it.label()).collect();
+    let told: Vec<String> = all.iter().map(|it| it.label(Lang::En)).collect();
     assert_eq!(told, ["tare", "qemu, whole copy"]);
     assert_eq!((all[0].steps[0].time.n, all[0].steps[0].time.failed), (11, 1));
     assert_eq!(all[0].steps[2].wire.median, Some(MIB as f64 / 2.0));
     assert_eq!(all[0].steps[0].wire.of_first, None, "the first is not compared with itself");
     for (lang, words) in [(Lang::En, "Time, and bytes that travel"), (Lang::Zh, "时间与传输字节数")] {
         let html = page::render(&document, lang).expect("a page");
-        for it in [words, "tare, update", "qemu, whole copy, first", "disk-pull-warm-transfer", "14.0 MiB"] {
+        let labels = match lang {
+            Lang::En => ["tare, update", "qemu, whole copy, first"],
+            Lang::Zh => ["tare, 更新", "qemu, 完整副本, 首个"],
+        };
+        for it in [words, labels[0], labels[1], "disk-pull-warm-transfer", "14.0 MiB"] {
             assert!(html.contains(it), "{it}");
         }
     }

@@ -136,7 +136,7 @@ fn one_topic_holds_all_rungs_and_the_page_one_chapter() {
     let topics = Topic::all(&document, &summaries);
     let found: Vec<(&str, usize)> = topics.iter().map(|it| (it.quantity, it.lanes.len())).collect();
     assert_eq!(found, [("ready", 6), ("memory", 6)]);
-    let labels: Vec<String> = topics[0].lanes.iter().map(|it| it.label()).collect();
+    let labels: Vec<String> = topics[0].lanes.iter().map(|it| it.label(Lang::En)).collect();
     assert_eq!(labels, RUNGS.map(|it| it.0));
     for (lang, title) in [(Lang::En, "The ladder"), (Lang::Zh, "阶梯")] {
         let page = page::render(&document, lang).unwrap();

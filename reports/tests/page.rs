@@ -238,3 +238,17 @@ proptest! {
         prop_assert!(!text::table(&document).contains(char::from(27)));
     }
 }
+
+/// What must be said with a ratio under emulation is said in the page's own language.
+#[test]
+fn a_bound_is_called_one_in_both_languages() {
+    let [en, zh] = rendered(&made_up::good(12));
+    for (page, said, other) in
+        [(&en, "tcg: an upper bound", "只是上界"), (&zh, "tcg：只是上界", "an upper bound")]
+    {
+        let own =
+            page.split("id=\"startup\"").nth(1).and_then(|it| it.split("id=\"machine\"").next()).unwrap();
+        assert!(own.contains(said), "{said}");
+        assert!(!own.split("如何测量").next().unwrap().contains(other), "{other}");
+    }
+}

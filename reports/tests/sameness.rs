@@ -64,7 +64,9 @@ fn all_the_same_in_two_kinds_of_box_supports_it() {
     assert_eq!(shown, "All 39 entries of one image were the same in `process`, `runc`, `qemu`.");
     assert_eq!(verdict(&same, Lang::Zh).0, State::Supported);
     let one_kind = document(vec![looked("process", &[]), looked("runc", &[]), looked("tare", &[])]);
-    assert_eq!(verdict(&one_kind, Lang::En).0, State::Unconfirmed, "containers only");
+    let (state, shown) = verdict(&one_kind, Lang::En);
+    assert_eq!(state, State::Unconfirmed, "containers only");
+    assert!(shown.contains(" All of them are boxes of one kind"), "{shown}");
 }
 
 #[test]
@@ -122,6 +124,25 @@ fn the_chapter_shows_chart_and_boxes_in_both_languages() {
             assert!(html.contains(it), "{it}");
         }
         assert!(!html.contains("sameness-content-warm-distribution"), "there is nothing to distribute");
+    }
+}
+
+/// Sizes stand in a unit that can be read, and a limit that is both what holds and the most stands there once.
+#[test]
+fn what_a_box_may_take_is_told_in_units_that_can_be_read() {
+    let mut it = looked("runc", &[]);
+    let limits = [
+        ("limit/memlock", "8388608 / 8388608"),
+        ("limit/core", "0 / unlimited"),
+        ("limit/nofile", "1024 / 524288"),
+        ("memory", "25276502016"),
+    ];
+    it.surroundings.extend(limits.map(|(key, said)| (key.to_owned(), said.to_owned())));
+    let html = page::render(&document(vec![it]), Lang::En).expect("a page");
+    let table =
+        html.split("id=\"boxes\"").nth(1).and_then(|it| it.split("</table>").next()).expect("a table");
+    for said in [">8.00\u{a0}MiB<", ">0\u{a0}B / unlimited<", ">1024 / 524288<", ">23.5\u{a0}GiB<"] {
+        assert!(table.contains(said), "{said} is not in {table}");
     }
 }
 

@@ -6,7 +6,7 @@ use super::Finding;
 use crate::document::{Accel, Census, Class, Contender, Document, Failure, Mode, Series, Status};
 use crate::sameness::sides;
 use crate::units::{duration, percent};
-use crate::{merging, stats};
+use crate::{disk, merging, stats};
 
 mod order;
 
@@ -132,7 +132,7 @@ pub(super) fn host_is_recorded(document: &Document) -> Finding {
     }
     if faults.is_empty() && !alone {
         return Finding::not_checkable(
-            "steal and foreign CPU are read in rounds of single starts, and this run has none: the measure startup has",
+            "steal and foreign CPU are read where one box, or one transfer, is timed at a time, and this run has none",
         );
     }
     let fact = |key: &str| host.facts.get(key).map_or("", String::as_str);
@@ -145,14 +145,15 @@ pub(super) fn host_is_recorded(document: &Document) -> Finding {
     )
 }
 
-/// Whether boxes were started one at a time on a host that was left alone otherwise: only then is what else it did
+/// Whether boxes were started, or images fetched, one at a time on a host that was left alone otherwise: only then is what else it did
 /// judged, for the suite makes noise itself when it holds, or drops, much.
 fn started_alone(document: &Document) -> bool {
-    document.series.iter().any(|it| {
-        it.quantity == "ready"
-            && matches!(&*it.measure, "startup" | "ladder" | "network")
-            && it.mode != Mode::Cold
-            && it.parameters.concurrency.is_none_or(|it| it <= 1)
+    document.series.iter().any(|it| match (&*it.measure, &*it.quantity) {
+        ("startup" | "ladder" | "network", "ready") => {
+            it.mode != Mode::Cold && it.parameters.concurrency.is_none_or(|it| it <= 1)
+        }
+        (disk::MEASURE, "pull") => true,
+        _ => false,
     })
 }
 

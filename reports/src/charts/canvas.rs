@@ -246,21 +246,29 @@ fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// Shortens a text to a width in px at a size, by an ellipsis in its middle, because long names tend to
+/// Shortens a text to a width in px, by an ellipsis in its middle, because long names tend to
 /// differ at their ends; the full text stands in the table.
-pub(super) fn fit(text: &str, size: f64, width: i32) -> String {
+pub(super) fn fit(text: &str, kind: Type, width: i32) -> String {
     let letters: Vec<char> = text.chars().collect();
     let shortened = (1..letters.len()).map(|lost| {
         let head = (letters.len() - lost).div_ceil(2);
         letters[..head].iter().chain(&['…']).chain(&letters[head + lost..]).collect::<String>()
     });
-    let fits = |it: &String| measure(it, size) <= f64::from(width);
+    let fits = |it: &String| measure(it, kind) <= f64::from(width);
     std::iter::once(text.to_owned()).chain(shortened).find(fits).unwrap_or_default()
 }
 
-/// A text's width, px, estimated: the size for each East Asian letter, 0.57 of it for others.
-pub(super) fn measure(text: &str, size: f64) -> f64 {
-    text.chars().map(|it| if it as u32 >= 0x2e80 { size } else { size * 0.57 }).sum()
+/// A text's width, px, estimated with the letters of `DejaVu Sans`, the widest that a page is likely to be read in.
+pub(super) fn measure(text: &str, kind: Type) -> f64 {
+    let letter = |it: char| match it {
+        'i' | 'j' | 'l' | ' ' | '.' | ',' | ':' | ';' | '·' | '|' | '\'' => 0.33,
+        'f' | 'r' | 't' | '-' | '(' | ')' | '[' | ']' | '/' => 0.41,
+        'm' | 'w' | 'M' | 'W' | '%' | '…' | '\u{2e80}'.. => 1.0,
+        'A'..='Z' | '=' | '≥' | '<' | '>' => 0.8,
+        _ => 0.64,
+    };
+    let bold = if kind.bold { 1.1 } else { 1.0 };
+    text.chars().map(letter).sum::<f64>() * kind.size * bold
 }
 
 #[cfg(test)]
@@ -289,9 +297,12 @@ mod tests {
 
     #[test]
     fn long_names_are_shortened_and_short_ones_are_not() {
-        assert_eq!(fit("tare", 15.0, 180), "tare");
-        let long = fit("a-contender-with-a-very-long-name-indeed", 15.0, 180);
+        assert_eq!(fit("tare", NAME, 180), "tare");
+        let long = fit("a-contender-with-a-very-long-name-indeed", NAME, 180);
         assert!(long.starts_with("a-contend") && long.ends_with("e-indeed"), "{long}");
         assert!(long.chars().count() > 15 && long.chars().count() <= 21, "{long}");
+        // Wide letters, and bold ones, take more room.
+        assert_eq!(fit("qemu-microvm", FIGURE, 125), "qemu-microvm");
+        assert!(fit("qemu-microvm", NAME, 125).contains('…'));
     }
 }

@@ -19,8 +19,6 @@ pub(super) struct Climb;
 
 /// Upper and lower edge of the two plots, px.
 const PLOTS: [(i32, i32); 2] = [(34, 234), (276, 456)];
-/// The size by which a name is shortened: bold letters are wider than they are taken to be, px.
-const BOLD: f64 = 15.5;
 
 /// One of the two plots.
 struct Plot {
@@ -258,16 +256,12 @@ fn names(canvas: &mut Canvas, topic: &Topic, it: &Drawing, format: Format) -> Dr
         let by = search.binding.as_ref().map_or(String::new(), |it| format!(" · {}", it.resource));
         let stop = format!("{boxes}{by}");
         if it.apart.1 > 0 {
-            canvas.text(&fit(&search.contender, BOLD, room), (it.right + 10, row), bold, Align::Start)?;
-            canvas.text(
-                &fit(&stop, 12.0, room),
-                (it.right + 10, row + it.apart.1),
-                Type { size: 12.0, ..SMALL },
-                Align::Start,
-            )?;
+            let under = Type { size: 12.0, ..SMALL };
+            canvas.text(&fit(&search.contender, bold, room), (it.right + 10, row), bold, Align::Start)?;
+            canvas.text(&fit(&stop, under, room), (it.right + 10, row + it.apart.1), under, Align::Start)?;
         } else {
-            canvas.text(&fit(&search.contender, BOLD, 116), (it.right + 10, row), bold, Align::Start)?;
-            canvas.text(&fit(&stop, 13.0, room - 130), (it.right + 140, row), SMALL, Align::Start)?;
+            canvas.text(&fit(&search.contender, bold, 128), (it.right + 10, row), bold, Align::Start)?;
+            canvas.text(&fit(&stop, SMALL, room - 130), (it.right + 140, row), SMALL, Align::Start)?;
         }
     }
     Ok(())

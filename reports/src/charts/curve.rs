@@ -261,7 +261,7 @@ fn names(
         let ink = hue(topic, topic.lanes[line.points[0].1]);
         canvas.line((x + 5, y), (layout.right + 6, row), ink.at(0.5), 1)?;
         let kind = Type { size: 14.0, ink: Ink::Strong, bold: true };
-        canvas.text(&fit(&line.contender, 14.0, room), (layout.right + 10, row), kind, Align::Start)?;
+        canvas.text(&fit(&line.contender, kind, room), (layout.right + 10, row), kind, Align::Start)?;
     }
     Ok(())
 }

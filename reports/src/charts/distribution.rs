@@ -99,7 +99,7 @@ impl Chart for Distribution {
             let show = |it: Option<f64>| it.map_or_else(|| "n/a".to_owned(), |it| shown(it, lane.unit));
             let failed = if lane.failed() == 0 { "0".to_owned() } else { failure_counts(lane) };
             vec![
-                lane.label(),
+                lane.label(lang),
                 lanes::class_name(lane.class, lang).to_owned(),
                 accel_name(lane.accel).to_owned(),
                 lane.n.to_string(),

@@ -145,7 +145,7 @@ impl Chart for Ladder {
             }
             for (index, (name, failed)) in names.iter().enumerate() {
                 let room = if format == Format::Wide { 152 } else { 165 };
-                canvas.text(&fit(name, NAME.size, room), (4, layout.text(index)), NAME, Align::Start)?;
+                canvas.text(&fit(name, NAME, room), (4, layout.text(index)), NAME, Align::Start)?;
                 for panel in &panels {
                     // The second quantity may lack a rung of the first.
                     let found = panel.rungs.iter().position(|it| it.name == *name);

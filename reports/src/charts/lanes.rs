@@ -119,9 +119,9 @@ impl Lanes {
             Format::Wide => self.plot.0 - 16,
             Format::Narrow => 210,
         };
-        canvas.text(&fit(&lane.label(), NAME.size, room), (4, first), NAME, Align::Start)?;
+        canvas.text(&fit(&lane.label(lang), NAME, room), (4, first), NAME, Align::Start)?;
         let kind = format!("{} · {} · n={}", class_name(lane.class, lang), accel_name(lane.accel), lane.n);
-        canvas.text(&fit(&kind, SMALL.size, room), (4, second), SMALL, Align::Start)
+        canvas.text(&fit(&kind, SMALL, room), (4, second), SMALL, Align::Start)
     }
 
     /// A figure at the right, and below it what goes with it.

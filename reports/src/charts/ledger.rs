@@ -255,8 +255,8 @@ fn head(
     let (top, right) = (layout.top(index), layout.format.width() - 4);
     let kind = format!("{} · {}", class_name(cost.class, lang), accel_name(cost.accel));
     let room = if layout.format == Format::Wide { 176 } else { 230 };
-    canvas.text(&fit(&cost.contender, NAME.size, room), (4, top + 16), NAME, Align::Start)?;
-    canvas.text(&fit(&kind, SMALL.size, room), (4, top + 34), SMALL, Align::Start)?;
+    canvas.text(&fit(&cost.contender, NAME, room), (4, top + 16), NAME, Align::Start)?;
+    canvas.text(&fit(&kind, SMALL, room), (4, top + 34), SMALL, Align::Start)?;
     canvas.text(&total(cost), (right, top + 16), FIGURE, Align::End)?;
     let rest = format!("{} {}", percent(ledger.share), lang.pick("unexplained", "未解释"));
     canvas.text(&rest, (right, top + 34), SMALL, Align::End)
@@ -281,7 +281,7 @@ fn bar(canvas: &mut Canvas, layout: &Layout, index: usize, ledger: &Ledger, lang
         look.fill(canvas, (left, top), (right, bottom))?;
         canvas.line((left, top), (left, bottom), Ink::Surface.at(1.0), 1)?;
         let text = line_name(name, lang);
-        let width = measure(text, INSIDE.size) as i32 + 8;
+        let width = measure(text, INSIDE) as i32 + 8;
         if layout.format == Format::Wide && width < right - left {
             let (x, y) = (i32::midpoint(left, right), i32::midpoint(top, bottom));
             // Letters are not read on stripes.
@@ -306,7 +306,7 @@ struct Entry<'a> {
 fn legend(rows: &[(Cost, Ledger)], lang: Lang, width: i32) -> Vec<Entry<'_>> {
     let (mut x, mut row) = (4, 0);
     let each = names(rows).into_iter().map(|name| {
-        let needs = SWATCH + 6 + measure(line_name(name, lang), SMALL.size) as i32 + 20;
+        let needs = SWATCH + 6 + measure(line_name(name, lang), SMALL) as i32 + 20;
         if x + needs > width && x > 4 {
             (x, row) = (4, row + 1);
         }

@@ -132,7 +132,7 @@ fn panel(canvas: &mut Canvas, it: &Merging, (left, top): (i32, i32), width: i32,
         points().fold((1.0_f64, 1.0_f64), |(most, high), it| (most.max(it.boxes), high.max(it.value)));
     let grain = if high >= 2.0 * GIB { GIB } else { MIB };
     let (x, y) = (Linear::up_to(most, 1.0, plot), Linear::up_to(high, grain, (bottom, top + PLOT.0)));
-    let name = fit(&it.contender, NAME.size, plot.1 - left - 4);
+    let name = fit(&it.contender, NAME, plot.1 - left - 4);
     canvas.text(&name, (left + 4, top + 12), NAME, Align::Start)?;
     let each = |line: &Line| line.slope.map_or_else(|| "n/a".to_owned(), |it| shown(it.each, Unit::Bytes));
     let head = format!(

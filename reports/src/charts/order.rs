@@ -84,8 +84,8 @@ impl Chart for Order {
                 draw_lane(canvas, lane, topic, &axis, &time)?;
             }
             match format {
-                Format::Wide => labels(canvas, topic, &axis, (top, bottom)),
-                Format::Narrow => legend(canvas, topic, &axis, bottom + 58),
+                Format::Wide => labels(canvas, topic, &axis, (top, bottom), lang),
+                Format::Narrow => legend(canvas, topic, &axis, bottom + 58, lang),
             }
         })
     }
@@ -106,7 +106,7 @@ impl Chart for Order {
             let show = |part: &[f64]| stats::median(part).map_or("n/a".to_owned(), |it| shown(it, lane.unit));
             let drift = stats::drift(&rounds);
             vec![
-                lane.label(),
+                lane.label(lang),
                 rounds.len().to_string(),
                 show(&values[..third]),
                 show(&values[values.len() - third..]),
@@ -210,14 +210,14 @@ fn ends<'a>(topic: &Topic<'a>, axis: &Log) -> Vec<(i32, &'a Summary)> {
     let last = |lane: &Summary| Some(*by_round(topic.series(lane)).last_key_value()?.1);
     let lanes = topic.lanes.iter().filter(|it| !it.is_aa());
     let mut ends: Vec<_> = lanes.filter_map(|lane| Some((axis.place(last(lane)?), *lane))).collect();
-    ends.sort_by_key(|(y, lane)| (*y, lane.label()));
+    ends.sort_by_key(|(y, lane)| (*y, lane.label(Lang::En)));
     ends
 }
 
 const LABEL: Type = Type { size: 14.0, ink: Ink::Strong, bold: false };
 
 /// Names beside the ends of their lines, pushed apart until none overlaps, with a leader to each line.
-fn labels(canvas: &mut Canvas, topic: &Topic, axis: &Log, (top, bottom): (i32, i32)) -> Drawn {
+fn labels(canvas: &mut Canvas, topic: &Topic, axis: &Log, (top, bottom): (i32, i32), lang: Lang) -> Drawn {
     let (_, right) = plot(Format::Wide);
     let ends = ends(topic, axis);
     let mut places: Vec<i32> = ends.iter().map(|(y, _)| *y).collect();
@@ -235,20 +235,20 @@ fn labels(canvas: &mut Canvas, topic: &Topic, axis: &Log, (top, bottom): (i32, i
         let leader = [(right, *y), (right + 10, *y), (right + 22, place), (right + 28, place)];
         canvas.path(&leader, ink.at(0.8), 1)?;
         canvas.dot((right + 34, place), 5, ink.at(1.0))?;
-        let name = fit(&lane.label(), LABEL.size, Format::Wide.width() - right - 46);
+        let name = fit(&lane.label(lang), LABEL, Format::Wide.width() - right - 46);
         canvas.text(&name, (right + 44, place), LABEL, Align::Start)?;
     }
     Ok(())
 }
 
 /// Names below the plot in two columns, in the order of the lines from the top.
-fn legend(canvas: &mut Canvas, topic: &Topic, axis: &Log, top: i32) -> Drawn {
+fn legend(canvas: &mut Canvas, topic: &Topic, axis: &Log, top: i32, lang: Lang) -> Drawn {
     let ends = ends(topic, axis);
     let rows = ends.len().div_ceil(2).max(1);
     for (index, (_, lane)) in ends.iter().enumerate() {
         let (x, y) = (10 + 200 * (index / rows) as i32, top + LABEL_STEP * (index % rows) as i32);
         canvas.dot((x, y), 5, hue(topic, lane).at(1.0))?;
-        canvas.text(&fit(&lane.label(), LABEL.size, 172), (x + 11, y), LABEL, Align::Start)?;
+        canvas.text(&fit(&lane.label(lang), LABEL, 172), (x + 11, y), LABEL, Align::Start)?;
     }
     Ok(())
 }

@@ -81,7 +81,7 @@ impl Chart for RatioChart {
             for (index, (lane, comparison)) in rows.iter().enumerate() {
                 lanes.label(canvas, index, lane, lang)?;
                 mark(canvas, lanes.middle(index), lane, comparison, topic, &axis)?;
-                let below = comparison.caveat.map_or_else(
+                let below = comparison.caveat_in(lang).map_or_else(
                     || format!("{}, {}", verdict(comparison, lang), lanes::p_value(comparison.ratio.p)),
                     str::to_owned,
                 );
@@ -107,14 +107,14 @@ impl Chart for RatioChart {
                 let process = lane.to_process.as_ref();
                 let none = || "–".to_owned();
                 vec![
-                    lane.label(),
+                    lane.label(lang),
                     accel_name(lane.accel).to_owned(),
                     process.map_or_else(none, in_figures),
                     process.map_or_else(none, |it| verdict(it, lang).to_owned()),
                     process.map_or_else(none, |it| lanes::p_value(it.ratio.p)),
                     process.map_or_else(none, |it| it.ratio.pairs.to_string()),
                     lane.to_qemu.as_ref().map_or_else(none, in_figures),
-                    caveats(lane),
+                    caveats(lane, lang),
                 ]
             });
         Table { header: header.map(str::to_owned).to_vec(), rows: rows.collect() }
@@ -136,10 +136,11 @@ fn verdict(comparison: &Comparison, lang: Lang) -> &'static str {
     }
 }
 
-fn caveats(lane: &Summary) -> String {
+fn caveats(lane: &Summary, lang: Lang) -> String {
     let each = [(PROCESS, &lane.to_process), ("qemu", &lane.to_qemu)];
-    let said = each.iter().filter_map(|(name, it)| Some(format!("× {name}: {}", it.as_ref()?.caveat?)));
-    said.collect::<Vec<_>>().join("; ")
+    let said =
+        each.iter().filter_map(|(name, it)| Some(format!("× {name}: {}", it.as_ref()?.caveat_in(lang)?)));
+    said.collect::<Vec<_>>().join(lang.pick("; ", "；"))
 }
 
 fn mark(canvas: &mut Canvas, y: i32, lane: &Summary, found: &Comparison, topic: &Topic, axis: &Log) -> Drawn {

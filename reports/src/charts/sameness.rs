@@ -57,11 +57,11 @@ impl Chart for SamenessChart {
         match lang {
             Lang::En => format!(
                 "A bar is all that the image holds: {entries} files, directories, links, attributes, variables and words of \
-                 the command. What differs in a box is dark red at its end, and named in the table. SHA-256 over all of it, \
+                 the command. What differs in a box is red at its end, and named in the table. SHA-256 over all of it, \
                  computed from what the image was made of: `{sum}`."
             ),
             Lang::Zh => format!(
-                "横条为镜像所含的全部内容：文件、目录、链接、扩展属性、环境变量与命令参数共 {entries} 项。盒子中不同的部分以深红色画在末端，\
+                "横条为镜像所含的全部内容：文件、目录、链接、扩展属性、环境变量与命令参数共 {entries} 项。盒子中不同的部分以红色画在末端，\
                  并在表中逐一列名。由制作镜像的原始内容算出的整体 SHA-256：`{sum}`。"
             ),
         }
@@ -107,7 +107,7 @@ impl Chart for SamenessChart {
                 ],
                 None => [why_not(topic, lane, lang), none(), none(), none(), none(), none()],
             };
-            [vec![lane.label(), accel_name(lane.accel).to_owned()], cells.into()].concat()
+            [vec![lane.label(lang), accel_name(lane.accel).to_owned()], cells.into()].concat()
         });
         Table { header: header.map(str::to_owned).into(), rows: rows.collect() }
     }
@@ -143,9 +143,9 @@ fn row(
 ) -> Drawn {
     canvas.line((0, top), (format.width(), top), Ink::Grid.at(0.6), 1)?;
     let room = if format == Format::Wide { layout.plot.0 - 16 } else { 210 };
-    canvas.text(&fit(&lane.label(), NAME.size, room), (4, top + layout.name), NAME, Align::Start)?;
+    canvas.text(&fit(&lane.label(lang), NAME, room), (4, top + layout.name), NAME, Align::Start)?;
     let kind = format!("{} · {}", class_name(lane.class, lang), accel_name(lane.accel));
-    canvas.text(&fit(&kind, SMALL.size, room), (4, top + layout.name + 19), SMALL, Align::Start)?;
+    canvas.text(&fit(&kind, SMALL, room), (4, top + layout.name + 19), SMALL, Align::Start)?;
     let right = format.width() - 4;
     let Some((it, same)) = own else {
         let text = lang.pick("not looked at", "未查看");

@@ -178,12 +178,7 @@ fn mark(canvas: &mut Canvas, method: Method, at: (i32, i32)) -> Drawn {
 
 fn panel(canvas: &mut Canvas, it: &Panel, lang: Lang) -> Drawn {
     let (left, bottom) = (it.left + 4, it.top + PLOT.1);
-    canvas.text(
-        &fit(&it.cost.contender, NAME.size, it.plot.1 - left),
-        (left, it.top + 12),
-        NAME,
-        Align::Start,
-    )?;
+    canvas.text(&fit(&it.cost.contender, NAME, it.plot.1 - left), (left, it.top + 12), NAME, Align::Start)?;
     let figure = |method: &Method| {
         let slope = it.cost.by(*method)?;
         Some(format!("{} {}", method.quantity(), shown(slope.each, Unit::Bytes)))

@@ -206,7 +206,11 @@ impl<'a> Topic<'a> {
             parts.push(state.to_owned());
         }
         if let Some(instances) = parameters.instances {
-            parts.push(format!("{instances} {}", lang.pick("instances", "个实例")));
+            parts.push(match (instances, lang) {
+                (1, Lang::En) => "1 instance".to_owned(),
+                (count, Lang::En) => format!("{count} instances"),
+                (count, Lang::Zh) => format!("{count} 个实例"),
+            });
         }
         parts.join(lang.pick(", ", "，"))
     }

@@ -5,6 +5,7 @@ use super::lanes::{class_name, tick};
 use super::scale::Linear;
 use super::topic::{Table, Topic};
 use super::{Chart, Format};
+use crate::disk::form_name;
 use crate::document::Unit;
 use crate::stats::Ratio;
 use crate::transfer::{Fetched, Figure, STEPS, Step, fetched};
@@ -146,7 +147,7 @@ impl Chart for Transfer {
                     })
                 };
                 vec![
-                    it.label(),
+                    it.label(lang),
                     step_name(name, lang).to_owned(),
                     step.time.n.to_string(),
                     step.time.failed.to_string(),
@@ -190,15 +191,15 @@ fn frame(
 /// Who fetched, and in which way.
 fn name(canvas: &mut Canvas, layout: &Layout, group: usize, it: &Fetched, lang: Lang) -> Drawn {
     let class = class_name(it.class, lang);
-    let way = it.form.as_deref().unwrap_or(class);
+    let way = it.form.as_deref().map_or(class, |it| form_name(it, lang));
     if layout.format == Format::Wide {
         let first = layout.text(group, 0);
-        canvas.text(&fit(&it.contender, NAME.size, 160), (4, first), NAME, Align::Start)?;
-        return canvas.text(&fit(way, SMALL.size, 172), (4, first + 19), SMALL, Align::Start);
+        canvas.text(&fit(&it.contender, NAME, 160), (4, first), NAME, Align::Start)?;
+        return canvas.text(&fit(way, SMALL, 172), (4, first + 19), SMALL, Align::Start);
     }
     let y = layout.top(group) + 16;
-    canvas.text(&fit(&it.contender, NAME.size, 150), (4, y), NAME, Align::Start)?;
-    canvas.text(&fit(way, SMALL.size, 230), (392, y), SMALL, Align::End)
+    canvas.text(&fit(&it.contender, NAME, 150), (4, y), NAME, Align::Start)?;
+    canvas.text(&fit(way, SMALL, 230), (392, y), SMALL, Align::End)
 }
 
 /// The bars of one transfer, with its figures.
@@ -214,7 +215,7 @@ fn transfer(
     let (text, middle) = (layout.text(group, number), layout.bar(group, number));
     let left = if layout.format == Format::Wide { 182 } else { 6 };
     let words = step_name(STEPS[number], lang);
-    canvas.text(&fit(words, SMALL.size, 156), (left, text), SMALL, Align::Start)?;
+    canvas.text(&fit(words, SMALL, 156), (left, text), SMALL, Align::Start)?;
     let ends = if layout.format == Format::Wide { [640, 956] } else { [286, 392] };
     for (panel, (figure, unit)) in figures(step).into_iter().enumerate() {
         let at = (ends[panel], text);

@@ -180,7 +180,7 @@ fn draw(canvas: &mut Canvas, block: &Block, Column { left, right, next }: Column
     let (bars, figures) = ((left + 104, right - 86), right - 4);
     let head = next + 13;
     let total = shown(block.total as f64, Unit::Ns);
-    canvas.text(&fit(&block.lane.contender, NAME.size, 170), (left, head), NAME, Align::Start)?;
+    canvas.text(&fit(&block.lane.contender, NAME, 170), (left, head), NAME, Align::Start)?;
     if block.accel != "native" {
         let beside = left + 20 + (block.lane.contender.chars().count().min(20) as i32) * 10;
         canvas.text(block.accel, (beside, head), SMALL, Align::Start)?;
@@ -202,7 +202,7 @@ fn draw(canvas: &mut Canvas, block: &Block, Column { left, right, next }: Column
         // What is there can be seen, however short.
         let to = if *ns > 0 { to.max(from + 1) } else { to };
         let ink = if unseen { Ink::Muted.at(0.45) } else { ink(name).at(0.85) };
-        canvas.text(&fit(name, SMALL.size, 98), (left, middle), SMALL, Align::Start)?;
+        canvas.text(&fit(name, SMALL, 98), (left, middle), SMALL, Align::Start)?;
         if to > from {
             canvas.rectangle((from, middle - 6), (to, middle + 6), ink)?;
         }

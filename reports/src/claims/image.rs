@@ -46,6 +46,12 @@ pub(super) fn same_anywhere(document: &Document, _: &[Summary], lang: Lang) -> J
             (None, Lang::Zh) => format!("`{name}` 给出了不同的摘要。"),
         });
     }
+    if other.is_empty() && !same.is_empty() && kinds.len() < 2 {
+        shown.push_str(lang.pick(
+            " All of them are boxes of one kind: a verdict takes two, such as a container and a machine.",
+            "它们同属一类盒子：结论至少需要两类，例如容器与虚拟机。",
+        ));
+    }
     if !unseen.is_empty() {
         let names = quoted(&mut unseen.into_iter());
         shown.push_str(&match lang {
@@ -131,19 +137,25 @@ pub(super) fn cheap_updates(document: &Document, _: &[Summary], lang: Lang) -> J
         _ => State::Unconfirmed,
     };
     let each = known.iter().map(|(it, [time, wire])| {
-        let (name, time, wire) = (it.label(), share(time), share(wire));
+        let (name, time, wire) = (it.label(lang), share(time), share(wire));
         match lang {
             Lang::En => format!("`{name}` {wire} of the bytes and {time} of the time"),
             Lang::Zh => format!("`{name}` 为字节数的 {wire}、时间的 {time}"),
         }
     });
     let each = each.collect::<Vec<_>>().join(lang.pick("; ", "；"));
-    let shown = match lang {
+    let mut shown = match lang {
         Lang::En => {
             format!("After a change of one layer of three, fetching it anew took, of the first time: {each}.")
         }
         Lang::Zh => format!("三层之一改变后重新拉取，相对首次拉取：{each}。"),
     };
+    if ratios().any(|it| it.interval.is_none()) {
+        shown.push_str(lang.pick(
+            " Too few transfers for an interval, without which there is no verdict.",
+            "传输次数不足以给出区间，没有区间便没有结论。",
+        ));
+    }
     let sure = lang.pick(
         "By images made for each visit and a registry on this host: a real line adds the bytes divided by its speed. Cheap is \
          at most half of both; how much a layer saves is a matter of how images are cut. A machine's disk that holds only what \

@@ -191,12 +191,14 @@ fn network(document: &Document, measure: &str, lang: Lang) -> Markup {
     let table_of = Table { header: header.map(str::to_owned).into(), rows: rows.collect() };
     let name = lang.pick("What the network adds", "网络增加了什么");
     html! {
-        h3 { (name) }
-        p.note { (lang.pick(
-            "Medians; the difference and the ratio are medians of those within rounds, 95 % intervals in brackets.",
-            "均为中位数；差值与比值为轮内差值与比值的中位数，方括号内为 95 % 区间。",
-        )) }
-        (table(name, &table_of, lang))
+        section.topic id="connected" {
+            h3 { (name) }
+            p.note { (lang.pick(
+                "Medians; the difference and the ratio are medians of those within rounds, 95 % intervals in brackets.",
+                "均为中位数；差值与比值为轮内差值与比值的中位数，方括号内为 95 % 区间。",
+            )) }
+            (table(name, &table_of, lang))
+        }
     }
 }
 

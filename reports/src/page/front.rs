@@ -26,6 +26,8 @@ pub(super) fn header(document: &Document, measures: &[&str], lang: Lang) -> Mark
                 span { "KVM: " (document.host.kvm) }
                 span { (lang.pick("run ", "运行 ")) (run.id) ", " (run.started) }
                 span { (lang.pick("profile ", "配置 ")) (run.profile) ", " (lang.pick("seed ", "种子 ")) (run.seed) ", tare " (run.tare) }
+                // What a run records, it records in one language.
+                @if lang == Lang::Zh { span { "本次运行所记录的文字（版本、原因、证据、资源名等）保留英文原文" } }
                 @if !run.command.is_empty() { span { code { (shell(&run.command)) } } }
             }
             (banner(document, lang))

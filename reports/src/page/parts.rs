@@ -12,16 +12,21 @@ pub(super) fn table(caption: &str, table: &Table, lang: Lang) -> Markup {
         let digit = |it: char| it.is_ascii_digit() || ['-', '–', '≥'].contains(&it);
         (cell.starts_with(digit) && !is_long(cell)) || cell == "n/a"
     };
+    let cells = |column: usize| table.rows.iter().filter_map(move |row| row.get(column));
+    let words: Vec<bool> =
+        (0..table.header.len()).map(|column| cells(column).any(|it| is_long(it))).collect();
     let figures: Vec<bool> = (0..table.header.len())
         .map(|column| {
-            let count = table.rows.iter().filter_map(|row| row.get(column)).filter(|it| figure(it)).count();
+            let count = cells(column).filter(|it| figure(it)).count();
             // Dashes beside a sentence are no figures: at the right they would stand where nobody looks.
-            let words = table.rows.iter().filter_map(|row| row.get(column)).any(|it| is_long(it));
-            column > 0 && count * 2 > table.rows.len() && !words
+            column > 0 && count * 2 > table.rows.len() && !words[column]
         })
         .collect();
     let class = |column: usize| figures.get(column).is_some_and(|it| *it).then_some("figure");
-    let class_of = |column: usize, cell: &str| if is_long(cell) { Some("long") } else { class(column) };
+    // Half a sentence beside a whole one takes no line of its own either.
+    let is_words = |column: usize, cell: &str| words[column] && cell.chars().count() >= 24;
+    let class_of =
+        |column: usize, cell: &str| if is_words(column, cell) { Some("long") } else { class(column) };
     scroll(
         caption,
         lang,
@@ -36,7 +41,7 @@ pub(super) fn table(caption: &str, table: &Table, lang: Lang) -> Markup {
                 tbody {
                     @for row in &table.rows { tr {
                         @for (column, cell) in row.iter().enumerate() {
-                            @if column == 0 { th scope="row" { (cell) } }
+                            @if column == 0 { th scope="row" class=[folds(cell).then_some("folds")] { (cell) } }
                             @else { td class=[class_of(column, cell)] { (lines(cell)) } }
                         }
                     } }
@@ -49,6 +54,11 @@ pub(super) fn table(caption: &str, table: &Table, lang: Lang) -> Markup {
 /// A sentence, and no figure, though it may begin with one. It is not to make its table as wide as itself.
 fn is_long(cell: &str) -> bool {
     cell.chars().count() >= 48
+}
+
+/// A name of several words that may take two lines, so that the figures beside it need no scrolling.
+fn folds(name: &str) -> bool {
+    name.chars().count() > 20 && name.contains(' ')
 }
 
 /// A cell; what stands on further lines is printed small.

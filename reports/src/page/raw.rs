@@ -64,7 +64,7 @@ fn topic_table(topic: &Topic, places: bool, lang: Lang) -> Markup {
                     caption { (name) ", " (unit) }
                     thead { tr {
                         th scope="col" { (lang.pick("round", "轮次")) }
-                        @for lane in &topic.lanes { th scope="col" { (lane.label()) } }
+                        @for lane in &topic.lanes { th scope="col" { (lane.label(lang)) } }
                     } }
                     tbody { @for (round, row) in &rounds { tr {
                         th scope="row" { (round) }

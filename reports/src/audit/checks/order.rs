@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Document, Finding, Mode, Series};
+use crate::disk;
 
 /// A fair shuffle puts a contender's mean place further than this many standard deviations from the
 /// middle once in 15,000 runs.
@@ -15,16 +16,21 @@ pub(in crate::audit) fn order_is_shuffled(document: &Document) -> Finding {
     // Who stood at which place, round by round. Quantities of one visit share its place.
     let mut rounds: BTreeMap<(bool, u32), BTreeMap<u32, String>> = BTreeMap::new();
     // Each measure has rounds of its own, and so have cold starts. The ladder's climbs for memory are in another order, there and back.
-    let started = document.series.iter().any(|it| it.measure == "startup");
-    let shuffled = |it: &&Series| match started {
-        true => it.measure == "startup",
-        false => it.measure == "ladder" && it.quantity == "ready",
+    let startup: fn(&Series) -> bool = |it| it.measure == "startup";
+    let rungs: fn(&Series) -> bool = |it| it.measure == "ladder" && it.quantity == "ready";
+    let pulls: fn(&Series) -> bool = |it| it.measure == disk::MEASURE && it.quantity == "pull";
+    let timed = [startup, rungs, pulls].into_iter().find(|own| document.series.iter().any(own));
+    let Some(timed) = timed else {
+        return Finding::not_checkable(
+            "the order is judged where one box, or one transfer, is timed at a time, and this run has none",
+        );
     };
-    for series in document.series.iter().filter(shuffled) {
+    for series in document.series.iter().filter(|it| timed(it)) {
         let second = if series.parameters.aa == Some(true) { " (A/A)" } else { "" };
         let rung = series.parameters.rung.as_ref().map_or(String::new(), |it| format!(" on rung {it}"));
+        let form = series.parameters.form.as_ref().map_or(String::new(), |it| format!(" ({it})"));
         for sample in &series.samples {
-            let visitor = format!("{}{rung}{second}", series.contender);
+            let visitor = format!("{}{form}{rung}{second}", series.contender);
             rounds
                 .entry((series.mode == Mode::Cold, sample.round))
                 .or_default()

@@ -29,8 +29,10 @@ pub(super) fn boxes(document: &Document, measure: &str, lang: Lang) -> Markup {
             h3 { (name) }
             p.note { (lang.pick(
                 "What the payload says of its own box. A dash: the box does not tell, for it has no /proc, or its kernel \
-                 says nothing of it there.",
-                "负载对自身盒子的描述。横线：盒子未说明，因其没有 /proc，或其内核在那里未给出。",
+                 says nothing of it there. Capabilities are the kernel's mask of bits; seccomp mode 2 is a filter of system \
+                 calls, 0 none. Of a limit, where they differ: what holds / what the box may raise it to.",
+                "负载对自身盒子的描述。横线：盒子未说明，因其没有 /proc，或其内核在那里未给出。能力为内核的位掩码；seccomp 模式 2 为\
+                 系统调用过滤器，0 为无。上限若两值不同：当前值 / 盒子可自行提高到的值。",
             )) }
             (table(name, &Table { header, rows: rows.collect() }, lang))
             p.note { (prose(&left_out(&seen.left_out, lang))) }
@@ -40,9 +42,16 @@ pub(super) fn boxes(document: &Document, measure: &str, lang: Lang) -> Markup {
 
 fn cell(key: &str, said: Option<&String>) -> String {
     let Some(said) = said else { return "–".to_owned() };
-    match said.parse::<f64>() {
-        Ok(memory) if key == "memory" => bytes(memory),
-        _ => said.clone(),
+    let of_bytes = matches!(key, "memory" | "limit/core" | "limit/memlock");
+    // A figure and its unit stay on one line.
+    let shown = |it: &str| match it.parse::<f64>() {
+        Ok(size) if of_bytes => bytes(size).replace(' ', "\u{a0}"),
+        _ => it.to_owned(),
+    };
+    match said.split_once(" / ") {
+        Some((now, most)) if now == most => shown(now),
+        Some((now, most)) => format!("{} / {}", shown(now), shown(most)),
+        None => shown(said),
     }
 }
 

@@ -107,7 +107,8 @@ fn row(document: &Document, it: &Fitted, model: &Model, share: Option<f64>, lang
             format!("{}，至 {} 个{}", it.measure, model.most(), if bent { "，弯曲" } else { "" })
         }
     };
-    let each = shown(model.fit().each(model.fit().most()), Unit::Bytes);
+    // A figure and its unit stay on one line.
+    let each = shown(model.fit().each(model.fit().most()), Unit::Bytes).replace(' ', "\u{a0}");
     let here = answer(document.host.memory_bytes as f64, f64::from(document.host.cpus));
     let mut row = vec![name, fitted, each, cell(&here, 1)];
     row.extend(HOSTS.iter().map(|(gib, cores)| cell(&answer(f64::from(*gib) * GIB, f64::from(*cores)), 1)));

@@ -27,7 +27,7 @@ pub(super) fn together(document: &Document, measure: &str, lang: Lang) -> Markup
     let figure = |it: Option<f64>| it.map_or_else(none, |it| shown(it, Kept::UNIT));
     let rows = all.iter().map(|it| {
         vec![
-            it.label(),
+            it.label(lang),
             figure(it.image),
             figure(it.second),
             it.share().map_or_else(none, percent),
@@ -38,8 +38,10 @@ pub(super) fn together(document: &Document, measure: &str, lang: Lang) -> Markup
     let table_of = Table { header: header.map(str::to_owned).into(), rows: rows.collect() };
     let name = lang.pick("What is kept on disk", "磁盘上保存了什么");
     html! {
-        h3 { (name) }
-        p.note { (lang.pick("Medians of allocated bytes.", "均为已分配字节数的中位数。")) }
-        (table(name, &table_of, lang))
+        section.topic id="kept" {
+            h3 { (name) }
+            p.note { (lang.pick("Medians of allocated bytes.", "均为已分配字节数的中位数。")) }
+            (table(name, &table_of, lang))
+        }
     }
 }

@@ -4,8 +4,8 @@ use super::{Both, Words};
 
 /// How boxes of an image are started.
 const CHANGES: Both = (
-    "To the command lines below that makes these changes. `process`: the payload is executed after chroot(2) and \
-             chdir(2), on an overlay of the tree. `runc` and its like: the tree as lower layer, command, environment and \
+    "Boxes of an image are started by the command lines below, with these changes. `process`: the payload is executed after \
+             chroot(2) and chdir(2), on an overlay of the tree. `runc` and its like: the tree as lower layer, command, environment and \
              directory in the bundle. `tare` and the engines: the image's name instead of the common root's; before that \
              `import ARCHIVE NAME`, `docker load --input ARCHIVE`, `podman load --input ARCHIVE`, `ctr images import ARCHIVE`. \
              `tare-lib`: the same by calls of the library. A machine: another initramfs with six modules, `image=vda` for its \
