@@ -148,7 +148,7 @@ fn without_images(taken: Result<(), &'static str>, contender: &dyn Contender) ->
 /// All measures.
 ///
 /// # Errors
-/// When `TARE_FAULT` or `TARE_HOLD` has a form that nobody understands.
+/// When `TARE_FAULT`, `TARE_HOLD` or `TARE_CANARY` has a form that nobody understands.
 pub fn all() -> Result<Vec<Box<dyn Measure>>> {
     Ok(vec![
         Box::new(startup::Startup::new()?),

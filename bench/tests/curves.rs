@@ -108,7 +108,7 @@ fn a_volley_ends_with_the_runs_time_and_then_has_no_figures() {
     let began = std::time::Instant::now();
     lab.cut_at(Some(lab.elapsed() + Duration::from_millis(300)));
     let arrivals = lab.volley(&mut Mute, &site, schedule);
-    assert!(lab.was_cut() && began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    assert!(lab.was_cut() && began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     let failures: Vec<_> = arrivals.iter().map(|it| it.ready_ns.as_ref().unwrap_err().failure).collect();
     assert_eq!(failures, [Failure::NotMeasured; 6], "its own deadline is 10 s: it did nothing wrong yet");
     // The same in a script's time: three of six are ready when it is over, and none of them is kept.

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Guard, binaries, left_of, root, tare, wait_until};
+use common::{Guard, PATIENT, binaries, left_of, root, tare, wait_until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tare::host::{cgroups, process};
@@ -71,6 +71,7 @@ impl Run {
         let out = tempfile::tempdir().unwrap();
         let child = tare(out.path(), &["density", "--only", "tare", "--rounds", "1"])
             .env("TARE_HOLD", HOLD.to_string())
+            .env("TARE_CANARY", PATIENT)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()

@@ -166,7 +166,8 @@ fn predicted_and_found(attempt: usize) -> Result<(), String> {
     let out = tempfile::tempdir().unwrap();
     let args = ["memory", "density", "--only", "tare", "--rounds", "20", "--parent-cgroup", &limited.path];
     let mut command = tare(out.path(), &args);
-    command.env("TARE_HOLD", "1500").stdout(Stdio::null()).stderr(Stdio::null());
+    command.env("TARE_HOLD", "1500").env("TARE_CANARY", common::PATIENT);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
     let mut run = common::Guard(command.spawn().unwrap());
     // Boxes that serve are not asked about here: the run ends once the idle ones are counted, or will not be in time.
     let samples = out.path().join("latest/samples.jsonl");

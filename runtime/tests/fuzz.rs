@@ -163,7 +163,7 @@ fn check(text: &str) -> Result<(), TestCaseError> {
         let words = error.to_string();
         prop_assert!(words.contains(": "), "{words}");
     }
-    prop_assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    prop_assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
     Ok(())
 }
 

@@ -51,7 +51,8 @@ fn search(contender: &mut dyn Contender, site: &Site, hold: Duration) -> (Docume
     let mut record = Record::create(dir.path(), blank()).unwrap();
     let errors = dir.path().join("stderr");
     let mut lab = Lab::open_in(env!("CARGO_BIN_EXE_tare").as_ref(), &errors, 1, site.birthplaces()).unwrap();
-    let density = Density::holding(hold);
+    let patient = Duration::from_millis(common::PATIENT.parse().unwrap());
+    let density = Density::holding(hold, patient);
     let parameters = density.settings(contender).remove(0);
     let name = contender.name().to_owned();
     let mut visit = Visit {
@@ -94,6 +95,7 @@ fn an_interrupted_search_is_interrupted_and_leaves_nothing_behind() {
     let said = out.path().join("stderr");
     let mut command = tare(out.path(), &["density", "--only", "process", "--rounds", "1"]);
     let errors = std::fs::File::create(&said).unwrap();
+    command.env("TARE_CANARY", common::PATIENT);
     let mut run = Guard(command.stdout(Stdio::null()).stderr(errors).spawn().unwrap());
     let samples = out.path().join("latest/samples.jsonl");
     let rungs = || std::fs::read_to_string(&samples).unwrap_or_default();
@@ -112,7 +114,8 @@ fn an_interrupted_search_is_interrupted_and_leaves_nothing_behind() {
     assert_eq!(left_of(&document.run.id), Vec::<std::path::PathBuf>::new());
 }
 
-/// Time until READY of so many plain processes, one at a time, the median, ns.
+/// Time until READY of 300 plain processes, one at a time: what a tenth of them undercut, ns. That is what a start costs;
+/// the median is also what others on this machine do meanwhile.
 fn process_ready(lab: &mut Lab, site: &Site) -> u64 {
     let mut times = Vec::new();
     for _ in 0..300 {
@@ -120,7 +123,8 @@ fn process_ready(lab: &mut Lab, site: &Site) -> u64 {
         times.push(one.ready_ns);
         assert!(lab.stop(&mut PlainProcess, site, one).teardown_ns.is_ok(), "the multitude is no leak");
     }
-    common::median(times)
+    times.sort_unstable();
+    times[times.len() / 10]
 }
 
 #[test]

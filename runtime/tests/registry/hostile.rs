@@ -194,7 +194,7 @@ fn a_registry_that_hangs_is_given_up_and_a_slow_one_is_not() {
         let began = Instant::now();
         let (_, error) = pull_from(&lab, &stock, at(place, |stream, _| silence(stream)), &["--timeout", "1"]);
         assert!(error.contains("nothing comes for 1 s"), "{place}: {error}");
-        assert!(began.elapsed() < Duration::from_secs(10), "{place}: {:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(60), "{place}: {:?}", began.elapsed());
     }
     let half = at("layer", |stream, stock| {
         let blob = &stock.blobs[&stock.layer];

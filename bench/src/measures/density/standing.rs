@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use tare_reports::density::{PINGS, canary_limit, p99};
-use tare_reports::document::{Accel, Census, Class, Failure, Parameters, Unit};
+use tare_reports::density::{PINGS, p99};
+use tare_reports::document::{Census, Class, Failure, Parameters, Unit};
 
 use super::binding::{self, Named};
 use super::limits::{Limits, Took};
@@ -61,13 +61,12 @@ impl<'a, 'v> Standing<'a, 'v> {
         site: &'a Site,
         contender: &'a mut dyn Contender,
         visit: &'a mut Visit<'v>,
-        (state, hold, accel): (State, Duration, Accel),
+        (state, hold, latency): (State, Duration, Duration),
     ) -> Result<Self, Failed> {
         // The search of another state may have ended with the engine's end.
         contender.revive(site).map_err(unseen)?;
         let base = memory::settled().map_err(unseen)?.bytes;
         let before = census::take(site, lab.spawner_pid());
-        let latency = Duration::from_nanos(canary_limit(accel));
         let limits = Limits::read(contender, site);
         let (multitude, pace) = (Multitude::default(), Pace::default());
         Ok(Self {
