@@ -17,7 +17,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use crate::cgroup::{remove, remove_parent};
 use crate::claim::{Claim, Claimed};
 use crate::error::{Error, Result};
-use crate::runtime::Runtime;
+use crate::runtime::{Container, Runtime};
 use crate::spec::{DEFAULT_CGROUP_PARENT, Id};
 use crate::state::{Directory, Process, State, Status, check_root, observe};
 use crate::{sys, unlink, wait};
@@ -35,10 +35,26 @@ impl Runtime {
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Running`] without `force`; [`Error::Stuck`] if something will not go.
     pub fn delete(&self, id: &Id, force: bool) -> Result<()> {
+        self.take_away(id, force, None)
+    }
+
+    /// Removes a container that was started by this process, in whatever state it is; and no other that has its name by now,
+    /// since somebody has deleted it and made the next.
+    ///
+    /// # Errors
+    /// [`Error::Stuck`] if something will not go.
+    pub fn remove(&self, container: &Container) -> Result<()> {
+        let Container { id, pid, started, .. } = container;
+        self.take_away(id, true, Some(Process { pid: *pid, started: *started }))
+    }
+
+    /// `own`: only the one of which this is the first process.
+    fn take_away(&self, id: &Id, force: bool, own: Option<Process>) -> Result<()> {
         check_root(self.root())?;
         let directory = Directory::new(self.root(), id);
-        let Some(_claim) = self.claim(id, &directory, force)? else { return Ok(()) };
+        let Some(_claim) = self.claim(id, &directory, force, own)? else { return Ok(()) };
         let state = match self.load(id) {
+            Ok(state) if own.is_some() && state.process != own => return Ok(()),
             Ok(state) => state,
             // The directory was made and nothing else.
             Err(Error::Running { .. }) if force => return remove_directory(&directory),
@@ -69,20 +85,30 @@ impl Runtime {
     }
 
     /// Waits until nobody else works on it. With `force` whatever a start has put into its cgroups by then is killed, so
-    /// that it gives up. `None` if nothing is left to be done.
-    fn claim(&self, id: &Id, directory: &Directory, force: bool) -> Result<Option<Claim>> {
+    /// that it gives up. `None` if it is gone by then, or only one is meant that is gone (`own`).
+    pub(crate) fn claim(
+        &self,
+        id: &Id,
+        directory: &Directory,
+        force: bool,
+        own: Option<Process>,
+    ) -> Result<Option<Claim>> {
         let began = Instant::now();
         let mut anothers = false;
         while began.elapsed() < PATIENCE {
             match Claim::of_old(directory)? {
                 Claimed::Ours(claim) => return Ok(Some(claim)),
-                Claimed::Gone if anothers => return Ok(None),
-                Claimed::Gone => {
-                    return Err(Error::NotFound { id: id.clone(), root: self.root().to_owned() });
-                }
+                Claimed::Gone if anothers || own.is_some() => return Ok(None),
+                Claimed::Gone => return Err(self.not_found(id)),
                 Claimed::Anothers => anothers = true,
             }
             match self.load(id) {
+                Ok(state) if own.is_some() && state.process != own => {
+                    if state.process.is_some() {
+                        return Ok(None);
+                    }
+                    // It is being made, or taken away.
+                }
                 // What cannot be killed now is looked at again, or stands in the way when it is to be removed.
                 Ok(state) if force => drop(kill_all(&state)),
                 Ok(State { process: Some(_), .. }) | Err(Error::NotFound { .. }) => {}

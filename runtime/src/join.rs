@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::report::{self, Fault, Message, Outcome, Pipe};
 use crate::runtime::{Container, Runtime, reap};
 use crate::spec::{self, Id};
-use crate::state::{Given, State};
+use crate::state::{Given, State, Status};
 use crate::sys::{self, FilterInstruction, Forked, Memory};
 use crate::terminal::Console;
 use crate::{capabilities, confinement, exec, namespaces, oci, rlimits, rootfs, seccomp, terminal};
@@ -99,9 +99,9 @@ impl Runtime {
             move |errno| Error::at("prepare", object.clone(), errno)
         };
         let (tasks, unified) = ways_in(&state)?;
-        let namespaces = differing(pid)?;
+        let (namespaces, groups_denied) = seen_of(&first, pid, id)?;
         let plan = Plan {
-            groups_denied: groups_denied(pid)?,
+            groups_denied,
             cwd: c_string("cwd", std::os::unix::ffi::OsStrExt::as_bytes(process.cwd.as_os_str()))?,
             exec: exec::for_process(&process, "", stdio).map_err(fault("command and environment"))?,
             terminal: terminal::prepare(process.terminal, console)?,
@@ -118,6 +118,7 @@ impl Runtime {
             Outcome::Executed => Ok(Container {
                 id: id.clone(),
                 pid,
+                started: 0,
                 pidfd,
                 not_applied: Vec::new(),
                 cgroups: state.cgroups,
@@ -196,6 +197,17 @@ fn ways_in(state: &State) -> Result<(Vec<OwnedFd>, Option<OwnedFd>)> {
         }
     }
     Ok((tasks, unified))
+}
+
+/// The namespaces to be entered, and whether a process in that user namespace may not change its groups. Both are told by
+/// the number of the first process, which may be another's by now, even one of the host's, in no namespace but ours: then
+/// the command would be executed on the host. So the descriptor says afterwards that the number was still its own.
+fn seen_of(first: &OwnedFd, pid: i32, id: &Id) -> Result<(CloneFlags, bool)> {
+    let seen = differing(pid).and_then(|namespaces| Ok((namespaces, groups_denied(pid)?)));
+    match sys::pidfd_signal(first, 0) {
+        Ok(()) => seen,
+        Err(_) => Err(Error::NotRunning { id: id.clone(), status: Status::Stopped }),
+    }
 }
 
 /// Whether a process in the user namespace of `pid` may not change its groups.
@@ -316,6 +328,17 @@ fn run(plan: &Plan, writer: BorrowedFd<'_>, step: &mut u16) -> std::result::Resu
 mod tests {
     use super::*;
     use crate::container::RECIPE;
+
+    #[test]
+    fn a_number_that_is_anothers_by_now_leads_nobody_to_the_host() {
+        let mut child = std::process::Command::new("true").spawn().expect("true");
+        let first = sys::pidfd_open(child.id() as i32).expect("pidfd");
+        child.wait().expect("wait");
+        let (id, us) = (Id::new("x").expect("id"), std::process::id() as i32);
+        assert!(matches!(seen_of(&first, us, &id), Err(Error::NotRunning { .. })));
+        let own = sys::pidfd_open(us).expect("pidfd");
+        assert_eq!(seen_of(&own, us, &id).expect("seen").0, CloneFlags::empty());
+    }
 
     #[test]
     fn its_steps_are_the_recipes() {

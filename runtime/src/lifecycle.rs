@@ -87,6 +87,14 @@ impl Runtime {
     /// # Errors
     /// [`Error::NotFound`], [`Error::NotCreated`], and whatever its last steps report.
     pub fn start(&self, id: &Id) -> Result<()> {
+        check_root(self.root())?;
+        let directory = Directory::new(self.root(), id);
+        // Until it has started: who deletes it and makes another of its name waits for us, and so does who starts it too.
+        let claimed = self.claim(id, &directory, false, None).map_err(|error| match error {
+            Error::Running { .. } => Error::NotCreated { id: id.clone(), status: Status::Creating },
+            other => other,
+        });
+        let Some(_claim) = claimed? else { return Err(self.not_found(id)) };
         let (state, directory, status) = self.find(id)?;
         if status != Status::Created {
             return Err(Error::NotCreated { id: id.clone(), status });

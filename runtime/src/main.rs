@@ -18,14 +18,15 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use foreground::Session;
+use nix::sys::signal::Signal;
 use nix::unistd::{getegid, geteuid};
 use options::{Asked, Command, ExecOptions, Options, Outside, RunOptions};
 use tare_runtime::cgroup::events::Events;
 use tare_runtime::image::Store;
 use tare_runtime::network::Network;
 use tare_runtime::{
-    Container, Directory, Error, Exit, Id, Mark, Runtime, State, Status, Volumes, connect_console,
-    default_root, network, now, oci, sys,
+    Container, Directory, Error, Exit, Mark, Runtime, State, Status, Volumes, connect_console, default_root,
+    network, now, oci, sys,
 };
 use words::Stop;
 
@@ -169,7 +170,7 @@ fn start(
     if let Err(error) = write_pid(&outside, &container)
         .and_then(|()| write_marks(marks.as_deref(), [begun, understood], &container))
     {
-        end(runtime, &id, &container)?;
+        end(runtime, &container)?;
         return Err(error);
     }
     if let Asked::Options(spec) = &asked
@@ -181,7 +182,7 @@ fn start(
     let Some(session) = session else { return Ok(0) };
     let ended = session.stay(&container);
     let events = Events::of(&container.cgroups);
-    end(runtime, &id, &container)?;
+    end(runtime, &container)?;
     if events.any() {
         tell(&format!("container {id}: {events}"));
     }
@@ -193,7 +194,7 @@ fn create(runtime: &Runtime, request: &oci::Request, outside: &Outside) -> Resul
     let console = console(outside, &None)?;
     let container = runtime.create(request, sys::STDIO, console.as_ref().map(AsFd::as_fd))?;
     if let Err(error) = write_pid(outside, &container) {
-        end(runtime, &request.id, &container)?;
+        end(runtime, &container)?;
         return Err(error);
     }
     Ok(0)
@@ -205,7 +206,12 @@ fn exec(runtime: &Runtime, options: &ExecOptions) -> Result<u8, Failure> {
     let session = Session::open(options.detach, spec.terminal)?;
     let console = console(&options.outside, &session)?;
     let process = runtime.exec(&options.id, spec, sys::STDIO, console.as_ref().map(AsFd::as_fd))?;
-    write_pid(&options.outside, &process)?;
+    if let Err(error) = write_pid(&options.outside, &process) {
+        // Else it would go on, and nobody would know of it.
+        let _ = sys::pidfd_signal(&process.pidfd, Signal::SIGKILL as i32);
+        let _ = process.wait();
+        return Err(error);
+    }
     match session {
         None => Ok(0),
         Some(session) => code(session.stay(&process)),
@@ -247,8 +253,8 @@ fn write_marks(
 }
 
 /// Kills and reaps what is left, and deletes.
-fn end(runtime: &Runtime, id: &Id, container: &Container) -> Result<(), Error> {
-    runtime.delete(id, true)?;
+fn end(runtime: &Runtime, container: &Container) -> Result<(), Error> {
+    runtime.remove(container)?;
     // Reaped already if it was waited for.
     let _ = container.wait();
     Ok(())

@@ -80,8 +80,12 @@ impl Runtime {
         match State::read(&directory)? {
             Some(state) => Ok(state),
             None if directory.path().exists() => Err(being_created(id)),
-            None => Err(Error::NotFound { id: id.clone(), root: self.root.clone() }),
+            None => Err(self.not_found(id)),
         }
+    }
+
+    pub(crate) fn not_found(&self, id: &Id) -> Error {
+        Error::NotFound { id: id.clone(), root: self.root.clone() }
     }
 
     /// All containers in the state directory, by name.
@@ -113,6 +117,8 @@ pub struct Container {
     pub id: Id,
     /// Its first process, as the host sees it.
     pub pid: i32,
+    /// When that started, which together with the number makes it certain.
+    pub(crate) started: u64,
     /// The same as a descriptor, readable once that process has ended.
     pub pidfd: OwnedFd,
     /// Limits that were asked for and are not in force, in words.

@@ -247,12 +247,12 @@ impl<'a> Start<'a> {
         drop(writer);
         let mapped = plan.idmap.as_ref().map_or(Ok(()), |idmap| idmap::write_for(pid, idmap));
         let set_up = mapped.and_then(|()| self.await_child(plan, &reader, &pidfd));
+        let started = state::observe(pid).map_or(0, |(started, _)| started);
         let set_up = set_up.and_then(|()| {
             if let Some(network) = &mut self.network {
                 let listeners = std::mem::take(&mut self.listeners);
                 network.pass_on(self.runtime.program(), &self.blueprint.id, listeners, pidfd.as_fd())?;
             }
-            let (started, _) = state::observe(pid).unwrap_or_default();
             self.state(Some(Process { pid, started })).publish(&self.directory)
         });
         if let Err(error) = set_up {
@@ -264,7 +264,7 @@ impl<'a> Start<'a> {
         let (id, not_applied) = (self.blueprint.id.clone(), self.group.not_applied.clone());
         let cgroups = self.group.directories.clone();
         let marks = self.readings.as_ref().map_or_else(Vec::new, |readings| readings.marks());
-        let container = Container { id, pid, pidfd, not_applied, cgroups, marks };
+        let container = Container { id, pid, started, pidfd, not_applied, cgroups, marks };
         Ok((container, reader))
     }
 

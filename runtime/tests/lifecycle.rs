@@ -6,7 +6,10 @@ use std::fs;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
+use common::bundle::eventually;
 use common::{Lab, stderr, stdout};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tare_runtime::{Error, Exit, Id, Status};
 
 const NOTHING: Vec<PathBuf> = Vec::new();
@@ -68,6 +71,33 @@ fn signals_to_the_foreground_runtime_reach_the_command() {
         .expect("kill");
     assert_eq!(common::wait(child), Some(55));
     assert_eq!(lab.leftovers(), NOTHING);
+}
+
+/// Somebody deletes its box, and has made another of that name before it comes to its own end.
+#[test]
+fn a_foreground_runtime_takes_away_its_own_box_and_not_the_next_of_that_name() {
+    let Some(lab) = Lab::new() else { return };
+    let image = lab.image().display().to_string();
+    let run = ["run", "--cgroup-parent", &lab.parent, "--rootfs", &image, "x", "--", "sleep", "1000"];
+    let mut first = lab.command(&run);
+    first.stdout(null()).stderr(fs::File::create(lab.path().join("err")).expect("create"));
+    let first = first.spawn().expect("spawn");
+    let id = Id::new("x").expect("id");
+    let process = || lab.runtime().load(&id).ok().and_then(|state| state.process);
+    eventually("the first", || process().is_some());
+    let signal = |signal| kill(Pid::from_raw(first.id() as i32), signal).expect("kill");
+    signal(Signal::SIGSTOP);
+    lab.runtime().delete(&id, true).expect("delete");
+    let next = lab.runtime().run(&lab.spec("x", &["sleep", "1000"]), [null().as_fd(); 3]).expect("next");
+    signal(Signal::SIGCONT);
+    assert_eq!(common::wait(first), Some(137));
+    assert_eq!(fs::read_to_string(lab.path().join("err")).expect("read"), "");
+    assert_eq!(process().map(|process| process.pid), Some(next.pid));
+    let state = lab.runtime().load(&id).expect("state");
+    assert_eq!(state.status(&tare_runtime::Directory::new(&lab.root(), &id)), Status::Running);
+    lab.runtime().remove(&next).expect("remove");
+    assert_eq!(lab.leftovers(), NOTHING);
+    lab.runtime().remove(&next).expect("it is gone");
 }
 
 #[test]

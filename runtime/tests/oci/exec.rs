@@ -115,3 +115,17 @@ fn the_bundle_may_go_once_the_box_is_made() {
     bundle.force();
     assert_eq!(lab.leftovers(), NOTHING);
 }
+
+#[test]
+fn one_whose_number_cannot_be_written_down_is_ended() {
+    let Some(lab) = Lab::new() else { return };
+    let bundle = Bundle::new(&lab, "lost", "sleep 1000");
+    bundle.up();
+    let nowhere = lab.path().join("nowhere/pid");
+    let words = ["-d", "--pid-file", nowhere.to_str().expect("utf-8")];
+    bundle.exec(&words, &["sleep", "1234"]).refused("pid file ");
+    let left = bundle.exec(&[], &["ps"]).ok();
+    assert!(!left.contains("sleep 1234"), "{left}");
+    bundle.force();
+    assert_eq!(lab.leftovers(), NOTHING);
+}

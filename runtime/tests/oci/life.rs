@@ -156,3 +156,26 @@ fn a_started_box_is_running_even_if_its_start_was_killed_before_it_tidied_up() {
     bundle.force();
     assert_eq!(lab.leftovers(), NOTHING);
 }
+
+/// Whoever comes second is not left waiting for a box that has long been running.
+#[test]
+fn of_two_who_start_a_box_at_once_one_finds_it_started() {
+    let Some(lab) = Lab::new() else { return };
+    let bundle = Bundle::new(&lab, "twice", "sleep 1000");
+    let id = bundle.id.parse().expect("id");
+    for _ in 0..10 {
+        bundle.create().ok();
+        let start = || lab.runtime().start(&id);
+        let (one, two) = std::thread::scope(|scope| {
+            let (one, two) = (scope.spawn(start), scope.spawn(start));
+            (one.join().expect("join"), two.join().expect("join"))
+        });
+        let refused = match (one, two) {
+            (Ok(()), Err(error)) | (Err(error), Ok(())) => error.to_string(),
+            both => panic!("{both:?}"),
+        };
+        assert!(refused.contains("container twice is running and cannot be started"), "{refused}");
+        bundle.force();
+    }
+    assert_eq!(lab.leftovers(), NOTHING);
+}
