@@ -2,7 +2,8 @@
 //!
 //! A start takes milliseconds, and somebody may say `delete --force` in the middle of it. Without the lock he would take
 //! away what is there by then, while the start goes on: a process would enter a cgroup that is being removed, which then
-//! stays busy, or the start would fail at last and take back what by then is the next container's of that name.
+//! stays busy, or the start would fail at last and take back what by then is the next container's of that name. So would
+//! a slow `start` let the next one go on whose `create` nobody has followed up yet.
 //!
 //! The lock is the kernel's and goes with whoever holds it, however he ends: a killed start locks nobody out.
 //!

@@ -15,11 +15,11 @@ use tare_runtime::{DEFAULT_PATH, Spec, State, Volumes};
 use crate::log::Log;
 use crate::options::{self, FromImage, signal};
 use crate::transfer::{PROGRAM, Transfer};
-use crate::{Failure, print};
+use crate::{Failure, print, tell};
 
 /// Beside the containers' directories where a root was said: no container's name begins with a dot.
 pub(crate) fn store(root: Option<&Path>) -> Store {
-    Store::new(root.map_or_else(default_store, |root| root.join(".images")))
+    Store::new(root.map_or_else(default_store, |root| root.join(".images"))).telling(tell)
 }
 
 /// The same for named volumes.

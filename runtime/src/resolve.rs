@@ -95,13 +95,20 @@ pub(crate) fn or_make(root: BorrowedFd<'_>, path: &CStr, missing: Missing) -> Re
         at = match inside(root, beginning) {
             Err(Errno::ENOENT) => {
                 let name = copied(&bytes[start..end], &mut name_buffer)?;
-                // A dangling link is not ENOENT to mkdir: EEXIST says so.
-                if is_last && missing == Missing::File {
-                    mknodat(&at, name, SFlag::S_IFREG, FILE_MODE, 0)?;
-                } else {
-                    mkdirat(&at, name, DIRECTORY_MODE)?;
+                let made = match is_last && missing == Missing::File {
+                    true => mknodat(&at, name, SFlag::S_IFREG, FILE_MODE, 0),
+                    false => mkdirat(&at, name, DIRECTORY_MODE),
+                };
+                match made {
+                    Ok(()) => openat(&at, name, PATH | OFlag::O_NOFOLLOW, Mode::empty())?,
+                    // Another box that is lent the same directory has made it meanwhile; or it is a link that leads
+                    // nowhere, which still is not there to be opened.
+                    Err(Errno::EEXIST) => inside(root, beginning).map_err(|errno| match errno {
+                        Errno::ENOENT => Errno::EEXIST,
+                        errno => errno,
+                    })?,
+                    Err(errno) => return Err(errno),
                 }
-                openat(&at, name, PATH | OFlag::O_NOFOLLOW, Mode::empty())?
             }
             other => other?,
         };
@@ -203,6 +210,25 @@ mod tests {
         assert!(made("real/a/b").is_dir());
         assert!(made("real/c/file").is_file());
         assert!(!Path::new("/fine").exists());
+    }
+
+    #[test]
+    fn who_makes_the_same_at_the_same_time_finds_it_made() {
+        let (dir, root) = scene();
+        for round in 0..200 {
+            let path = std::ffi::CString::new(format!("real/{round}/a/b")).expect("path");
+            let barrier = std::sync::Barrier::new(4);
+            let make = || {
+                barrier.wait();
+                or_make(root.as_fd(), &path, Missing::Directory).map(drop)
+            };
+            std::thread::scope(|scope| {
+                let all: Vec<_> = (0..4).map(|_| scope.spawn(make)).collect();
+                all.into_iter().for_each(|one| assert_eq!(one.join().expect("join"), Ok(()), "{path:?}"));
+            });
+        }
+        symlink("/nowhere", dir.path().join("root/dangling")).expect("symlink");
+        assert_eq!(or_make(root.as_fd(), c"dangling/x", Missing::Directory).err(), Some(Errno::EEXIST));
     }
 
     #[test]

@@ -21,6 +21,8 @@ use std::hash::BuildHasher;
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -37,7 +39,12 @@ use crate::state::Directory;
 #[derive(Clone, Debug)]
 pub struct Store {
     root: PathBuf,
+    /// Who is told what is waited for.
+    tell: Option<fn(&str)>,
 }
+
+/// Who waits longer than this says for what: a push to a registry far away takes minutes.
+const SOON: Duration = Duration::from_secs(1);
 
 /// A lock that ends with it, or with the process.
 pub(crate) type Lock = Flock<File>;
@@ -83,7 +90,12 @@ pub(crate) fn fault(path: &Path) -> impl Fn(io::Error) -> Error {
 impl Store {
     /// The store in this directory, which is made when it is first needed.
     pub fn new(root: PathBuf) -> Self {
-        Self { root }
+        Self { root, tell: None }
+    }
+
+    /// Has `tell` be told for whom is waited, where that takes more than a second.
+    pub fn telling(self, tell: fn(&str)) -> Self {
+        Self { tell: Some(tell), ..self }
     }
 
     /// The directory.
@@ -115,8 +127,27 @@ impl Store {
     /// Shared by whoever adds or starts, alone for whoever removes.
     pub(crate) fn lock(&self, alone: bool) -> Result<Lock> {
         self.make()?;
-        let how = if alone { FlockArg::LockExclusive } else { FlockArg::LockShared };
-        lock(&self.root.join("lock"), how).map_err(fault(&self.root.join("lock")))
+        let path = self.root.join("lock");
+        let (at_once, how, whom) = match alone {
+            true => (
+                FlockArg::LockExclusiveNonblock,
+                FlockArg::LockExclusive,
+                "who bring in, send or start an image",
+            ),
+            false => (FlockArg::LockSharedNonblock, FlockArg::LockShared, "who remove an image"),
+        };
+        let locked = match (lock(&path, at_once), self.tell) {
+            (Err(error), tell) if error.kind() == io::ErrorKind::WouldBlock => waiting(
+                || {
+                    tell.iter().for_each(|tell| {
+                        tell(&format!("{}: waiting for others, {whom}", self.root.display()))
+                    })
+                },
+                || lock(&path, how),
+            ),
+            (other, _) => other,
+        };
+        locked.map_err(fault(&path))
     }
 
     /// Alone, if nobody else is there at this moment.
@@ -298,6 +329,21 @@ fn remove(path: &Path) -> Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other.map_err(fault(path)),
     }
+}
+
+/// Does what may have to wait, and tells if it takes a while.
+fn waiting<T>(tell: impl FnOnce() + Send, wait: impl FnOnce() -> T) -> T {
+    std::thread::scope(|scope| {
+        let (ended, end) = mpsc::channel::<()>();
+        scope.spawn(move || {
+            if end.recv_timeout(SOON) == Err(RecvTimeoutError::Timeout) {
+                tell();
+            }
+        });
+        let done = wait();
+        drop(ended);
+        done
+    })
 }
 
 fn lock(path: &Path, how: FlockArg) -> io::Result<Lock> {

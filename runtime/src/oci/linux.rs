@@ -154,9 +154,9 @@ fn limits(resources: &oci::LinuxResources) -> Result<Limits> {
     refuse(pages.as_ref().is_some_and(|p| !p.is_empty()), "linux.resources.hugepageLimits")?;
     let mut limits = Limits { memory: None, pids: None, cpus: None };
     if let Some(memory) = resources.memory() {
-        let others = oci::LinuxMemory::default() == *oci::LinuxMemory::default().set_limit(None)
-            && *memory.clone().set_limit(None) != oci::LinuxMemory::default();
-        refuse(others, "linux.resources.memory (all but limit)")?;
+        let mut rest = *memory;
+        rest.set_limit(None);
+        refuse(rest != oci::LinuxMemory::default(), "linux.resources.memory (all but limit)")?;
         limits.memory = positive("linux.resources.memory.limit", memory.limit())?;
     }
     if let Some(pids) = resources.pids() {

@@ -225,6 +225,3 @@ fn propagation(name: Option<&str>) -> Result<MsFlags> {
         )),
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -12,6 +12,7 @@ use nix::mount::{MsFlags, mount};
 use serde_json::json;
 use tare_runtime::image::{Budget, Store};
 
+use crate::common::bundle::eventually;
 use crate::common::{Lab, entries, has_strace, is_root, stderr};
 use crate::hostile::left_in;
 use crate::layout::{self, Layer, plain};
@@ -371,4 +372,27 @@ fn a_store_is_where_a_link_leads_on_the_way_to_it() {
         let image = store.import(&dir.path().join("layout"), "it:1", Budget::default()).expect(place);
         assert!(image.layers.iter().all(|layer| layer.join("d").is_dir()), "{place}");
     }
+}
+
+/// As long as an image is on its way to a registry nothing is removed, which may take minutes.
+#[test]
+fn who_waits_to_remove_says_for_whom_and_once() {
+    let Some(lab) = Lab::new() else { return };
+    import(&lab, &busybox(&lab, 1, json!({})), "it:1");
+    let store = Store::new(lab.root().join(".images"));
+    let sending = store.departure("it:1").expect("in the store");
+    let told = lab.path().join("told");
+    let mut rm = lab.command(&["rm", "it:1"]);
+    let rm = rm.stderr(fs::File::create(&told).expect("create")).spawn().expect("it starts");
+    let read = || fs::read_to_string(&told).expect("read");
+    eventually("what it waits for", || !read().is_empty());
+    assert_eq!(store.images().expect("images").len(), 1);
+    drop(sending);
+    assert_eq!(crate::common::wait(rm), Some(0));
+    let place = store.root().display().to_string();
+    assert_eq!(
+        read(),
+        format!("tare-runtime: {place}: waiting for others, who bring in, send or start an image\n")
+    );
+    assert_eq!(store.images().expect("images").len(), 0);
 }
