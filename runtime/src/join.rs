@@ -15,6 +15,8 @@ use std::borrow::Cow;
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sched::{CloneFlags, setns};
 
 use crate::blueprint::{Capabilities, Process, User, c_string};
@@ -43,6 +45,9 @@ pub struct ExecSpec {
     /// A whole `process` object of OCI instead of all of the above, as JSON.
     pub process: Option<String>,
 }
+
+/// How long a process may take from its last namespace to its end, ms: it waits for all others of its pid namespace.
+const MOMENTS: u16 = 5000;
 
 /// What the child does, in order; the names are those of the recipe's steps.
 const STEPS: &[&str] = &[
@@ -81,6 +86,37 @@ impl Runtime {
     /// # Errors
     /// [`Error::NotRunning`], [`Error::Spec`], [`Error::Step`].
     pub fn exec(
+        &self,
+        id: &Id,
+        spec: &ExecSpec,
+        stdio: [BorrowedFd<'_>; 3],
+        console: Option<BorrowedFd<'_>>,
+    ) -> Result<Container> {
+        self.join(id, spec, stdio, console).map_err(|error| self.or_ended(id, error))
+    }
+
+    /// What a box that ends meanwhile lacks first is namespaces, a cgroup or memory, and then its process: of all these
+    /// only the last is what the caller wants to know.
+    fn or_ended(&self, id: &Id, error: Error) -> Error {
+        let lacks = match &error {
+            Error::Step { step, errno, .. } => {
+                ["join", "identity", "enter-cgroup", "clone"].contains(step)
+                    && matches!(errno, Errno::ENOENT | Errno::ESRCH | Errno::ENODEV | Errno::ENOMEM)
+            }
+            Error::Died(_) => true,
+            _ => false,
+        };
+        if lacks && let Ok((first, _)) = self.first_process(id) {
+            // Where it does not end, the error is what it says.
+            let _ = poll(&mut [PollFd::new(first.as_fd(), PollFlags::POLLIN)], MOMENTS);
+        }
+        match self.first_process(id) {
+            Err(ended) if lacks => ended,
+            _ => error,
+        }
+    }
+
+    fn join(
         &self,
         id: &Id,
         spec: &ExecSpec,

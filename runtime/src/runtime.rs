@@ -100,9 +100,13 @@ impl Runtime {
         };
         let mut states = Vec::new();
         for entry in entries {
-            let name = entry.map_err(fault)?.file_name();
-            // What is not named like a container is not ours; what vanishes meanwhile is gone.
-            let Some(Ok(id)) = name.to_str().map(Id::new) else { continue };
+            let entry = entry.map_err(fault)?;
+            // What is not named like a container is not ours, and neither is a file or a link; what vanishes meanwhile is
+            // gone.
+            if !entry.file_type().is_ok_and(|it| it.is_dir()) {
+                continue;
+            }
+            let Some(Ok(id)) = entry.file_name().to_str().map(Id::new) else { continue };
             states.extend(State::read(&Directory::new(&self.root, &id))?);
         }
         states.sort_by(|a, b| a.id.cmp(&b.id));

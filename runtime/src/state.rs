@@ -254,10 +254,13 @@ impl State {
         match fs::read(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Error::io("state", path.display().to_string(), &error)),
-            Ok(bytes) if bytes.is_empty() => Ok(None),
-            Ok(bytes) => {
-                serde_json::from_slice(&bytes).map(Some).map_err(|source| Error::State { path, source })
-            }
+            Ok(bytes) => match serde_json::from_slice(&bytes) {
+                Ok(state) => Ok(Some(state)),
+                // Torn: whoever wrote it was killed, or a power failure came. What is behind it then was not made, or is
+                // gone, and one that nobody can read must not be in the way of all others for ever.
+                Err(source) if source.is_eof() || source.is_syntax() => Ok(None),
+                Err(source) => Err(Error::State { path, source }),
+            },
         }
     }
 }

@@ -285,3 +285,45 @@ fn a_box_that_a_test_did_not_get_deleted_goes_with_its_laboratory() {
     drop(lab);
     assert_eq!(cgroups.into_iter().filter(|it| it.exists()).collect::<Vec<_>>(), NOTHING);
 }
+
+#[test]
+fn a_torn_file_of_one_and_a_file_that_is_none_are_in_nobodys_way() {
+    let Some(lab) = Lab::new() else { return };
+    let null_file = null();
+    let mut run = lab.command(&["run", "-d", "--cgroup-parent", &lab.parent, "--rootfs"]);
+    run.arg(lab.image()).args(["whole", "--", "sleep", "1000"]);
+    run.stdout(null_file.try_clone().expect("clone")).stderr(null_file);
+    assert!(run.status().expect("it starts").success());
+    let state = |name: &str, file: &str| lab.root().join(name).join(file);
+    let text = fs::read(state("whole", "state.json")).expect("state");
+    // As a start leaves it that is killed while it writes, and as a power failure may.
+    for (name, file, bytes) in [
+        ("half", "plan.json", &text[..text.len() / 2]),
+        ("zeros", "plan.json", &[0; 100][..]),
+        ("power", "state.json", &[0; 100][..]),
+    ] {
+        fs::create_dir(lab.root().join(name)).expect("mkdir");
+        fs::write(state(name, file), bytes).expect("write");
+    }
+    fs::write(lab.root().join("file"), "").expect("write");
+    std::os::unix::fs::symlink("whole", lab.root().join("link")).expect("symlink");
+    let tare = |words: &[&str]| lab.command(words).output().expect("it starts");
+    let listed = tare(&["list", "-q"]);
+    assert_eq!((stdout(&listed).as_str(), stderr(&listed).as_str()), ("whole\n", ""));
+    for name in ["half", "zeros", "power"] {
+        let refused = tare(&["delete", name]);
+        assert!(stderr(&refused).contains("or was killed while it was"), "{name}: {refused:?}");
+        let deleted = tare(&["delete", "--force", name]);
+        assert!(deleted.status.success() && !lab.root().join(name).exists(), "{name}: {deleted:?}");
+    }
+    // What is no state at all was not torn.
+    fs::write(state("whole", "state.json"), "{\"id\": 7}").expect("write");
+    let refused = tare(&["delete", "--force", "whole"]);
+    assert!(stderr(&refused).contains("whole/state.json: not a state file of this program"), "{refused:?}");
+    fs::write(state("whole", "state.json"), text).expect("write");
+    for name in ["file", "link"] {
+        fs::remove_file(lab.root().join(name)).expect("rm");
+    }
+    assert!(tare(&["delete", "--force", "whole"]).status.success());
+    assert_eq!(lab.leftovers(), NOTHING);
+}

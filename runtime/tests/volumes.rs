@@ -127,6 +127,17 @@ fn what_cannot_be_mounted_is_said_before_anything_is_made() {
         let output = run(&lab, &option, "true");
         assert!(!output.status.success() && stderr(&output).contains(words), "{option:?}: {output:?}");
     }
+    let many: Vec<String> = (0..129).map(|number| format!("v{number}:/v/{number}")).collect();
+    let many: Vec<&str> = many.iter().flat_map(|volume| ["-v", volume]).collect();
+    for (options, words) in [
+        (&["-v", "data:/proc/x"][..], "over /proc nothing can be mounted"),
+        (&["-v", "data:/x", "-v", "more:/x/"], "two volumes at one place"),
+        (&["-v", "data:/x", "--cwd", "x"], "not absolute"),
+        (&many, "129 binds are more than the 128"),
+    ] {
+        let output = run(&lab, options, "true");
+        assert!(!output.status.success() && stderr(&output).contains(words), "{options:?}: {output:?}");
+    }
     assert_eq!(entries(&lab.root()), Vec::<PathBuf>::new());
 }
 

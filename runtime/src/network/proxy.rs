@@ -121,15 +121,16 @@ pub(crate) fn serve(words: &[String]) -> std::result::Result<(), String> {
     let listeners = listeners.map_err(|errno| errno.to_string())?;
     let mut answer = UnixStream::from(socket.try_clone_to_owned().map_err(|error| error.to_string())?);
     let confined = confine(&listeners);
-    let errno = confined.map_or_else(|errno| errno as i32, |()| 0);
+    let errno = confined.map_or_else(|errno| errno as i32, |_| 0);
     answer.write_all(&errno.to_ne_bytes()).map_err(|error| error.to_string())?;
     drop(answer);
-    confined.map_err(|errno| errno.to_string())?;
-    passing::accept(&pidfd, &listeners, &targets, passing::MOST);
+    let descriptors = confined.map_err(|errno| errno.to_string())?;
+    passing::accept(&pidfd, &listeners, &targets, passing::places(descriptors, listeners.len()));
     Ok(())
 }
 
-fn confine(listeners: &[TcpListener]) -> std::result::Result<(), Errno> {
+/// Returns how many descriptors it may have open.
+fn confine(listeners: &[TcpListener]) -> std::result::Result<u64, Errno> {
     for listener in listeners {
         // A client may be gone before we take it; then we must not wait for the next.
         listener.set_nonblocking(true).map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
@@ -150,5 +151,5 @@ fn confine(listeners: &[TcpListener]) -> std::result::Result<(), Errno> {
     sys::hide_from_tracers()?;
     sys::no_new_privileges()?;
     seccomp::install(seccomp::PROGRAM).map_err(|fault| fault.errno)?;
-    Ok(())
+    Ok(most)
 }

@@ -115,7 +115,7 @@ fn one(wanted: &Publish) -> Result<(Published, TcpListener)> {
     let fault = |error: std::io::Error| {
         let why = match error.raw_os_error().map(Errno::from_raw) {
             Some(Errno::EADDRINUSE) => {
-                let who = holder(host).map_or_else(|| "somebody".into(), |who| who.to_string());
+                let who = holder(address, host).map_or_else(|| "somebody".into(), |who| who.to_string());
                 format!("{address}:{host} is in use by {who} (choose another port, or 0 for any)")
             }
             Some(Errno::EADDRNOTAVAIL) => format!("{address} is no address of this host"),
@@ -142,13 +142,13 @@ impl fmt::Display for Holder {
     }
 }
 
-/// Who listens at the port, as far as we may see. The kernel tells which socket does, in one table, and which process
+/// Who listens where we would, as far as we may see. The kernel tells which socket does, in one table, and which process
 /// has it open, in another.
-fn holder(port: u16) -> Option<Holder> {
+fn holder(address: Ipv4Addr, port: u16) -> Option<Holder> {
     let sockets: Vec<String> = ["/proc/self/net/tcp", "/proc/self/net/tcp6"]
         .into_iter()
         .filter_map(|table| fs::read_to_string(table).ok())
-        .flat_map(|table| listening(&table, port))
+        .flat_map(|table| listening(&table, address, port))
         .collect();
     let holds = |process: &Path| {
         let open = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
@@ -165,13 +165,17 @@ fn holder(port: u16) -> Option<Holder> {
     })
 }
 
-/// The sockets that listen at the port, by inode, in a table of /proc/net. State 0A is to listen.
-fn listening(table: &str, port: u16) -> Vec<String> {
+/// The sockets that listen at this address and port or at more than that, by inode, in a table of /proc/net. State 0A is
+/// to listen; an address is words of this host's byte order, the last of which is that of version 4.
+fn listening(table: &str, address: Ipv4Addr, port: u16) -> Vec<String> {
     let one = |line: &str| {
         let fields: Vec<&str> = line.split_whitespace().collect();
-        let (_, number) = fields.get(1)?.rsplit_once(':')?;
+        let (at, number) = fields.get(1)?.rsplit_once(':')?;
+        let at =
+            Ipv4Addr::from(u32::from_str_radix(at.get(at.len().checked_sub(8)?..)?, 16).ok()?.to_ne_bytes());
+        let meets = at == address || at.is_unspecified() || address.is_unspecified();
         let listens = *fields.get(3)? == "0A" && u16::from_str_radix(number, 16).ok()? == port;
-        listens.then(|| fields.get(9).map(ToString::to_string))?
+        (listens && meets).then(|| fields.get(9).map(ToString::to_string))?
     };
     table.lines().skip(1).filter_map(one).collect()
 }
@@ -242,6 +246,22 @@ mod tests {
         let error = listen(&[wanted]).expect_err("in use").to_string();
         let us = format!("127.0.0.1:{host} is in use by process {}", std::process::id());
         assert!(error.contains(&us), "{error}");
+        // And not one who has the same port of another address.
+        let [own, other] = [Ipv4Addr::LOCALHOST, [127, 0, 0, 2].into()];
+        let table = |at: &str| format!("head\n 0: {at}:0050 00000000:0000 0A 0:0 00:0 0 0 0 4711 1\n");
+        for (line, at, meets) in [
+            ("0100007F", own, true),
+            ("0100007F", other, false),
+            ("0100007F", Ipv4Addr::UNSPECIFIED, true),
+            ("00000000", other, true),
+            ("00000000000000000000000000000000", own, true),
+            ("0000000000000000FFFF00000200007F", other, true),
+            ("0000000000000000FFFF00000200007F", own, false),
+            ("00000000000000000000000001000000", own, false),
+        ] {
+            assert_eq!(listening(&table(line), at, 80) == ["4711"], meets, "{line} {at}");
+        }
+        assert_eq!(listening(&table("0100007F"), own, 81), [""; 0]);
         let foreign = Publish { address: [192, 0, 2, 77].into(), host: 0, inside: 80 };
         let error = listen(&[foreign]).expect_err("foreign").to_string();
         assert!(error.contains("192.0.2.77 is no address of this host"), "{error}");

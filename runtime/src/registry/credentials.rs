@@ -77,7 +77,12 @@ struct Answer {
 /// Which file cannot be read or understood, or which helper fails.
 pub(crate) async fn find(name: &Reference) -> Result<Option<Credentials>, String> {
     for (path, must) in files(|variable| env::var_os(variable).filter(|value| !value.is_empty())) {
-        let text = match fs::read(&path) {
+        // It may be a pipe in which nobody has written yet; who is interrupted meanwhile is to notice.
+        let read = tokio::task::spawn_blocking({
+            let path = path.clone();
+            move || fs::read(path)
+        });
+        let text = match read.await.unwrap_or_else(|error| Err(io::Error::other(error))) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && !must => continue,
             other => other.map_err(|error| format!("credentials in {}: {error}", path.display()))?,
         };

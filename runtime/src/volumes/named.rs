@@ -21,6 +21,7 @@ use nix::fcntl::{AT_FDCWD, Flock, FlockArg, OFlag, RenameFlags, open, renameat2}
 use nix::sys::stat::{Mode, fstat};
 
 use super::{NO_COPY, VolumeSource, fault};
+use crate::blueprint::Blueprint;
 use crate::error::{Error, Result};
 use crate::spec::{Id, Spec};
 use crate::{image, resolve, unlink};
@@ -54,7 +55,8 @@ impl Volumes {
     /// have their owners.
     ///
     /// # Errors
-    /// [`Error::Step`] of those that could not be made, [`Error::Image`] of what could not be copied.
+    /// [`Error::Spec`] of a box that could not be started in any case, [`Error::Step`] of those that could not be made,
+    /// [`Error::Image`] of what could not be copied.
     pub fn lend(&self, spec: &mut Spec) -> Result<Lent> {
         let layers = if spec.layers.is_empty() { vec![spec.rootfs.clone()] } else { spec.layers.clone() };
         let named: Vec<(Id, PathBuf, bool)> = spec
@@ -71,6 +73,14 @@ impl Volumes {
         if named.is_empty() {
             return Ok(Lent { _shared: None });
         }
+        let mut found = spec.clone();
+        for volume in &mut found.volumes {
+            if let VolumeSource::Named(name) = &volume.source {
+                volume.found_at(self.path(name));
+            }
+        }
+        // What cannot be started is to leave no volume either.
+        Blueprint::of(&found)?;
         let shared = loop {
             let alone = self.lock(FlockArg::LockExclusive)?;
             for (name, target, copy) in &named {
@@ -83,11 +93,7 @@ impl Volumes {
                 break shared;
             }
         };
-        for volume in &mut spec.volumes {
-            if let VolumeSource::Named(name) = &volume.source {
-                volume.found_at(self.path(name));
-            }
-        }
+        *spec = found;
         Ok(Lent { _shared: Some(shared) })
     }
 

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddrV4};
 use std::path::PathBuf;
 
 use crate::common::{Lab, entries};
-use crate::{apart, delete, port, reach, start, state, unique};
+use crate::{apart, delete, get, port, reach, start, state, unique};
 
 /// Bytes that no pattern hides a loss in.
 fn noise(length: usize) -> Vec<u8> {
@@ -92,4 +92,33 @@ fn it_has_no_right_no_user_no_file_and_no_way_to_any() {
         assert!(known, "{} is {file}", fd.display());
     }
     delete(&lab, &id);
+}
+
+#[test]
+fn where_few_files_may_be_open_clients_wait_and_none_is_turned_away() {
+    apart(|| {
+        let Some(lab) = Lab::new() else { return };
+        let id = unique(&lab, "few");
+        let rootfs = lab.image();
+        let run =
+            ["run", "-d", "--network", "bridge", "-p", ":80", "--cgroup-parent", &lab.parent, "--rootfs"];
+        let run = lab.command(&run);
+        let mut caller = std::process::Command::new("sh");
+        caller.args(["-c", "ulimit -n 32; exec \"$@\"", "-"]).arg(run.get_program()).args(run.get_args());
+        caller.arg(&rootfs).args([&id, "--", "httpd", "-f", "-p", "80", "-h", "/bin"]);
+        let nothing = std::process::Stdio::null;
+        let started = caller.stdin(nothing()).stdout(nothing()).stderr(nothing()).status().expect("sh");
+        assert!(started.success(), "{started}");
+        let (own, port) = (Ipv4Addr::LOCALHOST, port(&lab, &id));
+        assert!(get(own, port, "/no-such").contains("404"));
+        // More than there are descriptors for, at once.
+        let clients: Vec<_> = (0..12).map(|_| reach(SocketAddrV4::new(own, port))).collect();
+        for (number, mut client) in clients.into_iter().enumerate() {
+            let mut answer = String::new();
+            let asked = client.write_all(b"GET /no-such HTTP/1.0\r\n\r\n");
+            let heard = asked.and_then(|()| client.read_to_string(&mut answer));
+            assert!(answer.contains("404"), "client {number}: {heard:?}, {answer:?}");
+        }
+        delete(&lab, &id);
+    });
 }

@@ -129,3 +129,30 @@ fn one_whose_number_cannot_be_written_down_is_ended() {
     bundle.force();
     assert_eq!(lab.leftovers(), NOTHING);
 }
+
+#[test]
+fn a_box_that_ends_meanwhile_is_said_to_have_ended() {
+    let Some(lab) = Lab::new() else { return };
+    let image = lab.image().display().to_string();
+    for round in 0..10 {
+        let run =
+            ["run", "-d", "--cgroup-parent", &lab.parent, "--rootfs", &image, "brief", "--", "sleep", "100"];
+        crate::common::bundle::tare(&lab, &run).ok();
+        std::thread::scope(|scope| {
+            let calls: Vec<_> = (0..6)
+                .map(|_| {
+                    scope.spawn(|| crate::common::bundle::tare(&lab, &["exec", "brief", "sleep", "100"]))
+                })
+                .collect();
+            crate::common::bundle::tare(&lab, &["kill", "brief", "KILL"]).ok();
+            for call in calls {
+                let called = call.join().expect("no panic");
+                // Killed with the box, or too late for it.
+                let ended = called.code == Some(137) || called.err.contains("there is no process in it");
+                assert!(ended, "round {round}: {called:?}");
+            }
+        });
+        crate::common::bundle::tare(&lab, &["delete", "-f", "brief"]).ok();
+    }
+    assert_eq!(lab.leftovers(), NOTHING);
+}

@@ -125,3 +125,18 @@ fn who_interrupts_while_a_helper_asks_takes_it_along() {
     let mut ready = [nix::poll::PollFd::new(std::os::fd::AsFd::as_fd(&asking), nix::poll::PollFlags::POLLIN)];
     assert_eq!(nix::poll::poll(&mut ready, 10_000_u16), Ok(1), "the helper goes on asking");
 }
+
+#[test]
+fn who_interrupts_while_nobody_writes_the_credentials_is_heard() {
+    let Some(lab) = Lab::new() else { return };
+    let pipe = lab.path().join("auth.json");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("mkfifo");
+    let mut pull = command(&lab, &["pull", "127.0.0.1:1/me/it:1"]);
+    pull.env("REGISTRY_AUTH_FILE", &pipe).stdout(Stdio::null()).stderr(Stdio::null());
+    let pull = pull.spawn().expect("it starts");
+    // Opens for whoever writes once somebody reads.
+    let writer = std::fs::File::options().write(true).open(&pipe).expect("open");
+    kill(Pid::from_raw(pull.id() as i32), Signal::SIGINT).expect("kill");
+    assert_eq!(wait(pull), Some(130));
+    drop(writer);
+}

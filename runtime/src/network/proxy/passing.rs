@@ -10,7 +10,8 @@
 //! gone resets the connection.
 //!
 //! There may be [`MOST`] connections at once: each takes two threads and six descriptors of a host that has only so many.
-//! Further ones wait in the kernel's queue until one ends. Whoever may reach the port may so have all of them, as he may of
+//! There are fewer where a process may have few descriptors open: one that would get none is not to be let in and then
+//! turned away. Further ones wait in the kernel's queue until one ends. Whoever may reach the port may so have all of them, as he may of
 //! the server itself, whose own limits hold for what comes through here too; no address has a share of them, for
 //! an address is no client: this host's are all 127.0.0.1, and a whole office may be behind one gateway. What the
 //! kernel leads in by rules (`nftables.rs`) does not come through here, and has no such limit.
@@ -30,7 +31,11 @@ use nix::sys::socket::{setsockopt, sockopt};
 use nix::unistd::pipe2;
 
 /// So many connections at once.
-pub(super) const MOST: usize = 1000;
+const MOST: usize = 1000;
+/// Descriptors of one: two sockets, and a pipe for each direction.
+const EACH: usize = 6;
+/// And those that there are without any, beside the listeners: the standard three, the box's, and one to spare.
+const OWN: usize = 5;
 /// How long a box that was reached may take to accept a connection.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long connections may go on that the box has left behind: what it said last is on its way.
@@ -69,6 +74,14 @@ impl Count {
         let number = self.number.lock().unwrap_or_else(PoisonError::into_inner);
         drop(self.fewer.wait_timeout_while(number, patience, |number| *number > 0));
     }
+}
+
+/// How many connections there may be at once, for a process that may have so many descriptors open. When one place is left
+/// each listener may take one.
+pub(super) fn places(descriptors: u64, listeners: usize) -> usize {
+    let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
+    let free = descriptors.saturating_sub(OWN + listeners) / EACH;
+    (free + 1).saturating_sub(listeners).clamp(1, MOST)
 }
 
 /// Takes connections until the box has ended: as long as there are fewer than so many, one at each port.
@@ -274,6 +287,24 @@ mod tests {
     }
 
     const SOON: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn there_are_as_many_places_as_descriptors_allow() {
+        for (descriptors, listeners, all) in [
+            (u64::MAX, 1, MOST),
+            (6006, 1, MOST),
+            (6005, 1, 999),
+            (32, 1, 4),
+            (32, 3, 2),
+            (32, 20, 1),
+            (6, 1, 1),
+        ] {
+            let places = places(descriptors, listeners);
+            assert_eq!(places, all, "{descriptors} {listeners}");
+            let open = OWN + listeners + EACH * (places - 1 + listeners);
+            assert!(places == 1 || open as u64 <= descriptors, "{open} of {descriptors}");
+        }
+    }
 
     #[test]
     fn who_comes_when_all_places_are_taken_waits_until_one_is_free() {
