@@ -135,7 +135,15 @@ fn an_unreliable_run_says_so_first() {
     assert!(page.contains("steal: 4.0 % &lt;&amp;&gt;") && zh.contains("UNRELIABLE"));
     assert!(text::table(&document).starts_with("UNRELIABLE: steal: 4.0 %"));
     let [good, _] = rendered(&made_up::good(12));
-    assert!(!good.contains("class=\"banner bad\""));
+    assert!(good.contains("class=\"banner good\"") && !good.contains("class=\"banner bad\""));
+    // A run of which nothing can be said is not called good.
+    let mut silent = made_up::good(12);
+    silent.run.readings.clear();
+    silent.series.clear();
+    let [silent, _] = rendered(&silent);
+    assert!(
+        silent.contains("No UNRELIABLE rule could be judged") && !silent.contains("class=\"banner good\"")
+    );
 }
 
 #[test]
@@ -251,4 +259,17 @@ fn a_bound_is_called_one_in_both_languages() {
         assert!(own.contains(said), "{said}");
         assert!(!own.split("如何测量").next().unwrap().contains(other), "{other}");
     }
+}
+
+/// Nobody scrolls on paper: what does not stand side by side stands below, and none of it is lost.
+#[test]
+fn raw_samples_stand_in_tables_that_paper_holds() {
+    let document = made_up::good(12);
+    let [page, _] = rendered(&document);
+    let tables: Vec<&str> = page.split("<table class=\"raw\">").skip(1).collect();
+    let columns = |it: &&str| it.split("</thead>").next().unwrap().matches("<th ").count();
+    assert!(tables.iter().all(|it| columns(it) <= 8), "{:?}", tables.iter().map(columns).collect::<Vec<_>>());
+    let shown: usize =
+        tables.iter().map(|it| it.split("</table>").next().unwrap().matches("<sub>").count()).sum();
+    assert_eq!(shown, document.series.iter().map(|it| it.samples.len()).sum::<usize>());
 }

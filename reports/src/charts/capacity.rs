@@ -77,7 +77,7 @@ impl Chart for Capacity {
     fn table(&self, topic: &Topic, lang: Lang) -> Table {
         let header = [
             lang.pick("contender", "参与者"),
-            "accel",
+            lang.pick("accel", "加速"),
             lang.pick("boxes", "盒子数"),
             lang.pick("interval or band", "区间或范围"),
             lang.pick("how known", "来源"),

@@ -127,7 +127,7 @@ impl Chart for Climb {
             lang.pick("contender", "参与者"),
             lang.pick("boxes", "盒子数"),
             lang.pick("held", "保持"),
-            "accel",
+            lang.pick("accel", "加速"),
             lang.pick("pings", "ping 次数"),
             lang.pick("failed", "失败"),
             lang.pick("p50", "p50"),

@@ -134,7 +134,7 @@ impl Chart for Curve {
         let header = [
             lang.pick("contender", "参与者"),
             level,
-            "accel",
+            lang.pick("accel", "加速"),
             lang.pick("samples", "样本数"),
             lang.pick("failed", "失败"),
             lang.pick("median", "中位数"),

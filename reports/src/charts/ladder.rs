@@ -37,7 +37,7 @@ impl Panel {
         let ends = rungs.iter().flat_map(|it| [it.median, it.interval.map(|it| it.high)]).flatten();
         let high = ends.fold(0.0, f64::max);
         let grain = match rungs.first().map(|it| it.unit) {
-            Some(Unit::Bytes) if high >= 2.0 * 1_048_576.0 => 1_048_576.0,
+            Some(Unit::Bytes) if high >= 1_048_576.0 => 1_048_576.0,
             Some(Unit::Bytes) => 1024.0,
             _ => 1.0,
         };

@@ -73,7 +73,7 @@ impl Chart for Merged {
     fn table(&self, topic: &Topic, lang: Lang) -> Table {
         let header = [
             lang.pick("contender", "参与者"),
-            "accel",
+            lang.pick("accel", "加速"),
             lang.pick("one more, without", "每多一个，不合并"),
             lang.pick("one more, with", "每多一个，合并"),
             lang.pick("saved", "节省"),
@@ -130,7 +130,7 @@ fn panel(canvas: &mut Canvas, it: &Merging, (left, top): (i32, i32), width: i32,
     let points = || it.off.points.iter().chain(&it.on.points);
     let (most, high) =
         points().fold((1.0_f64, 1.0_f64), |(most, high), it| (most.max(it.boxes), high.max(it.value)));
-    let grain = if high >= 2.0 * GIB { GIB } else { MIB };
+    let grain = if high >= GIB { GIB } else { MIB };
     let (x, y) = (Linear::up_to(most, 1.0, plot), Linear::up_to(high, grain, (bottom, top + PLOT.0)));
     let name = fit(&it.contender, NAME, plot.1 - left - 4);
     canvas.text(&name, (left + 4, top + 12), NAME, Align::Start)?;

@@ -50,9 +50,9 @@ impl Panel {
         let all = || points.iter().flat_map(|it| &it.1);
         let most = all().map(|it| it.boxes).fold(1.0, f64::max);
         let high = all().map(|it| it.value).fold(1.0, f64::max);
-        let grain = if high >= 2.0 * 1_073_741_824.0 {
+        let grain = if high >= 1_073_741_824.0 {
             1_073_741_824.0
-        } else if high >= 2.0 * 1_048_576.0 {
+        } else if high >= 1_048_576.0 {
             1_048_576.0
         } else {
             1024.0
@@ -125,7 +125,7 @@ impl Chart for SlopeChart {
         let header = [
             lang.pick("contender", "参与者"),
             lang.pick("method", "方法"),
-            "accel",
+            lang.pick("accel", "加速"),
             lang.pick("one more box", "每多一个"),
             lang.pick("95 % interval", "95 % 区间"),
             lang.pick("paid once", "只付一次"),

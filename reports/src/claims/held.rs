@@ -154,8 +154,8 @@ fn counted(boxes: &[Search], vms: &[Search], measured: bool, lang: Lang) -> Judg
     };
     let mut sure = lang
         .pick(
-            "Boxes of the same limits, each confirmed for half a minute; idle is not yet capacity: see touched and serving.",
-            "各盒子限额相同，每个结果都保持半分钟加以确认；空闲数目还不是容量：另见 touched 与 serving。",
+            "Boxes of the same limits, each confirmed for half a minute; idle is not yet capacity: see `touched` and `serving`.",
+            "各盒子限额相同，每个结果都保持半分钟加以确认；空闲数目还不是容量：另见“已触碰”与“服务中”。",
         )
         .to_owned();
     if !measured {

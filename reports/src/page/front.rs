@@ -46,18 +46,25 @@ pub(super) fn header(document: &Document, measures: &[&str], lang: Lang) -> Mark
 
 fn banner(document: &Document, lang: Lang) -> Markup {
     let run = &document.run;
+    let judged = rules(document).iter().any(|it| it.state != reliability::State::NotJudged);
     html! {
-        @if run.reliable {
+        @if run.reliable && !judged {
+            // That no rule was broken would be no lie, and taken for a recommendation.
+            section.banner.warn aria-label=(lang.pick("Reliability", "可靠性")) {
+                p { strong { (lang.pick("No UNRELIABLE rule could be judged", "没有一条不可靠规则可以判定")) } }
+                (figures(document, lang))
+            }
+        } @else if run.reliable {
             section.banner.good aria-label=(lang.pick("Reliability", "可靠性")) {
                 p { strong { (lang.pick("No UNRELIABLE rule was broken", "未触犯任何不可靠规则")) } }
-                (figures(document))
+                (figures(document, lang))
             }
         } @else {
             section.banner.bad role="alert" {
                 p { strong { (lang.pick("UNRELIABLE", "UNRELIABLE（不可靠）")) } " "
                     (lang.pick("Do not quote these figures: the host disturbed the run.", "请勿引用这些数据：主机干扰了本次运行。")) }
                 ul { @for reason in &run.unreliable_because { li { (reason) } } }
-                (figures(document))
+                (figures(document, lang))
             }
         }
         @if !run.complete {
@@ -70,14 +77,14 @@ fn banner(document: &Document, lang: Lang) -> Markup {
 }
 
 /// The rules with their figures, those that were kept included.
-fn figures(document: &Document) -> Markup {
+fn figures(document: &Document, lang: Lang) -> Markup {
     html! {
         ul.rules lang="en" {
             @for rule in rules(document) {
                 @if rule.state != reliability::State::Broken {
-                    li { span.tag { (match rule.state {
-                        reliability::State::NotJudged => "not judged",
-                        _ => "kept",
+                    li { span.tag lang=(lang.tag()) { (match rule.state {
+                        reliability::State::NotJudged => lang.pick("not judged", "未判定"),
+                        _ => lang.pick("kept", "未触犯"),
                     }) } " " (rule.name) ": " (rule.figure) }
                 }
             }

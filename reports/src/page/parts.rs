@@ -61,10 +61,21 @@ fn folds(name: &str) -> bool {
     name.chars().count() > 20 && name.contains(' ')
 }
 
-/// A cell; what stands on further lines is printed small.
+/// A cell; what stands on further lines is printed small, and may take two where there is no room for one.
 fn lines(cell: &str) -> Markup {
     let (first, rest) = cell.split_once('\n').unwrap_or((cell, ""));
-    html! { (first) @if !rest.is_empty() { br; small { (rest) } } }
+    html! { (prose(first)) @if !rest.is_empty() { br; small { (whole(rest)) } } }
+}
+
+/// The same with figures and their units on one line.
+fn whole(text: &str) -> String {
+    let mut before = ' ';
+    let letters = text.chars().map(|it| {
+        let joins = it == ' ' && before.is_ascii_digit();
+        before = it;
+        if joins { '\u{a0}' } else { it }
+    });
+    letters.collect()
 }
 
 /// A container that scrolls sideways where its content is wider than the screen.
@@ -103,6 +114,12 @@ mod tests {
     fn command_lines_survive_a_shell() {
         let words = ["qemu", "-append", "a b", "", "it's"].map(str::to_owned);
         assert_eq!(shell(&words), r"qemu -append 'a b' '' 'it'\''s'");
+    }
+
+    #[test]
+    fn an_interval_breaks_between_its_ends() {
+        assert_eq!(whole("[7.76 KiB, 8.06 KiB]"), "[7.76\u{a0}KiB, 8.06\u{a0}KiB]");
+        assert_eq!(whole("[21, 24] memory"), "[21, 24] memory");
     }
 
     #[test]

@@ -12,6 +12,9 @@ use crate::document::{Sample, Unit};
 /// Above this many samples the place in the round is left out of the table, to keep the page small.
 const PLACES_UP_TO: usize = 20_000;
 
+/// So many columns stand side by side on a screen, and on paper, where nobody scrolls.
+const COLUMNS: usize = 7;
+
 /// Above this many the page leaves the samples to the result document.
 const MOST: usize = 120_000;
 
@@ -59,19 +62,22 @@ fn topic_table(topic: &Topic, places: bool, lang: Lang) -> Markup {
     html! {
         details {
             summary { (name) }
-            (scroll(&name, lang, &html! {
-                table.raw {
-                    caption { (name) ", " (unit) }
-                    thead { tr {
-                        th scope="col" { (lang.pick("round", "轮次")) }
-                        @for lane in &topic.lanes { th scope="col" { (lane.label(lang)) } }
-                    } }
-                    tbody { @for (round, row) in &rounds { tr {
-                        th scope="row" { (round) }
-                        @for cell in row { td { @for sample in cell { (one(sample, places)) } } }
-                    } } }
-                }
-            }))
+            @for first in (0..topic.lanes.len()).step_by(COLUMNS) {
+                @let own = first..(first + COLUMNS).min(topic.lanes.len());
+                (scroll(&name, lang, &html! {
+                    table.raw {
+                        caption { (name) ", " (unit) }
+                        thead { tr {
+                            th scope="col" { (lang.pick("round", "轮次")) }
+                            @for lane in &topic.lanes[own.clone()] { th scope="col" { (lane.label(lang)) } }
+                        } }
+                        tbody { @for (round, row) in &rounds { tr {
+                            th scope="row" { (round) }
+                            @for cell in &row[own.clone()] { td { @for sample in cell { (one(sample, places)) } } }
+                        } } }
+                    }
+                }))
+            }
         }
     }
 }
