@@ -10,11 +10,13 @@ use crate::site::ParentCgroup;
 /// Weighs the box: what a container or a virtual machine costs on this host.
 #[derive(Debug, Parser)]
 #[command(name = "tare", version = crate::VERSION, propagate_version = true)]
-#[command(after_help = "Exit status: 0 done, 1 error, 2 usage, 3 a contender failed, 130/143 interrupted \
+#[command(
+    after_help = "Exit status: 0 done, 1 error, 2 usage, 3 a contender failed, 129/130/143 interrupted \
                         (partial results are kept).\n\n\
                         Environment: TARE_RUNTIME, TARE_RUNC, TARE_CRUN, TARE_YOUKI, TARE_RUNSC, TARE_BWRAP, \
                         TARE_NSPAWN, TARE_DOCKER, TARE_PODMAN, TARE_CTR and TARE_QEMU name a program instead of the one found, TARE_KERNEL a guest \
-                        kernel.")]
+                        kernel."
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

@@ -1,11 +1,16 @@
-//! Ctrl-C and SIGTERM as events to wait for (signalfd(2)), so that a sample under way ends in order.
+//! Ctrl-C, SIGTERM and the end of the terminal (SIGHUP) as events to wait for (signalfd(2)), so that a sample under way
+//! ends in order.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use procfs::process::Process;
 
-/// Listens for SIGINT and SIGTERM. The second one ends the process at once.
+/// SIGHUP in the kernel's sets of signals: bit 0 is signal 1.
+const HANG_UP: u64 = 1 << (Signal::SIGHUP as u64 - 1);
+
+/// Listens for SIGINT, SIGTERM and SIGHUP. The second one ends the process at once.
 #[derive(Debug)]
 pub struct Interrupt {
     signals: SignalFd,
@@ -13,7 +18,7 @@ pub struct Interrupt {
 }
 
 impl Interrupt {
-    /// Takes over both signals for this thread and those it starts later.
+    /// Takes over these signals for this thread and those it starts later.
     ///
     /// # Errors
     /// When the process has no descriptors left.
@@ -21,6 +26,11 @@ impl Interrupt {
         let mut mask = SigSet::empty();
         mask.add(Signal::SIGINT);
         mask.add(Signal::SIGTERM);
+        // Whoever started us by nohup(1) wants us to go on; one that is held back would come all the same.
+        let ignored = Process::myself().and_then(|it| it.status()).map_or(0, |it| it.sigign);
+        if ignored & HANG_UP == 0 {
+            mask.add(Signal::SIGHUP);
+        }
         mask.thread_block()?;
         let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
         Ok(Self { signals, seen: None })
@@ -50,7 +60,8 @@ impl Interrupt {
     }
 }
 
-/// The exit status that tells which signal ended a program: 130 for SIGINT, 143 for SIGTERM.
+/// The exit status that tells which signal ended a program: 129 for SIGHUP, 130 for SIGINT, 143
+/// for SIGTERM.
 pub fn exit_status(signal: Signal) -> i32 {
     128 + signal as i32
 }

@@ -244,6 +244,7 @@ fn measure(
     let mut complete = true;
     for measure in measures {
         if lab.interrupted().is_some() {
+            complete = false;
             break;
         }
         let bar = progress_bar(options.progress);

@@ -52,6 +52,16 @@ impl Owner {
         process::start_time(self.pid) == Some(self.started)
     }
 
+    /// Writes down whose the site is. Where that cannot be done the site goes: nobody would ever know whose it was.
+    fn note(&self, dir: &Path) -> Result<()> {
+        let path = dir.join("owner.json");
+        let written = fs::write(&path, serde_json::to_vec(self)?);
+        if written.is_err() {
+            let _ = fs::remove_dir_all(dir);
+        }
+        written.with_context(|| format!("write {}", path.display()))
+    }
+
     /// Takes the run's cgroups away, with what is in them. Those above it that other runs share, or that were made on
     /// the way, go when nothing is left in them.
     ///
@@ -128,7 +138,7 @@ impl Site {
             cgroup_parent: format!("{}/tare/{run}", parent.map_or("", ParentCgroup::path)),
             made: parent.map(ParentCgroup::missing).unwrap_or_default(),
         };
-        fs::write(dir.join("owner.json"), serde_json::to_vec(&owner)?)?;
+        owner.note(&dir)?;
         let birthplaces =
             parent.map_or_else(|| Ok(Vec::new()), |it| it.make_birthplaces(&owner.cgroup_parent));
         let site = Self { dir, owner, birthplaces: Vec::new(), root: me.is_root() };
@@ -219,4 +229,27 @@ impl Site {
 pub fn base() -> PathBuf {
     let user = Uid::effective();
     if user.is_root() { "/var/lib/tare".into() } else { format!("/var/tmp/tare-{user}").into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_site_that_nobody_can_be_told_of_is_not_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let site = dir.path().join("site");
+        // As on a full disk, the note cannot be written.
+        fs::create_dir_all(site.join("owner.json")).unwrap();
+        let owner = Owner {
+            run: "it".into(),
+            pid: 1,
+            started: 0,
+            cgroup_parent: "/tare/it".into(),
+            made: Vec::new(),
+        };
+        let error = owner.note(&site).unwrap_err().to_string();
+        assert!(error.contains("write") && error.contains("owner.json"), "{error}");
+        assert!(!site.exists());
+    }
 }

@@ -93,6 +93,55 @@ fn an_interrupt_keeps_what_was_measured_and_says_so() {
 }
 
 #[test]
+fn the_end_of_the_terminal_is_an_interrupt_but_for_who_asked_not_to_hear_of_it() {
+    for (deaf, signals, code) in
+        [("", &[Signal::SIGHUP][..], 129), ("trap '' HUP; ", &[Signal::SIGHUP, Signal::SIGTERM], 143)]
+    {
+        let out = tempfile::tempdir().unwrap();
+        let run = tare(out.path(), &["startup", "--only", "process", "--rounds", "100000"]);
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", &format!("{deaf}exec \"$@\""), "-"]).arg(run.get_program()).args(run.get_args());
+        let mut child = Guard(shell.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+        wait_until("some samples", || lines(out.path()) > 10);
+        for signal in signals {
+            let before = lines(out.path());
+            kill(Pid::from_raw(child.0.id() as i32), *signal).unwrap();
+            if *signal != signals[signals.len() - 1] {
+                wait_until("more samples", || lines(out.path()) > before + 10);
+            }
+        }
+        assert_eq!(child.0.wait().unwrap().code(), Some(code), "{deaf:?}");
+        let document = document(out.path());
+        assert!(!document.run.complete && document.run.finished.is_some(), "{deaf:?}");
+        assert_eq!(left_of(&document.run.id), Vec::<std::path::PathBuf>::new(), "{deaf:?}");
+    }
+}
+
+#[test]
+fn a_run_that_is_interrupted_before_its_first_visit_is_not_complete() {
+    let out = tempfile::tempdir().unwrap();
+    // A tool that is asked for its version, and says nothing until it is told to.
+    let [tool, asked, go] = ["tool", "asked", "go"].map(|name| out.path().join(name));
+    let script = format!(
+        "#!/bin/sh\ntouch {}\nwhile [ ! -e {} ]; do sleep 0.05; done\nexit 1\n",
+        asked.display(),
+        go.display()
+    );
+    std::fs::write(&tool, script).unwrap();
+    std::fs::set_permissions(&tool, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let mut run = tare(out.path(), &["startup", "--only", "process,runc", "--rounds", "1"]);
+    run.env("TARE_RUNC", &tool).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = Guard(run.spawn().unwrap());
+    wait_until("it is asked", || asked.exists());
+    kill(Pid::from_raw(child.0.id() as i32), Signal::SIGTERM).unwrap();
+    std::fs::write(&go, "").unwrap();
+    assert_eq!(child.0.wait().unwrap().code(), Some(143));
+    let document = document(out.path());
+    assert!(!document.run.complete, "{:?}", document.contenders);
+    assert_eq!(left_of(&document.run.id), Vec::<std::path::PathBuf>::new());
+}
+
+#[test]
 fn a_killed_run_loses_no_sample_and_clean_takes_the_rest_away() {
     if !root() {
         return;

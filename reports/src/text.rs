@@ -49,7 +49,10 @@ pub fn table(document: &Document) -> String {
         out.extend(aligned(&rows(topic, &caveats), 2));
         out.extend(caveats.iter().enumerate().map(|(index, it)| format!("  {} {it}", stars(index))));
         for lane in topic.lanes.iter().filter(|it| it.failed() > 0) {
-            out.push(format!("  failed: {}: {}", lane.label(Lang::En), crate::charts::failure_counts(lane)));
+            let counts = crate::charts::failure_counts(lane);
+            let first = topic.series(lane).samples.iter().find_map(|it| it.detail.as_deref());
+            let first = first.map_or_else(String::new, |it| format!("; the first: {it}"));
+            out.push(format!("  failed: {}: {counts}{first}", lane.label(Lang::En)));
         }
     }
     idle(document, &mut out);
@@ -84,9 +87,12 @@ fn failures(topic: &Topic) -> Vec<String> {
         let own = topic.lanes.iter().filter(|it| it.contender == contender);
         own.flat_map(|it| &topic.series(it).samples).find_map(|it| it.detail.clone()).unwrap_or_default()
     };
-    let setting = topic.setting(crate::Lang::En);
+    let setting = match topic.setting(crate::Lang::En) {
+        none if none.is_empty() => none,
+        setting => format!(" ({setting})"),
+    };
     let line = |(contender, count): (&&str, &usize)| {
-        format!("  no {} ({setting}) in {count} samples of {contender}: {}", topic.quantity, why(contender))
+        format!("  no {}{setting} in {count} samples of {contender}: {}", topic.quantity, why(contender))
     };
     each.iter().map(line).collect()
 }

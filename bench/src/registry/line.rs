@@ -47,7 +47,12 @@ impl Line {
             None => TcpListener::bind((Ipv4Addr::LOCALHOST, 0)),
             Some(pid) => listen_inside(pid),
         };
-        let listener = listener.context("listen for who fetches images")?;
+        let listener = listener.with_context(|| match inside {
+            None => "listen for who fetches images".to_owned(),
+            Some(pid) => {
+                format!("listen for who fetches images in the network of process {pid} (has it ended?)")
+            }
+        })?;
         let (address, accepting) = (listener.local_addr()?, listener.try_clone()?);
         let shared = Arc::new(Shared::default());
         let (for_thread, socket) = (shared.clone(), socket.to_owned());

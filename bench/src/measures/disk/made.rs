@@ -13,14 +13,23 @@ const MIDDLE: (usize, usize) = (12, 512 << 10);
 const TOP: (usize, usize) = (4, 256 << 10);
 
 /// Two images that share two layers, made. The names are in their bytes: nobody has seen these before.
+///
+/// # Errors
+/// When they cannot be made. What there is of them is removed then: it may be what fills the disk, and everybody who is
+/// measured afterwards would be said to have failed for it.
 pub(super) fn images(site: &Site, name: &str, form: Option<&str>) -> Result<[Image; 2]> {
-    let made = |mut image: Image| -> Result<Image> {
+    let mut images = sharing(site, name, ["first", "second"]);
+    for image in &mut images {
         image.whole = form == Some(crate::vm::drive::WHOLE);
-        image.make()?;
-        Ok(image)
-    };
-    let [first, second] = sharing(site, name, ["first", "second"]);
-    Ok([made(first)?, made(second)?])
+    }
+    if let Err(error) = images.iter().try_for_each(Image::make) {
+        for image in images.iter().filter(|it| it.dir().exists()) {
+            // The error to tell is that which there was before.
+            let _ = image.remove();
+        }
+        return Err(error);
+    }
+    Ok(images)
 }
 
 /// Images that share all layers but the last, of which nothing is made yet.
@@ -48,4 +57,22 @@ fn layer(image: &str, name: &str, place: &str, (files, size): (usize, usize)) ->
         file(&format!("{directory}/file{number}"), 0o644, &bytes)
     }));
     entries
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_made_whole_leaves_nothing() {
+        let base = tempfile::tempdir().unwrap();
+        let site = Site::create_in(base.path(), "half").unwrap();
+        let images = site.dir().join("images");
+        // The second cannot be made: there is a file in the place of its tree. Without root the first cannot either.
+        std::fs::create_dir_all(images.join("it-second")).unwrap();
+        std::fs::write(images.join("it-second/tree"), "").unwrap();
+        assert!(super::images(&site, "it", None).is_err());
+        assert_eq!(std::fs::read_dir(&images).unwrap().count(), 0);
+        site.remove().unwrap();
+    }
 }
