@@ -2,7 +2,8 @@
 //!
 //! Without it Ctrl-C would end the runtime and leave the box. Signals are taken as data from a
 //! descriptor, beside the pidfd that tells of the end, so there is one place to wait and no handler. With
-//! `-t` the same place passes on what is typed and what is printed.
+//! `-t` the same place passes on what is typed and what is printed, and waits in no write for it: a box that prints
+//! all it reads would wait for us to take that, and we for the box to take more.
 //!
 //! Man page: signalfd(2), termios(3). Look at it, and press Ctrl-C:
 //! `tare-runtime run --rootfs DIR box -- sh -c 'trap "echo bye; exit" INT; sleep 100 & wait'`; without the
@@ -11,6 +12,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -70,7 +72,11 @@ impl Session {
     /// [`Error::Step`].
     pub(crate) fn stay(self, container: &Container) -> Result<Exit, Error> {
         let Some((ours, _)) = &self.console else { return self.wait(container, None) };
-        let outer = sys::terminal::receive(ours.as_fd()).map_err(|errno| failed("terminal", errno))?;
+        let outer = sys::terminal::receive(ours.as_fd()).and_then(|outer| {
+            fcntl(&outer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+            Ok(outer)
+        });
+        let outer = outer.map_err(|errno| failed("terminal", errno))?;
         let raw = Raw::make();
         // What is not a terminal has no size; the box keeps its own.
         let _ = sys::terminal::copy_size(std::io::stdin().as_fd(), outer.as_fd());
@@ -82,39 +88,54 @@ impl Session {
     fn wait(&self, container: &Container, mut terminal: Option<OwnedFd>) -> Result<Exit, Error> {
         let (input, output) = (std::io::stdin(), std::io::stdout());
         let (mut typing, mut printing) = (terminal.is_some(), terminal.is_some());
+        // What was typed and has no room in the terminal yet, and whether what is printed has none in our output.
+        let (mut typed, mut full) = (Vec::new(), false);
         loop {
             let mut ready = vec![
                 PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
                 PollFd::new(container.pidfd.as_fd(), PollFlags::POLLIN),
             ];
-            if typing {
-                ready.push(PollFd::new(input.as_fd(), PollFlags::POLLIN));
-            }
-            if let Some(terminal) = terminal.as_ref().filter(|_| printing) {
-                ready.push(PollFd::new(terminal.as_fd(), PollFlags::POLLIN));
-            }
+            let mut watch = |fd, events| {
+                ready.push(PollFd::new(fd, events));
+                ready.len() - 1
+            };
+            let keys = (typing && typed.is_empty()).then(|| watch(input.as_fd(), PollFlags::POLLIN));
+            let mut wanted = PollFlags::empty();
+            wanted.set(PollFlags::POLLIN, printing && !full);
+            wanted.set(PollFlags::POLLOUT, !typed.is_empty());
+            // Once nobody has the other end open it reports that for ever: waiting for more would not wait.
+            let screen = terminal.as_ref().filter(|_| !wanted.is_empty()).map(|it| watch(it.as_fd(), wanted));
+            let room = full.then(|| watch(output.as_fd(), PollFlags::POLLOUT));
             // Interrupted or not, all are looked at.
             let _ = poll(&mut ready, PollTimeout::NONE);
-            let any = |index: usize| ready.get(index).is_some_and(|fd| fd.any().unwrap_or(false));
-            let (ended, typed, printed) = (any(1), typing && any(2), any(2 + usize::from(typing)));
-            if let Some(terminal) = terminal.as_ref().filter(|_| typed) {
-                let passed = pass_on(input.as_fd(), terminal.as_fd());
-                typing = passed == Passed::On;
-                if passed == Passed::Ended {
-                    // Else whoever reads in the box would wait for more for ever.
-                    let _ = write(terminal, END_OF_INPUT);
+            let any = |place: usize| ready.get(place).is_some_and(|fd| fd.any().unwrap_or(false));
+            let (ended, pressed, shown) = (any(1), keys.is_some_and(any), screen.is_some_and(any));
+            full &= !room.is_some_and(any);
+            if pressed && !read_keys(input.as_fd(), &mut typed) {
+                typing = false;
+                // Else whoever reads in the box would wait for more for ever.
+                typed.extend_from_slice(END_OF_INPUT);
+            }
+            if let Some(terminal) = terminal.as_ref().filter(|_| !typed.is_empty()) {
+                match write(terminal, &typed) {
+                    Ok(length) => drop(typed.drain(..length)),
+                    Err(Errno::EAGAIN | Errno::EINTR) => {}
+                    Err(_) => (typing, typed) = (false, Vec::new()),
                 }
             }
-            match terminal.as_ref().filter(|_| printed).map(|it| pass_on(it.as_fd(), output.as_fd())) {
-                None | Some(Passed::On) => {}
-                // Once nobody has the other end open it reports that for ever: waiting for more would not wait.
-                Some(Passed::Ended) => printing = false,
-                // Whoever prints would wait for a reader for ever. A terminal that nobody looks at is hung up.
-                Some(Passed::Refused) => (terminal, typing, printing) = (None, false, false),
+            if let Some(outer) = terminal.as_ref().filter(|_| shown && printing && !full) {
+                full =
+                    poll(&mut [PollFd::new(output.as_fd(), PollFlags::POLLOUT)], PollTimeout::ZERO) == Ok(0);
+                match if full { Passed::Nothing } else { pass_on(outer.as_fd(), output.as_fd()) } {
+                    Passed::On | Passed::Nothing => {}
+                    Passed::Ended => printing = false,
+                    // Whoever prints would wait for a reader for ever. A terminal that nobody looks at is hung up.
+                    Passed::Refused => (terminal, typing, printing, typed) = (None, false, false, Vec::new()),
+                }
             }
             if ended {
                 if let Some(terminal) = &terminal {
-                    // What it printed last: until its end reports that nobody has the other end open.
+                    // What it printed last.
                     while pass_on(terminal.as_fd(), output.as_fd()) == Passed::On {}
                 }
                 return container.wait();
@@ -133,6 +154,19 @@ impl Session {
     }
 }
 
+/// Takes what was typed; false at its end.
+fn read_keys(input: BorrowedFd<'_>, typed: &mut Vec<u8>) -> bool {
+    let mut buffer = [0; 4096];
+    match read(input, &mut buffer) {
+        Ok(0) => false,
+        Ok(length) => {
+            typed.extend_from_slice(&buffer[..length]);
+            true
+        }
+        Err(errno) => matches!(errno, Errno::EAGAIN | Errno::EINTR),
+    }
+}
+
 fn failed(object: &str, errno: Errno) -> Error {
     Error::Step { step: "terminal", object: object.into(), errno, meaning: "the box did not send it" }
 }
@@ -142,16 +176,22 @@ fn failed(object: &str, errno: Errno) -> Error {
 enum Passed {
     /// There may be more.
     On,
+    /// There is nothing at this moment.
+    Nothing,
     /// There is no more.
     Ended,
     /// Nobody takes it.
     Refused,
 }
 
-/// Copies what is there. A terminal whose other end is closed answers EIO.
+/// Copies what the box has printed. A terminal whose other end is closed answers EIO.
 fn pass_on(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Passed {
     let mut buffer = [0; 4096];
-    let Ok(length @ 1..) = read(from, &mut buffer) else { return Passed::Ended };
+    let length = match read(from, &mut buffer) {
+        Ok(length @ 1..) => length,
+        Err(Errno::EAGAIN | Errno::EINTR) => return Passed::Nothing,
+        _ => return Passed::Ended,
+    };
     let mut rest = &buffer[..length];
     while !rest.is_empty() {
         match write(to, rest) {

@@ -11,8 +11,11 @@ use std::time::{Duration, Instant};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::pty::{OpenptyResult, Winsize, openpty};
+use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::tcgetattr;
+use nix::unistd::Pid;
 use serde_json::json;
+use tare_runtime::{Directory, Status};
 
 use crate::NOTHING;
 use crate::common::Lab;
@@ -279,5 +282,48 @@ fn a_box_with_a_terminal_sees_the_end_of_what_is_typed() {
     writer.write_all(b"a line, and one that is not ended").expect("write");
     drop(writer);
     assert_eq!(crate::common::wait(child), Some(0));
+    assert_eq!(lab.leftovers(), NOTHING);
+}
+
+/// Neither direction may wait for the other, nor may a signal for either.
+#[test]
+fn more_than_a_terminal_holds_passes_through_it_both_ways() {
+    let Some(lab) = Lab::new() else { return };
+    let image = lab.image().display().to_string();
+    let run = |command: &[&str]| {
+        let words = ["run", "-t", "--cgroup-parent", &lab.parent, "--rootfs", &image, "much", "--"];
+        lab.command(&[&words[..], command].concat())
+    };
+    let (typed, printed) = (lab.path().join("typed"), lab.path().join("printed"));
+    let lines: String = (0..20_000).map(|number| format!("line {number}\n")).collect();
+    fs::write(&typed, &lines).expect("write");
+    let mut command = run(&["sh", "-c", "stty -echo -onlcr; echo begins; exec cat"]);
+    std::os::unix::fs::symlink("busybox", lab.image().join("bin/stty")).expect("symlink");
+    command.stdin(fs::File::open(&typed).expect("open")).stdout(fs::File::create(&printed).expect("create"));
+    assert_eq!(crate::common::wait(command.spawn().expect("spawn")), Some(0));
+    let text = fs::read_to_string(&printed).expect("read");
+    // Before it says so it echoes what is typed.
+    let (_, after) = text.split_once("begins\n").expect("begins");
+    assert!(after.ends_with(&lines[lines.len() / 2..]), "{} bytes of {}", after.len(), lines.len());
+    // Nobody reads what is typed, and nobody what is printed: a signal comes through all the same.
+    let id = "much".parse().expect("id");
+    let has_ended = || {
+        let state = lab.runtime().load(&id).expect("state");
+        state.status(&Directory::new(&lab.root(), &id)) == Status::Stopped
+    };
+    for script in ["echo on; sleep 1000", "echo on; while :; do echo much; done"] {
+        let (mut reader, writer) = std::io::pipe().expect("pipe");
+        let mut command = run(&["sh", "-c", &format!("trap 'exit 9' TERM; ({script}) & wait")]);
+        command.stdin(fs::File::open(&typed).expect("open")).stdout(writer);
+        let child = command.spawn().expect("spawn");
+        drop(command);
+        reader.read_exact(&mut [0; 2]).expect("it runs");
+        std::thread::sleep(Duration::from_millis(300));
+        kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).expect("kill");
+        crate::common::bundle::eventually(script, has_ended);
+        let read = std::thread::spawn(move || std::io::copy(&mut reader, &mut std::io::sink()));
+        assert_eq!(crate::common::wait(child), Some(9), "{script}");
+        read.join().expect("join").expect("read");
+    }
     assert_eq!(lab.leftovers(), NOTHING);
 }
