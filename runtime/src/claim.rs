@@ -70,17 +70,13 @@ impl Claim {
     fn get(directory: &Directory, how: FlockArg) -> Result<Claimed> {
         let path = directory.path();
         let fault = |error: io::Error| Error::io("state", path.display().to_string(), &error);
-        let mut file = match File::open(path) {
+        let file = match File::open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Claimed::Gone),
             other => other.map_err(fault)?,
         };
-        let lock = loop {
-            match Flock::lock(file, how) {
-                Ok(lock) => break lock,
-                Err((again, Errno::EINTR)) => file = again,
-                Err((_, Errno::EWOULDBLOCK)) => return Ok(Claimed::Anothers),
-                Err((_, errno)) => return Err(fault(errno.into())),
-            }
+        let lock = match locked(file, how) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Claimed::Anothers),
+            other => other.map_err(fault)?,
         };
         // Who had it before may have removed the directory, and somebody made another.
         let ours = lock.metadata().map_err(fault)?;
@@ -97,6 +93,20 @@ impl Claim {
     /// `create`.
     pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+/// Locks a file, however often a signal comes while it waits.
+///
+/// # Errors
+/// Those of flock(2).
+pub(crate) fn locked(mut file: File, how: FlockArg) -> io::Result<Flock<File>> {
+    loop {
+        match Flock::lock(file, how) {
+            Ok(lock) => return Ok(lock),
+            Err((again, Errno::EINTR)) => file = again,
+            Err((_, errno)) => return Err(errno.into()),
+        }
     }
 }
 

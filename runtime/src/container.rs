@@ -62,7 +62,7 @@ pub const RECIPE: &[Step] = &[
         "enter-cgroup",
         "be counted from the start",
         |c| c.plan.entry.enter(),
-        |_, i| format!("cgroup {i}"),
+        |p, _| format!("cgroup {}", p.blueprint.cgroup.path),
     ),
     inside(
         "oom-score",

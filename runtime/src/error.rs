@@ -111,7 +111,9 @@ pub enum Error {
         why: String,
     },
     /// The state file cannot be understood.
-    #[error("{path}: not a state file of this program: {source}")]
+    #[error(
+        "{path}: not a state file of this program: {source} (end what it is of, and remove its directory)"
+    )]
     State {
         /// Which file.
         path: PathBuf,

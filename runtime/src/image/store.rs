@@ -30,6 +30,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::digest::Digest;
+use crate::claim::locked;
 use crate::error::{Error, Result};
 use crate::runtime::Runtime;
 use crate::spec::Id;
@@ -347,14 +348,7 @@ fn waiting<T>(tell: impl FnOnce() + Send, wait: impl FnOnce() -> T) -> T {
 }
 
 fn lock(path: &Path, how: FlockArg) -> io::Result<Lock> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
-    loop {
-        match Flock::lock(file, how) {
-            Ok(lock) => return Ok(lock),
-            Err((again, Errno::EINTR)) => file = again,
-            Err((_, errno)) => return Err(errno.into()),
-        }
-    }
+    locked(OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?, how)
 }
 
 fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {

@@ -17,10 +17,10 @@ use std::net::Ipv4Addr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
 use super::subnet::Subnet;
+use crate::claim::locked;
 use crate::error::{Error, Result};
 use crate::spec::Id;
 
@@ -42,14 +42,7 @@ impl Leases {
     /// [`Error::Step`].
     pub(crate) fn lock(root: &Path) -> Result<Self> {
         let fault = |error: io::Error| Error::io("bridge", root.display().to_string(), &error);
-        let mut file = File::open(root).map_err(fault)?;
-        let lock = loop {
-            match Flock::lock(file, FlockArg::LockExclusive) {
-                Ok(lock) => break lock,
-                Err((again, Errno::EINTR)) => file = again,
-                Err((_, errno)) => return Err(fault(errno.into())),
-            }
-        };
+        let lock = File::open(root).and_then(|file| locked(file, FlockArg::LockExclusive)).map_err(fault)?;
         Ok(Self { root: root.to_owned(), directory: root.join(".network"), _lock: lock })
     }
 

@@ -77,7 +77,10 @@ pub(crate) fn start(
         // It ends by itself; we have nobody else's end to wait for.
         let ended = wait(child);
         return Err(match errno {
-            0 => Error::Died(format!("the proxy of its ports: {ended}")),
+            0 => Error::Spec {
+                field: "publish".into(),
+                why: format!("the proxy of {id} ended at once: {ended}"),
+            },
             _ => Error::at("publish", format!("proxy of {id}"), Errno::from_raw(errno)),
         });
     }

@@ -19,7 +19,7 @@ use super::{Request, fault, refuse};
 use crate::blueprint::{Cgroup, Mask, Namespaces, Node, c_string};
 use crate::confinement::{self, DEVICE_RULES, DeviceRule};
 use crate::error::Result;
-use crate::spec::{Limits, MilliCpus};
+use crate::spec::{DEFAULT_CGROUP_PARENT, Limits, MilliCpus};
 use crate::sysctl::{Sysctl, namespace_of};
 
 /// Namespaces made for the box and those of others. The box must have pid and mount namespaces of its
@@ -140,7 +140,8 @@ fn cgroups_path(path: &Path) -> Result<String> {
         return Err(fault("linux.cgroupsPath", format!("{text:?}: systemd's form is not supported")));
     }
     // A relative path lies below a place of our choosing.
-    let absolute = if path.is_absolute() { text.into_owned() } else { format!("/tare/{text}") };
+    let absolute =
+        if path.is_absolute() { text.into_owned() } else { format!("{DEFAULT_CGROUP_PARENT}/{text}") };
     crate::spec::check_cgroup_path(&absolute).map_err(|why| fault("linux.cgroupsPath", why))?;
     Ok(absolute)
 }

@@ -22,6 +22,7 @@ use nix::sys::stat::{Mode, fstat};
 
 use super::{NO_COPY, VolumeSource, fault};
 use crate::blueprint::Blueprint;
+use crate::claim::locked;
 use crate::error::{Error, Result};
 use crate::spec::{Id, Spec};
 use crate::{image, resolve, unlink};
@@ -219,8 +220,8 @@ impl Volumes {
         crate::state::check_own("volumes", &self.root)?;
         // Also where somebody has made it beforehand, as one makes directories.
         fs::set_permissions(&self.root, Permissions::from_mode(0o700)).map_err(failed)?;
-        let file = File::options().write(true).create(true).truncate(false).open(&path).map_err(failed)?;
-        Flock::lock(file, how).map_err(|(_, errno)| failed(errno.into()))
+        let file = File::options().write(true).create(true).truncate(false).open(&path);
+        file.and_then(|file| locked(file, how)).map_err(failed)
     }
 }
 

@@ -3,10 +3,13 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddrV4};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 
+use tare_runtime::network::{Network, OnBridge};
+
 use crate::common::{Lab, entries};
-use crate::{apart, delete, get, port, reach, start, state, unique};
+use crate::{Census, apart, delete, get, port, reach, start, state, unique};
 
 /// Bytes that no pattern hides a loss in.
 fn noise(length: usize) -> Vec<u8> {
@@ -120,5 +123,23 @@ fn where_few_files_may_be_open_clients_wait_and_none_is_turned_away() {
             assert!(answer.contains("404"), "client {number}: {heard:?}, {answer:?}");
         }
         delete(&lab, &id);
+    });
+}
+
+/// A caller of the library has named a program that is none, and the box has run already.
+#[test]
+fn one_that_does_not_serve_is_told_of_and_nothing_is_left() {
+    apart(|| {
+        let Some(lab) = Lab::new() else { return };
+        let before = Census::take(&lab);
+        let id = unique(&lab, "deaf");
+        let mut spec = lab.spec(&id, &["sleep", "1000"]);
+        let publish = vec![":80".parse().expect("port")];
+        spec.network = Network::Bridge(OnBridge { publish, ..OnBridge::default() });
+        let null = fs::File::options().read(true).write(true).open("/dev/null").expect("/dev/null");
+        let runtime = lab.runtime().with_program("/bin/false".into());
+        let error = runtime.run(&spec, [null.as_fd(); 3]).expect_err("refused").to_string();
+        assert!(error.starts_with(&format!("publish: the proxy of {id} ended at once: ")), "{error}");
+        assert_eq!(Census::take(&lab), before);
     });
 }
