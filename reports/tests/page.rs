@@ -261,6 +261,18 @@ fn a_bound_is_called_one_in_both_languages() {
     }
 }
 
+/// A line has a name and no more beside it: that a machine was emulated is said below, and nothing where none was.
+#[test]
+fn lines_of_emulated_machines_are_called_bounds() {
+    let mut document = made_up::good(12);
+    let said = ["its line is an upper bound: <code>qemu</code>.", "其线只是上界：<code>qemu</code>。"];
+    for (page, said) in rendered(&document).iter().zip(said) {
+        assert!(page.contains(said), "{said}");
+    }
+    document.contenders.iter_mut().for_each(|it| it.accel = Accel::Native);
+    assert!(!rendered(&document)[0].contains("its line is an upper bound"));
+}
+
 /// Nobody scrolls on paper: what does not stand side by side stands below, and none of it is lost.
 #[test]
 fn raw_samples_stand_in_tables_that_paper_holds() {

@@ -7,7 +7,7 @@ use super::canvas::{Align, Canvas, Drawn, Ink, Label, SMALL, Type, fit, paint};
 use super::curve::apart;
 use super::lanes::tick;
 use super::scale::Log;
-use super::topic::{Table, Topic, accel_name};
+use super::topic::{Table, Topic, accel_name, emulated};
 use super::{Chart, Format};
 use crate::density::{MEASURE, Rung, Search, canary_limit, searches};
 use crate::document::Unit;
@@ -97,11 +97,13 @@ impl Chart for Climb {
                 "Boxes held across; above, the latency that 99 % of the canary's pings stay within, each counted from the \
                  moment it was meant to leave; below, what the host uses more than before the first box. A diamond is the \
                  most boxes at which everything held, a red cross a number that failed; beside the name, the resource \
-                 that ended the search. Red lines are the limits of p99. All scales are logarithmic.{few}"
+                 that ended the search. Red lines are the limits of p99. All scales are logarithmic.{few}{}",
+                emulated(topic, lang)
             ),
             Lang::Zh => format!(
                 "横轴为所持盒子数目；上图为 99 % 的金丝雀 ping 不超过的延迟，均从预定发出时刻算起；下图为宿主机比第一个盒子之前多用的内存。\
-                 菱形为各项条件都保持的最多盒子数，红叉为失败的数目；名称旁为终止搜索的资源。红线为 p99 的上限。均为对数坐标。{few}"
+                 菱形为各项条件都保持的最多盒子数，红叉为失败的数目；名称旁为终止搜索的资源。红线为 p99 的上限。均为对数坐标。{few}{}",
+                emulated(topic, lang)
             ),
         }
     }

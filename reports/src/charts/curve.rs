@@ -3,7 +3,7 @@
 use super::canvas::{Align, Canvas, Drawn, Ink, Label, SMALL, Type, fit, paint};
 use super::lanes::{hue, tick};
 use super::scale::Log;
-use super::topic::{Table, Topic, accel_name};
+use super::topic::{Table, Topic, accel_name, emulated};
 use super::{Chart, Format};
 use crate::curves::{Along, Line, lines, tail};
 use crate::density;
@@ -91,11 +91,13 @@ impl Chart for Curve {
         match lang {
             Lang::En => format!(
                 "A dot is the median of a level, the bar through it its 95 % interval; log scale, lower is better; \
-                 {levels}. A hollow diamond is p99, only from 1,000 samples on.{failed}"
+                 {levels}. A hollow diamond is p99, only from 1,000 samples on.{failed}{}",
+                emulated(topic, lang)
             ),
             Lang::Zh => format!(
                 "圆点为该档位的中位数，竖条为其 95 % 区间；对数坐标，越低越好；{levels}。空心菱形为 p99，\
-                 仅在样本数达到 1,000 时给出。{failed}"
+                 仅在样本数达到 1,000 时给出。{failed}{}",
+                emulated(topic, lang)
             ),
         }
     }

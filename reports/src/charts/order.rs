@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::canvas::{Align, Canvas, Drawn, Ink, Label, SMALL, Type, fit, paint};
 use super::lanes::{hue, tick};
 use super::scale::Log;
-use super::topic::{Table, Topic};
+use super::topic::{Table, Topic, emulated};
 use super::{Chart, Format};
 use crate::stats::{self, by_round};
 use crate::summary::Summary;
@@ -39,15 +39,15 @@ impl Chart for Order {
         lang.pick("In the order of the run", "按运行顺序").to_owned()
     }
 
-    fn caption(&self, _: &Topic, lang: Lang) -> String {
-        lang.pick(
+    fn caption(&self, topic: &Topic, lang: Lang) -> String {
+        let words = lang.pick(
             "Rounds from left to right; within a round each dot stands where its visit stood in the shuffled order. \
              Lines join the rounds' medians (up to 300 rounds), rings are the second visit of the A/A test, crosses on top are failures. \
-             A line that climbs or falls is drift.",
+             A line that climbs or falls is drift. Log scale.",
             "自左至右为各轮；轮内每个点位于其在随机顺序中的位置。线连接各轮中位数（不超过 300 轮时），圆环为 A/A 检验的第二次测量，\
-             顶部叉号为失败。持续上升或下降的线即漂移。",
-        )
-        .to_owned()
+             顶部叉号为失败。持续上升或下降的线即漂移。对数坐标。",
+        );
+        format!("{words}{}", emulated(topic, lang))
     }
 
     fn applies(&self, topic: &Topic) -> bool {

@@ -4,7 +4,7 @@
 use super::canvas::{Align, Canvas, Drawn, Ink, Label, NAME, SMALL, Type, fit, paint};
 use super::lanes::trimmed;
 use super::scale::Linear;
-use super::topic::{Table, Topic, accel_name};
+use super::topic::{Table, Topic, accel_name, emulated};
 use super::{Chart, Format};
 use crate::document::Unit;
 use crate::memory::{Cost, MEASURE, Method, costs_of, levels};
@@ -82,13 +82,15 @@ impl Chart for SlopeChart {
             Lang::En => format!(
                 "Boxes held across, their memory upwards, linear from zero, each panel on its own scale; every look at \
                  every climb is a mark, the line is the slope. Its start is what is paid once. The methods cover different \
-                 things, so that they must differ. {}.",
-                covers.join("; ")
+                 things, so that they must differ. {}.{}",
+                covers.join("; "),
+                emulated(topic, lang)
             ),
             Lang::Zh => format!(
                 "横轴为所持盒子数目，纵轴为其内存，均为从零开始的线性坐标，各图比例不同；每次攀升的每次读数都是一个标记，直线为斜率，\
-                 其起点为只付一次的部分。各种方法覆盖的范围不同，结果必然不同。{}。",
-                covers.join("；")
+                 其起点为只付一次的部分。各种方法覆盖的范围不同，结果必然不同。{}。{}",
+                covers.join("；"),
+                emulated(topic, lang)
             ),
         }
     }

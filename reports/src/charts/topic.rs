@@ -240,6 +240,24 @@ impl<'a> Topic<'a> {
     }
 }
 
+/// What must be said with a drawing of lines, beside whose names there is no room for what executes them: a time of an
+/// emulated machine, or its memory, is a bound and no figure to compare. Empty where nobody is emulated.
+pub(super) fn emulated(topic: &Topic, lang: Lang) -> String {
+    let mut names: Vec<String> = Vec::new();
+    for lane in topic.lanes.iter().filter(|it| it.accel == Accel::Tcg) {
+        let name = format!("`{}`", lane.contender);
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    let names = names.join(lang.pick(", ", "、"));
+    match lang {
+        _ if names.is_empty() => names,
+        Lang::En => format!(" Emulated (tcg), so that its line is an upper bound: {names}."),
+        Lang::Zh => format!("由软件模拟（tcg），其线只是上界：{names}。"),
+    }
+}
+
 /// Name of a mode in the design's words.
 pub(crate) fn mode_name(mode: Mode, lang: Lang) -> &'static str {
     match mode {

@@ -53,7 +53,7 @@ pub(super) fn table(caption: &str, table: &Table, lang: Lang) -> Markup {
 
 /// A sentence, and no figure, though it may begin with one. It is not to make its table as wide as itself.
 fn is_long(cell: &str) -> bool {
-    cell.chars().count() >= 48
+    cell.lines().next().is_some_and(|it| it.chars().count() >= 36)
 }
 
 /// A name of several words that may take two lines, so that the figures beside it need no scrolling.
