@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use common::bundle::eventually;
 use common::{Lab, stderr, stdout};
+use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tare_runtime::{Error, Exit, Id, Status};
@@ -85,6 +86,12 @@ fn a_foreground_runtime_takes_away_its_own_box_and_not_the_next_of_that_name() {
     let id = Id::new("x").expect("id");
     let process = || lab.runtime().load(&id).ok().and_then(|state| state.process);
     eventually("the first", || process().is_some());
+    // Its start holds on to the directory for a moment longer.
+    let lock = || {
+        fs::File::open(lab.root().join("x"))
+            .map(|it| Flock::lock(it, FlockArg::LockExclusiveNonblock).is_ok())
+    };
+    eventually("the end of its start", || lock().expect("open"));
     let signal = |signal| kill(Pid::from_raw(first.id() as i32), signal).expect("kill");
     signal(Signal::SIGSTOP);
     lab.runtime().delete(&id, true).expect("delete");

@@ -15,7 +15,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::tcgetattr;
 use nix::unistd::Pid;
 use serde_json::json;
-use tare_runtime::{Directory, Status};
+use tare_runtime::{Directory, Error, Status};
 
 use crate::NOTHING;
 use crate::common::Lab;
@@ -307,9 +307,11 @@ fn more_than_a_terminal_holds_passes_through_it_both_ways() {
     assert!(after.ends_with(&lines[lines.len() / 2..]), "{} bytes of {}", after.len(), lines.len());
     // Nobody reads what is typed, and nobody what is printed: a signal comes through all the same.
     let id = "much".parse().expect("id");
-    let has_ended = || {
-        let state = lab.runtime().load(&id).expect("state");
-        state.status(&Directory::new(&lab.root(), &id)) == Status::Stopped
+    let has_ended = || match lab.runtime().load(&id) {
+        Ok(state) => state.status(&Directory::new(&lab.root(), &id)) == Status::Stopped,
+        // Gone, or just being taken away.
+        Err(Error::NotFound { .. } | Error::Running { .. }) => true,
+        Err(error) => panic!("{error}"),
     };
     for script in ["echo on; sleep 1000", "echo on; while :; do echo much; done"] {
         let (mut reader, writer) = std::io::pipe().expect("pipe");
@@ -317,7 +319,12 @@ fn more_than_a_terminal_holds_passes_through_it_both_ways() {
         command.stdin(fs::File::open(&typed).expect("open")).stdout(writer);
         let child = command.spawn().expect("spawn");
         drop(command);
-        reader.read_exact(&mut [0; 2]).expect("it runs");
+        // What is typed is echoed, maybe before it runs.
+        let (mut seen, mut byte) = (Vec::new(), [0]);
+        while !seen.ends_with(b"on") {
+            reader.read_exact(&mut byte).expect("it runs");
+            seen.extend(byte);
+        }
         std::thread::sleep(Duration::from_millis(300));
         kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).expect("kill");
         crate::common::bundle::eventually(script, has_ended);
