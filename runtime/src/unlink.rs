@@ -22,7 +22,7 @@ use nix::fcntl::{AT_FDCWD, OFlag, openat, renameat};
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 
-/// So deep at most, with two descriptors for each level: they are few even where a process may have few.
+/// So deep at most, with two descriptors for each level, and less deep where a process may not have so many.
 const LEVELS: u32 = 50;
 
 const DIRECTORY: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
@@ -50,6 +50,11 @@ pub fn tree(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Whether we, or all of the host's processes together, may open no more.
+fn is_of_too_many(error: &io::Error) -> bool {
+    matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::EMFILE | Errno::ENFILE))
+}
+
 struct Clearing {
     top: OwnedFd,
     /// What the next directory that is moved up is called.
@@ -70,13 +75,17 @@ impl Clearing {
             if self.remove(directory, name, is_directory)? {
                 continue;
             }
-            let inner = enter(directory, name)?;
-            if level == LEVELS {
-                self.move_up(directory, name)?;
-                continue;
+            let cleared = match enter(directory, name) {
+                Ok(_) if level == LEVELS => Err(Errno::EMFILE.into()),
+                Ok(inner) => self.clear(&inner, level + 1),
+                Err(error) => Err(error),
+            };
+            match cleared {
+                Ok(()) => drop(self.remove(directory, name, true)?),
+                // At the top it would lie no higher.
+                Err(error) if level > 0 && is_of_too_many(&error) => self.move_up(directory, name)?,
+                Err(error) => return Err(error),
             }
-            self.clear(&inner, level + 1)?;
-            self.remove(directory, name, true)?;
         }
         Ok(())
     }

@@ -447,3 +447,16 @@ fn memory_has_the_mode_that_was_asked_for() {
         must(&lab, &["--tmpfs", "/m:ro,noexec"], "grep ' /m ' /proc/self/mountinfo; touch /m/x 2>&1 || true");
     assert!(line.contains("ro,nosuid,nodev,noexec") && line.contains("Read-only"), "{line}");
 }
+
+#[test]
+fn one_that_is_deeper_than_files_may_be_open_is_removed() {
+    let Some(lab) = Lab::new() else { return };
+    let script = "cd /data; i=0; while [ $i -lt 60 ]; do mkdir d; cd d; touch f; i=$((i+1)); done";
+    must(&lab, &["-v", "deep:/data"], script);
+    let remove = lab.command(&["rm-volume", "deep"]);
+    let mut few = std::process::Command::new("sh");
+    few.args(["-c", "ulimit -n 20; exec \"$@\"", "-"]).arg(remove.get_program()).args(remove.get_args());
+    let removed = few.output().expect("sh");
+    assert!(removed.status.success(), "{removed:?}");
+    assert_eq!(entries(&lab.root().join(".volumes")), [lab.root().join(".volumes/.lock")]);
+}
