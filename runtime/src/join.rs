@@ -47,7 +47,7 @@ pub struct ExecSpec {
 }
 
 /// How long a process may take from its last namespace to its end, ms: it waits for all others of its pid namespace.
-const MOMENTS: u16 = 5000;
+const MOMENTS: u16 = 30_000;
 
 /// What the child does, in order; the names are those of the recipe's steps.
 const STEPS: &[&str] = &[

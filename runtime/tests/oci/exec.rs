@@ -1,6 +1,7 @@
 //! `exec`: one more command, in the same box, with the same confinement.
 
 use std::fs;
+use std::os::fd::AsFd;
 
 use serde_json::json;
 
@@ -133,26 +134,23 @@ fn one_whose_number_cannot_be_written_down_is_ended() {
 #[test]
 fn a_box_that_ends_meanwhile_is_said_to_have_ended() {
     let Some(lab) = Lab::new() else { return };
-    let image = lab.image().display().to_string();
-    for round in 0..10 {
-        let run =
-            ["run", "-d", "--cgroup-parent", &lab.parent, "--rootfs", &image, "brief", "--", "sleep", "100"];
-        crate::common::bundle::tare(&lab, &run).ok();
-        std::thread::scope(|scope| {
-            let calls: Vec<_> = (0..6)
-                .map(|_| {
-                    scope.spawn(|| crate::common::bundle::tare(&lab, &["exec", "brief", "sleep", "100"]))
-                })
-                .collect();
-            crate::common::bundle::tare(&lab, &["kill", "brief", "KILL"]).ok();
-            for call in calls {
-                let called = call.join().expect("no panic");
-                // Killed with the box, or too late for it.
-                let ended = called.code == Some(137) || called.err.contains("there is no process in it");
-                assert!(ended, "round {round}: {called:?}");
-            }
-        });
-        crate::common::bundle::tare(&lab, &["delete", "-f", "brief"]).ok();
-    }
+    let bundle = Bundle::new(&lab, "brief", "sleep 1000");
+    bundle.up();
+    let (id, runtime) = (tare_runtime::Id::new("brief").expect("id"), lab.runtime());
+    let null = fs::File::options().read(true).write(true).open("/dev/null").expect("/dev/null");
+    let stdio = [null.as_fd(), null.as_fd(), null.as_fd()];
+    let spec = tare_runtime::ExecSpec { args: vec!["sleep".into(), "1000".into()], ..Default::default() };
+    let held = runtime.exec(&id, &spec, stdio, None).expect("exec");
+    // Until somebody has taken note of that one's end, the box's first process waits for it, without any namespace.
+    let first = bundle.state()["pid"].as_i64().expect("pid");
+    runtime.kill(&id, 9).expect("kill");
+    eventually("it has no namespace", || fs::read_link(format!("/proc/{first}/ns/mnt")).is_err());
+    std::thread::scope(|scope| {
+        let late = scope.spawn(|| bundle.exec(&[], &["true"]));
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        held.wait().expect("wait");
+        late.join().expect("no panic").refused("there is no process in it");
+    });
+    bundle.force();
     assert_eq!(lab.leftovers(), NOTHING);
 }
