@@ -153,7 +153,7 @@ impl Lab {
                     event => Ok(event),
                 };
             }
-            if self.wait(None, deadline)?.spawner {
+            if self.wait(None, deadline).map_err(|it| it.of("the spawner's answer"))?.spawner {
                 self.take_event()?;
             }
         }
@@ -165,7 +165,7 @@ impl Lab {
             if let Some(exit) = self.exits.get(&pid) {
                 return Ok(exit.clone());
             }
-            if self.wait(None, deadline)?.spawner {
+            if self.wait(None, deadline).map_err(|it| it.of(&format!("the end of process {pid}")))?.spawner {
                 self.take_event()?;
             }
         }

@@ -24,6 +24,14 @@ impl Failed {
     pub fn new(failure: Failure, detail: impl Into<String>) -> Self {
         Self { failure, detail: detail.into() }
     }
+
+    /// The same with what was waited for, where the failure is that nothing came.
+    pub(super) fn of(self, what: &str) -> Self {
+        match self.failure {
+            Failure::Timeout => Self { detail: format!("{what}: {}", self.detail), ..self },
+            _ => self,
+        }
+    }
 }
 
 /// A running box.

@@ -220,10 +220,10 @@ impl Lab {
     pub(super) fn has_run(&mut self, name: &str, tag: u64, within: Duration) -> Result<(), Failed> {
         let leak = |detail: String| Failed::new(Failure::Leak, detail);
         let deadline = Deadline::after(within);
-        let Event::Started { pid, .. } = self.answer(tag, deadline)? else {
+        let Event::Started { pid, .. } = self.answer(tag, deadline).map_err(|it| it.of(name))? else {
             return Err(leak(format!("{name}: the spawner did not start it")));
         };
-        match self.exit_of(pid, deadline)?.how {
+        match self.exit_of(pid, deadline).map_err(|it| it.of(name))?.how {
             How::Code(0) => Ok(()),
             how => Err(leak(format!("{name}: {how}"))),
         }
