@@ -90,8 +90,8 @@ pub struct Density {
 
 impl Density {
     /// With the design's half minute and its limit of the canary, or what `TARE_HOLD` and `TARE_CANARY` say instead:
-    /// they are for tests, whose boxes need not hold as long, on a machine that others use. The audit knows neither,
-    /// so nobody comes to a larger figure by them unseen.
+    /// they are for tests, whose boxes need not hold as long, on a machine that others use. The audit judges answers by
+    /// the design's limit all the same; how long boxes were held it does not know.
     ///
     /// # Errors
     /// When one of them is not a number of milliseconds.

@@ -145,8 +145,8 @@ pub(super) fn host_is_recorded(document: &Document) -> Finding {
     )
 }
 
-/// Whether boxes were started, or images fetched, one at a time on a host that was left alone otherwise: only then is what else it did
-/// judged, for the suite makes noise itself when it holds, or drops, much.
+/// Whether boxes were started, or images fetched, one at a time on a host that was left alone otherwise: only then is what
+/// else it did judged, for the suite makes noise itself when it holds, or drops, much.
 fn started_alone(document: &Document) -> bool {
     document.series.iter().any(|it| match (&*it.measure, &*it.quantity) {
         ("startup" | "ladder" | "network", "ready") => {
